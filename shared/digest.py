@@ -1,0 +1,56 @@
+"""Digests that both sides compute alike: of bytes, of JSON documents and of lists.
+
+In: image bytes, plain JSON values. Out: lower-case hexadecimal SHA-256. No I/O.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import orjson
+
+JsonValue: TypeAlias = "str | int | bool | None | Sequence[JsonValue] | Mapping[str, JsonValue]"
+
+
+def sha256_hex(data: bytes | bytearray | memoryview) -> str:
+    """SHA-256 of ``data`` as 64 lower-case hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(value: JsonValue) -> bytes:
+    """The one byte form of a JSON value: keys sorted, no white space, UTF-8, no floats.
+
+    Floats are refused because their text differs between languages; write them as strings
+    where a document needs them (see :func:`float_text`).
+
+    Raises:
+        TypeError: the value holds a float, or anything that is not plain JSON.
+    """
+    _refuse_floats(value)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def float_text(value: float) -> str:
+    """The shortest text that reads back as the same float64, for use in canonical documents."""
+    return repr(float(value))
+
+
+def digest_of_document(value: JsonValue) -> str:
+    """SHA-256 of the canonical JSON of ``value``."""
+    return sha256_hex(canonical_json(value))
+
+
+def digest_of_list(items: Iterable[str | Sequence[str]]) -> str:
+    """SHA-256 of an ordered list of strings, or of tuples of strings."""
+    return digest_of_document([item if isinstance(item, str) else list(item) for item in items])
+
+
+def _refuse_floats(value: object) -> None:
+    if isinstance(value, float):
+        raise TypeError(f"Canonical JSON holds no floats, got {value!r}: write it as text.")
+    if isinstance(value, Mapping):
+        for member in value.values():
+            _refuse_floats(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            _refuse_floats(member)

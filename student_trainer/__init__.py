@@ -1,0 +1,1 @@
+"""Spend a fixed query budget once, distil offline, evaluate, audit and report."""

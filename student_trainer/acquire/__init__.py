@@ -1,0 +1,1 @@
+"""Spending the budget: plan, fetch, the transfer set, and its audit."""

@@ -1,0 +1,45 @@
+"""``student-trainer``: the verbs, in the order of the work, and the exit codes.
+
+Each folder's ``commands.py`` holds its verbs; this module wires them and turns errors into messages.
+"""
+
+import sys
+
+import typer
+
+from student_trainer.acquire import commands as acquire
+from student_trainer.demo import commands as demo
+from student_trainer.distil import commands as distil
+from student_trainer.errors import TrainerError
+from student_trainer.evaluate import commands as evaluate
+from student_trainer.publish import commands as publish
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="student-trainer",
+    help="Spend a fixed query budget once, distil offline, evaluate, audit and report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("plan")(acquire.plan)
+app.command("fetch")(acquire.fetch)
+app.command("audit")(acquire.audit)
+app.command("verify")(acquire.verify)
+app.command("train")(distil.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("report")(publish.report)
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    try:
+        app(standalone_mode=True)
+    except TrainerError as error:
+        print(f"student-trainer: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("student-trainer: interrupted; run the same command again to continue.", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None

@@ -1,0 +1,1 @@
+"""Training the student offline on what was bought."""

@@ -1,0 +1,65 @@
+"""Everything that can go wrong for a user of ``student-trainer``, and the exit code that says which.
+
+::
+
+    TrainerError                  1   something failed; the message says what to do next
+    ├── InvalidInput              2   a wrong argument, recipe, manifest or folder
+    ├── BudgetTooSmall            3   the key cannot pay for what the plan needs; nothing was spent
+    ├── ServiceRefused            4   the teacher cannot be reached, or refused for good
+    ├── RevisionChanged           5   the teacher is no longer the one whose descriptors were bought
+    ├── StorageFailed             6   the disk is full or the run folder is damaged; what was committed is safe
+    ├── VerificationFailed        7   a receipt, chain or certificate does not hold
+    └── TrainingFailed            8   a loss or gradient is not finite, or training cannot continue
+
+Interrupted by Ctrl-C: 130. Running the same command again continues.
+"""
+
+from typing import ClassVar
+
+
+class TrainerError(Exception):
+    """Root of the tree above."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InvalidInput(TrainerError):
+    """A wrong argument, recipe, manifest or folder."""
+
+    exit_code = 2
+
+
+class BudgetTooSmall(TrainerError):
+    """The key cannot pay for what the plan needs; nothing was spent."""
+
+    exit_code = 3
+
+
+class ServiceRefused(TrainerError):
+    """The teacher cannot be reached, or refused for good."""
+
+    exit_code = 4
+
+
+class RevisionChanged(TrainerError):
+    """The teacher is no longer the one whose descriptors were bought."""
+
+    exit_code = 5
+
+
+class StorageFailed(TrainerError):
+    """The disk is full, or the run folder is damaged; what was committed is safe."""
+
+    exit_code = 6
+
+
+class VerificationFailed(TrainerError):
+    """A receipt, chain or certificate does not hold."""
+
+    exit_code = 7
+
+
+class TrainingFailed(TrainerError):
+    """A loss or gradient is not finite, or training cannot continue."""
+
+    exit_code = 8

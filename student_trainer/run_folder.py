@@ -1,0 +1,85 @@
+"""The files of a run folder, in one place.
+
+In: the folder given by ``--run``. Out: the paths of what a run reads and writes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from student_trainer.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One distillation: a plan, what was bought, the training, and what came of it."""
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path) -> "RunFolder":
+        """Make the folder if it is missing."""
+        root.mkdir(parents=True, exist_ok=True)
+        return cls(root)
+
+    @classmethod
+    def existing(cls, root: Path) -> "RunFolder":
+        """A folder that must be there.
+
+        Raises:
+            InvalidInput: it is not.
+        """
+        if not root.is_dir():
+            raise InvalidInput(
+                f"There is no run folder {root}. Make one with: student-trainer plan --run {root}"
+            )
+        return cls(root)
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe that was trained, with every default written out."""
+        return self.root / "recipe.toml"
+
+    @property
+    def transfer_set(self) -> Path:
+        """The plan, the bought descriptors and their receipts (SQLite)."""
+        return self.root / "transfer_set.sqlite"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line: the training curve."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What an interrupted training continues from."""
+        return self.root / "checkpoints"
+
+    @property
+    def initial_student(self) -> Path:
+        """The student before distillation, for comparison."""
+        return self.root / "student_before.safetensors"
+
+    @property
+    def student(self) -> Path:
+        """The distilled student."""
+        return self.root / "student.safetensors"
+
+    @property
+    def evaluation(self) -> Path:
+        """What ``evaluate`` measured."""
+        return self.root / "evaluation.json"
+
+    @property
+    def certificate(self) -> Path:
+        """What ``audit`` wrote."""
+        return self.root / "certificate.json"
+
+    @property
+    def report(self) -> Path:
+        """What ``report`` wrote."""
+        return self.root / "report.html"
+
+    @property
+    def model_card(self) -> Path:
+        """What ``report`` wrote beside the page."""
+        return self.root / "MODEL_CARD.md"

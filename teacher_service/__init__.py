@@ -1,0 +1,1 @@
+"""A rate-limited, metered embedding API around one teacher network."""

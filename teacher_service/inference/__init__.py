@@ -1,0 +1,1 @@
+"""From image bytes to descriptors: the teacher, its batcher, its cache and the output policy."""

@@ -1,0 +1,1 @@
+"""Budgets, holds, charges and the ledger, with what the service signs."""

@@ -1,0 +1,208 @@
+"""The ledger's contract and its domain types: budgets, holds, charges and events behind one protocol.
+
+In: key ids, image digests, descriptor digests. Out: holds, settlements, and the records of the chain.
+Every store implements :class:`Ledger` and passes one contract test suite. The promises are written out
+in ``docs/metering.md``; its numbered invariants are quoted in the tests.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.chain import Billing, Link
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """An API key as the ledger knows it. The secret itself is never stored."""
+
+    key_id: str
+    name: str
+    salt: bytes
+    secret_hash: bytes
+    billing: Billing
+    rate: str
+    """Rate limit in images, such as ``600/minute``; empty for none."""
+    budget: int
+    used: int
+    held: int
+    revoked: bool
+    created_at_ms: int
+
+    @property
+    def remaining(self) -> int:
+        """Queries that a new request may still reserve."""
+        return self.budget - self.used - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What is needed to open a key; its first event is the chain's genesis."""
+
+    key_id: str
+    name: str
+    salt: bytes
+    secret_hash: bytes
+    billing: Billing
+    rate: str
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What one request asks the ledger for."""
+
+    key_id: str
+    request_id: str
+    teacher_revision: str
+    images: tuple[str, ...]
+    """Distinct image digests, in the order of the request."""
+    idempotency_key: str | None = None
+    body_digest: str = ""
+    """Digest of what the request asks (model and image digests), to which an idempotency key is bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A granted reservation: ``charged`` queries are held until it is settled, released or expires."""
+
+    hold_id: str
+    reservation: Reservation
+    charged_images: frozenset[str]
+    """The images that this request will pay for; the others are replays."""
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A durable charge, and where it stands on the chain."""
+
+    link: Link
+    seq: int
+    charged: int
+    replayed: int
+    used_after: int
+    budget: int
+    remaining: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a key's chain and the account at that point, read in one transaction."""
+
+    key_id: str
+    seq: int
+    hash: str
+    used: int
+    budget: int
+
+
+class LedgerError(Exception):
+    """Root of what a ledger refuses:
+
+    ::
+
+        LedgerError
+        ├── LedgerUnavailable      the store cannot be reached or written: serve nothing
+        ├── UnknownKey             no such key
+        ├── KeyRevoked             the key may not spend any more
+        ├── BudgetExhausted        used + held + n would exceed the budget; all n refused
+        ├── InFlight               the same image, or idempotency key, is being served elsewhere
+        ├── IdempotencyMismatch    the idempotency key was used for another body
+        └── HoldExpired            the hold is gone: nothing may be delivered for it
+    """
+
+
+class LedgerUnavailable(LedgerError):
+    """The store cannot be reached or written. The caller must not deliver anything."""
+
+
+class UnknownKey(LedgerError):
+    """No such key."""
+
+
+class KeyRevoked(LedgerError):
+    """The key was revoked; holds that it still had are gone."""
+
+
+class BudgetExhausted(LedgerError):
+    """The request needs more queries than are left; nothing was held."""
+
+    def __init__(self, key_id: str, needed: int, remaining: int, budget: int) -> None:
+        super().__init__(
+            f"Budget exhausted: this request needs {needed:,} queries, {remaining:,} of {budget:,} are left "
+            f"for key {key_id}. Ask the owner for a grant; this request will not be retried."
+        )
+        self.key_id, self.needed, self.remaining, self.budget = key_id, needed, remaining, budget
+
+
+class InFlight(LedgerError):
+    """Another live hold of this key covers one of the images, or the same idempotency key."""
+
+    def __init__(self, what: str, retry_after_ms: int) -> None:
+        super().__init__(f"{what} is being served by another request; try again in {retry_after_ms} ms.")
+        self.retry_after_ms = retry_after_ms
+
+
+class IdempotencyMismatch(LedgerError):
+    """The idempotency key was used before, for a different body."""
+
+
+class HoldExpired(LedgerError):
+    """The hold was released, expired or settled before; nothing may be delivered for it."""
+
+
+class Ledger(Protocol):
+    """Where budgets, holds, charges and events live together and change in one transaction."""
+
+    async def open(self) -> None:
+        """Connect, create what is missing, refuse unsafe settings, and drop the holds of a dead owner."""
+
+    async def close(self) -> None:
+        """Finish what is queued and disconnect."""
+
+    async def ping(self) -> None:
+        """Raise :class:`LedgerUnavailable` unless a durable write would succeed now."""
+
+    async def create_key(self, key: NewKey) -> KeyRecord:
+        """Open a key; writes the genesis event."""
+
+    async def key(self, key_id: str) -> KeyRecord | None:
+        """The key's current account, or None if there is no such key."""
+
+    async def keys(self) -> list[KeyRecord]:
+        """All keys, oldest first."""
+
+    async def grant(self, key_id: str, amount: int) -> KeyRecord:
+        """Raise a budget; writes a grant event."""
+
+    async def revoke(self, key_id: str) -> KeyRecord:
+        """Revoke a key and drop its holds; writes a revoke event. Revoking twice changes nothing."""
+
+    async def reserve(self, reservation: Reservation) -> Hold:
+        """Hold one query for each image that must be charged: all of them, or none.
+
+        Raises:
+            UnknownKey, KeyRevoked, BudgetExhausted, InFlight, IdempotencyMismatch, LedgerUnavailable
+        """
+
+    async def settle(self, hold: Hold, descriptors: Mapping[str, str]) -> Settlement:
+        """Turn a hold into a durable charge and append its event; only then may bytes leave.
+
+        Args:
+            hold: from :meth:`reserve`.
+            descriptors: image digest -> descriptor digest, for every image of the reservation.
+
+        Raises:
+            HoldExpired, KeyRevoked, LedgerUnavailable
+        """
+
+    async def release(self, hold: Hold) -> None:
+        """Give a hold back; does nothing if it is gone already."""
+
+    async def links(self, key_id: str, *, after: int = -1, limit: int = 1000) -> Sequence[Link]:
+        """Records of a key's chain with ``seq > after``, oldest first."""
+
+    async def head(self, key_id: str) -> Head:
+        """The end of the key's chain. Raises UnknownKey."""
