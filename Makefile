@@ -36,7 +36,7 @@ lint: $(READY)   ## Check style
 types: $(READY)  ## Check types
 	@$(BIN)/mypy
 
-check: lint types ## Check style and types (the tests are make test)
+check: lint types test ## Check style and types, and run the tests
 
 bench: $(READY)  ## Run the benchmarks, each beside its baseline
 	@$(BIN)/python -m benchmarks

@@ -7,7 +7,7 @@
     ├── BudgetTooSmall            3   the key cannot pay for what the plan needs; nothing was spent
     ├── ServiceRefused            4   the teacher cannot be reached, or refused for good
     ├── RevisionChanged           5   the teacher is no longer the one whose descriptors were bought
-    ├── StorageFailed             6   the disk is full or the run folder is damaged; what was committed is safe
+    ├── StorageFailed             6   disk full or run folder damaged; what was committed is safe
     ├── VerificationFailed        7   a receipt, chain or certificate does not hold
     └── TrainingFailed            8   a loss or gradient is not finite, or training cannot continue
 
