@@ -1,0 +1,171 @@
+"""Retrieval scores on labelled images: an image is relevant to a query when the two labels are equal.
+
+In: descriptors and labels of queries and database. Out: one score per query, and their means. No I/O.
+
+A query image that also stands in the database is left out of its own ranking when its index is given.
+A query without a relevant image leaves the mean and is counted apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from student_trainer.evaluate.ranking import (
+    Float32Rows,
+    Ranks,
+    ap_step,
+    ap_trapezoid,
+    precision_at_k,
+    rank_blocks,
+    recall_at_k,
+)
+
+Scores = NDArray[np.float64]
+NOT_IN_DATABASE = -1
+MEASURES = {
+    "map_step": "mAP (step): mean over queries of the step average precision, scikit-learn's definition",
+    "map_trapezoid": "mAP (trapezoidal): the same by the trapezoidal rule, as for Oxford and Paris",
+    "mp_at_10": "mP@10: mean precision among the first 10, cut at the last relevant image",
+    "recall_at_1": "recall@1: share of queries whose first image is relevant",
+}
+"""What each number of :class:`RetrievalScores` means, in words; printed wherever the numbers are."""
+
+
+@dataclass(frozen=True)
+class RetrievalScores:
+    """Means over the queries that have at least one relevant image."""
+
+    map_step: float
+    map_trapezoid: float
+    mp_at_10: float
+    recall_at_1: float
+    queries: int
+    """Queries in the means."""
+    database: int
+    """Images of the database."""
+    queries_without_positives: int = 0
+    """Queries left out of the means because no other image has their label."""
+
+
+@dataclass(frozen=True)
+class QueryScores:
+    """The scores of every query, [Q] each; NaN where a query has no relevant image."""
+
+    map_step: Scores
+    map_trapezoid: Scores
+    mp_at_10: Scores
+    recall_at_1: Scores
+    database: int
+    top: list[Ranks] = field(repr=False)
+    """Per query, the database indices of its best images (its own left out), best first."""
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """bool [Q]: the queries that are in the means."""
+        return ~np.isnan(self.map_step)
+
+    def means(self) -> RetrievalScores:
+        """Average the scored queries.
+
+        Raises:
+            ValueError: there is none.
+        """
+        scored = self.scored
+        if not scored.any():
+            raise ValueError(
+                f"None of the {len(scored)} queries has a relevant image in the database: "
+                "no label occurs in both."
+            )
+        means = {name: float(getattr(self, name)[scored].mean()) for name in MEASURES}
+        return RetrievalScores(
+            **means,
+            queries=int(scored.sum()),
+            database=self.database,
+            queries_without_positives=int((~scored).sum()),
+        )
+
+
+def score(
+    query_descriptors: Float32Rows,
+    database_descriptors: Float32Rows,
+    query_labels: Sequence[str],
+    database_labels: Sequence[str],
+    own_index: Sequence[int] | None = None,
+) -> RetrievalScores:
+    """Mean retrieval scores; arguments as :func:`score_queries`.
+
+    Raises:
+        ValueError: lengths that differ, descriptors that are not finite, or no query with a relevant image.
+    """
+    return score_queries(
+        query_descriptors, database_descriptors, query_labels, database_labels, own_index
+    ).means()
+
+
+def score_queries(
+    query_descriptors: Float32Rows,
+    database_descriptors: Float32Rows,
+    query_labels: Sequence[str],
+    database_labels: Sequence[str],
+    own_index: Sequence[int] | None = None,
+    *,
+    top_k: int = 10,
+) -> QueryScores:
+    """Score each query.
+
+    Args:
+        query_descriptors: float32 [Q, d], unit rows.
+        database_descriptors: float32 [N, d], unit rows.
+        query_labels: Q labels.
+        database_labels: N labels.
+        own_index: per query its own place in the database, or ``NOT_IN_DATABASE``; None when no query
+            stands in the database.
+        top_k: how many of the best images to keep per query.
+
+    Raises:
+        ValueError: lengths that differ, or descriptors that are not finite.
+    """
+    own = np.full(len(query_labels), NOT_IN_DATABASE) if own_index is None else np.asarray(own_index)
+    _check_lengths(len(query_descriptors), len(database_descriptors), query_labels, database_labels, own)
+    names = np.unique(np.asarray([*query_labels, *database_labels], dtype=np.str_), return_inverse=True)[1]
+    query_names, database_names = names[: len(query_labels)], names[len(query_labels) :]
+    values = np.full((len(MEASURES), len(query_labels)), np.nan)
+    top: list[Ranks] = []
+    for start, orders in rank_blocks(query_descriptors, database_descriptors):
+        for query, order in enumerate(orders, start):
+            kept = order[order != own[query]]
+            top.append(kept[:top_k].copy())
+            ranks = np.flatnonzero(database_names[kept] == query_names[query])
+            if len(ranks):
+                values[:, query] = _measures(ranks)
+    return QueryScores(*values, database=len(database_labels), top=top)
+
+
+def _measures(ranks: Ranks) -> tuple[float, ...]:
+    """The scores of one query, in the order of ``MEASURES``."""
+    return (
+        ap_step(ranks, len(ranks)),
+        ap_trapezoid(ranks, len(ranks)),
+        precision_at_k(ranks, 10),
+        recall_at_k(ranks, 1),
+    )
+
+
+def _check_lengths(
+    queries: int,
+    database: int,
+    query_labels: Sequence[str],
+    database_labels: Sequence[str],
+    own: NDArray[np.integer],
+) -> None:
+    if (queries, database) != (len(query_labels), len(database_labels)) or len(own) != queries:
+        raise ValueError(
+            f"{queries} query and {database} database descriptors do not fit {len(query_labels)} and "
+            f"{len(database_labels)} labels and {len(own)} own indices."
+        )
+    if len(own) and (own.min() < NOT_IN_DATABASE or own.max() >= database):
+        raise ValueError(
+            f"Own indices must lie in the database of {database} images or be {NOT_IN_DATABASE}."
+        )
