@@ -1,0 +1,121 @@
+"""The list of a user's photographs: from a CSV manifest, or from a folder of sub-folders.
+
+In: a CSV file with the header ``path[,label][,split][,query]`` (further columns are ignored), or a
+folder. Out: entries in the manifest's order, or sorted by path. No image is opened here.
+"""
+
+import csv
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from student_trainer.errors import InvalidInput
+
+_TRUE = frozenset({"1", "true", "yes"})
+_FALSE = frozenset({"", "0", "false", "no"})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One photograph as its owner lists it; the file may turn out to be missing or unreadable."""
+
+    path: Path
+    label: str | None = None
+    split: str | None = None
+    is_query: bool = False
+
+
+def read_manifest(path: Path, split: str | None = None) -> list[Entry]:
+    """Entries of a CSV manifest, in its order, or those of one split.
+
+    A relative path counts from the manifest's folder; if nothing is there, from ``images/`` beside it.
+
+    Raises:
+        InvalidInput: the manifest cannot be read, a row is malformed (the message names its line), or
+            nothing is listed (for this split).
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            entries = list(_rows(csv.DictReader(file, strict=True), path))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(f"The manifest {path} cannot be read: {error}.") from None
+    if not entries:
+        raise InvalidInput(f"The manifest {path} lists no images.")
+    if split is None:
+        return entries
+    chosen = [entry for entry in entries if entry.split == split]
+    if not chosen:
+        splits = ", ".join(sorted({entry.split or "(none)" for entry in entries}))
+        raise InvalidInput(f"The manifest {path} has no images of split {split!r}; its splits: {splits}.")
+    return chosen
+
+
+def scan_folder(root: Path) -> list[Entry]:
+    """Every regular file under ``root`` that is not hidden, sorted by path.
+
+    Files are not told apart by their suffix: some public photograph sets have none. The label is the
+    first sub-folder's name; files directly in ``root`` have none. Links to folders are not followed.
+
+    Raises:
+        InvalidInput: no such folder, a folder that cannot be listed, or no files in it.
+    """
+    if not root.is_dir():
+        raise InvalidInput(f"There is no folder {root}.")
+    files = sorted(_files(root), key=lambda file: file.relative_to(root).parts)
+    if not files:
+        raise InvalidInput(f"The folder {root} holds no files.")
+    return [Entry(file, label=_folder_label(file.relative_to(root))) for file in files]
+
+
+def _rows(reader: "csv.DictReader[str]", manifest: Path) -> Iterator[Entry]:
+    if "path" not in (reader.fieldnames or ()):
+        found = ", ".join(reader.fieldnames or ()) or "nothing"
+        raise InvalidInput(
+            f"The manifest {manifest} needs a header with a column 'path'; its first line holds: {found}."
+        )
+    for row in reader:
+        where = f"The manifest {manifest}, line {reader.line_num}"
+        if None in row or None in row.values():
+            raise InvalidInput(f"{where}: the number of fields is not that of the header.")
+        if not row["path"].strip():
+            raise InvalidInput(f"{where}: the path is empty.")
+        yield Entry(
+            path=_locate(manifest.parent, row["path"].strip()),
+            label=row.get("label") or None,
+            split=row.get("split") or None,
+            is_query=_flag(row.get("query", ""), where),
+        )
+
+
+def _locate(folder: Path, text: str) -> Path:
+    direct = folder / text
+    beside = folder / "images" / text
+    return beside if not direct.exists() and beside.exists() else direct
+
+
+def _flag(text: str, where: str) -> bool:
+    value = text.strip().lower()
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    raise InvalidInput(f"{where}: query is {text!r}, expected 0 or 1.")
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for folder, subfolders, names in os.walk(root, onerror=_cannot_list):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in names:
+            file = Path(folder) / name
+            # Broken links are kept, to be named as unreadable; pipes and sockets are not files.
+            if not name.startswith(".") and (file.is_file() or file.is_symlink()):
+                yield file
+
+
+def _cannot_list(error: OSError) -> None:
+    raise InvalidInput(f"The folder {error.filename} cannot be listed: {error.strerror}.")
+
+
+def _folder_label(relative: Path) -> str | None:
+    return relative.parts[0] if len(relative.parts) > 1 else None
