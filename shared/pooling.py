@@ -1,0 +1,141 @@
+"""From a map of local features to one vector per image: GeM, MAC, SPoC and R-MAC.
+
+In: features, float [B, C, H, W] with H, W >= 1. Out: float [B, C], not normalised.
+"""
+
+from math import floor
+
+import torch
+from torch import Tensor, nn
+
+from shared.digest import float_text
+
+GEM_INITIAL_P = 3.0
+GEM_EPS = 1e-6
+RMAC_LEVELS = 3
+RMAC_OVERLAP = 0.4
+RMAC_STEPS = (2, 3, 4, 5, 6, 7)
+L2_EPS = 1e-6
+
+
+def l2_normalise(vectors: Tensor) -> Tensor:
+    """x / (||x|| + 1e-6) along the last dimension, the public format's form.
+
+    Norms come out as 1 - 1e-6 / ||x||: unit for any real feature vector, and finite for a zero one.
+    """
+    return vectors / (vectors.norm(dim=-1, keepdim=True) + L2_EPS)
+
+
+def gem(features: Tensor, p: Tensor | float, eps: float = GEM_EPS) -> Tensor:
+    """Generalised mean, (mean of max(x, eps)^p)^(1/p) over positions (Radenovic et al. 2018, Eq. 3).
+
+    ``p`` is a number or a tensor of one element; p = 1 is the mean of positive features, large p the maximum.
+    """
+    return features.clamp(min=eps).pow(p).mean(dim=(-2, -1)).pow(1.0 / p)
+
+
+def mac(features: Tensor) -> Tensor:
+    """Maximum over positions."""
+    return features.amax(dim=(-2, -1))
+
+
+def spoc(features: Tensor) -> Tensor:
+    """Mean over positions."""
+    return features.mean(dim=(-2, -1))
+
+
+def rmac(features: Tensor, levels: int = RMAC_LEVELS) -> Tensor:
+    """Sum of the L2-normalised maxima of square regions at several scales, and of the whole map.
+
+    Tolias et al. 2016, Sec. 3: regions of side 2 min(H, W) / (level + 1), spread evenly, with as many along
+    the longer side as bring the overlap of neighbours nearest to 40 %.
+    """
+    height, width = features.shape[-2:]
+    total = l2_normalise(mac(features))
+    for top, left, side in rmac_regions(height, width, levels):
+        region = features[..., top : top + side, left : left + side]
+        total = total + l2_normalise(mac(region))
+    return total
+
+
+def rmac_regions(height: int, width: int, levels: int = RMAC_LEVELS) -> list[tuple[int, int, int]]:
+    """(top, left, side) of every region of :func:`rmac`, without the whole map."""
+    shorter, longer = min(height, width), max(height, width)
+    extra = _extra_regions(shorter, longer)
+    extra_down, extra_right = (extra, 0) if height > width else (0, extra)
+    regions: list[tuple[int, int, int]] = []
+    for level in range(1, levels + 1):
+        side = 2 * shorter // (level + 1)
+        if side == 0:
+            break
+        tops = _starts(height, side, level + extra_down)
+        lefts = _starts(width, side, level + extra_right)
+        regions += [(top, left, side) for top in tops for left in lefts]
+    return regions
+
+
+def _extra_regions(shorter: int, longer: int) -> int:
+    """Regions to add along the longer side of a map; none for a square one."""
+    if shorter == longer:
+        return 0
+
+    def distance_from_wanted(steps: int) -> float:
+        stride = (longer - shorter) / (steps - 1)
+        return abs(1 - stride / shorter - RMAC_OVERLAP)
+
+    return RMAC_STEPS.index(min(RMAC_STEPS, key=distance_from_wanted)) + 1
+
+
+def _starts(length: int, side: int, count: int) -> list[int]:
+    """Where ``count`` regions of a side start, evenly from one end to the other."""
+    stride = (length - side) / (count - 1) if count > 1 else 0.0
+    half = floor(side / 2 - 1)
+    return [floor(half + index * stride) - half for index in range(count)]
+
+
+class GeM(nn.Module):
+    """:func:`gem` with a learned exponent ``p`` of shape (1,), 3 at the start."""
+
+    def __init__(self, p: float = GEM_INITIAL_P, eps: float = GEM_EPS) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.full((1,), p))
+        self.eps = eps
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float [B, C, H, W] -> [B, C]."""
+        return gem(features, self.p, self.eps)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"p={float_text(self.p.item())}"
+
+
+class MAC(nn.Module):
+    """:func:`mac`."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float [B, C, H, W] -> [B, C]."""
+        return mac(features)
+
+
+class SPoC(nn.Module):
+    """:func:`spoc`."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float [B, C, H, W] -> [B, C]."""
+        return spoc(features)
+
+
+class RMAC(nn.Module):
+    """:func:`rmac`."""
+
+    def __init__(self, levels: int = RMAC_LEVELS) -> None:
+        super().__init__()
+        self.levels = levels
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float [B, C, H, W] -> [B, C]."""
+        return rmac(features, self.levels)
+
+
+POOLINGS: dict[str, type[nn.Module]] = {"gem": GeM, "mac": MAC, "spoc": SPoC, "rmac": RMAC}
