@@ -1,0 +1,52 @@
+"""What a transfer set records: images, how they were chosen, and whose descriptors were bought.
+
+In and out: frozen values; no I/O.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.chain import Billing
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """A readable image file, known by the SHA-256 of its bytes."""
+
+    digest: str
+    path: Path
+    format: str
+    bytes: int
+    width: int
+    height: int
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> "PlannedImage":
+        """A row of the table ``images``."""
+        return cls(row["digest"], Path(row["path"]), row["format"], row["bytes"], row["width"], row["height"])
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """How the images were chosen; with the same candidates this gives the same choice again."""
+
+    strategy: str
+    seed: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """Whose descriptors these are; fixed before the first query, compared before every later one."""
+
+    url: str
+    """Where it was last reached; an address may change, the other facts may not."""
+    key_id: str
+    billing: Billing
+    public_key: str
+    revision: str
+    model: str
+    dim: int
+    unit_norm: bool
+    """Whether the teacher promises descriptors of norm 1."""
