@@ -179,7 +179,7 @@ def decode(source: bytes | Path, *, apply_exif: bool = True) -> Image.Image:
 
 
 def resize(image: Image.Image, longest_side_px: float) -> Image.Image:
-    """Shrink to a longest side in pixels (fractions are cut off); a small enough image is returned as it is."""
+    """Shrink to a longest side in pixels, fractions cut off; a small enough image is returned as it is."""
     if max(image.size) <= longest_side_px:
         return image
     smaller = image.copy()

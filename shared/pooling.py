@@ -23,7 +23,8 @@ def l2_normalise(vectors: Tensor) -> Tensor:
 
     Norms come out as 1 - 1e-6 / ||x||: unit for any real feature vector, and finite for a zero one.
     """
-    return vectors / (vectors.norm(dim=-1, keepdim=True) + L2_EPS)
+    norms: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / (norms + L2_EPS)
 
 
 def gem(features: Tensor, p: Tensor | float, eps: float = GEM_EPS) -> Tensor:
