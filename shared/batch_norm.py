@@ -3,7 +3,8 @@
 In: a network, and for measuring, batches of normalised images. Out: the same network, changed in place.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def batch_norm_layers(network: nn.Module) -> list[_BatchNorm]:
     """Every batch-norm layer, in the order of definition."""
     return [module for module in network.modules() if isinstance(module, _BatchNorm)]
+
+
+@contextmanager
+def modes_kept(network: nn.Module) -> Iterator[None]:
+    """Whatever happens inside, every module is then in training or evaluation mode as before."""
+    modes = {module: module.training for module in network.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 @torch.no_grad()
@@ -34,23 +46,21 @@ def calibrate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> int:
         ValueError: no batches, or a layer sees a single value per channel (larger images are needed).
     """
     layers = batch_norm_layers(network)
-    training = {module: module.training for module in network.modules()}
     momenta = [layer.momentum for layer in layers]
-    network.eval()
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None
-        layer.train()
     images = 0
     try:
-        for batch in batches:
-            network(batch)
-            images += len(batch)
+        with modes_kept(network):
+            network.eval()
+            for layer in layers:
+                layer.reset_running_stats()
+                layer.momentum = None
+                layer.train()
+            for batch in batches:
+                network(batch)
+                images += len(batch)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-        for module, mode in training.items():
-            module.training = mode
     if not images:
         raise ValueError("Batch norm cannot be calibrated without a single batch of images.")
     return images

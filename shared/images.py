@@ -147,8 +147,8 @@ def read_file(path: Path, limits: ImageLimits = _CEILING) -> bytes:
     return path.read_bytes()
 
 
-def decode(source: bytes | Path, *, apply_exif: bool = True) -> Image.Image:
-    """Decode to an upright 8-bit RGB image without metadata.
+def decode(source: bytes | Path | Image.Image, *, apply_exif: bool = True) -> Image.Image:
+    """A new upright 8-bit RGB image without metadata.
 
     Transparent pixels are laid on white; 16-bit grey is scaled to 8 bits, as Pillow does for 16-bit colour;
     CMYK is converted without a colour profile.
@@ -158,24 +158,15 @@ def decode(source: bytes | Path, *, apply_exif: bool = True) -> Image.Image:
             For a path, the message names the file.
         OSError: the path cannot be read.
     """
-    if isinstance(source, Path):
-        data = read_file(source)
-        try:
-            return decode(data, apply_exif=apply_exif)
-        except InvalidImage as error:
-            raise type(error)(f"{source}: {error}") from error
-    header = admit(source, _CEILING)
+    if isinstance(source, Image.Image):
+        return _upright_rgb(source, apply_exif)
+    if isinstance(source, bytes):
+        return _decode_bytes(source, apply_exif)
+    data = read_file(source)
     try:
-        with Image.open(io.BytesIO(source), formats=(header.format,)) as opened:
-            if opened.size != (header.width, header.height):
-                raise InvalidImage(f"its parts disagree on its size, {opened.size}")
-            opened.load()
-            return _upright_rgb(opened, apply_exif)
-    except MemoryError:
-        raise
-    # Pillow's readers raise a dozen types on damaged files, struct.error and IndexError among them.
-    except Exception as error:
-        raise InvalidImage(f"The {header.format} image is truncated or damaged: {error}.") from error
+        return _decode_bytes(data, apply_exif)
+    except InvalidImage as error:
+        raise type(error)(f"{source}: {error}") from error
 
 
 def resize(image: Image.Image, longest_side_px: float) -> Image.Image:
@@ -191,13 +182,10 @@ def load_pixels(source: bytes | Path | Image.Image, preprocessing: Preprocessing
     """Decode and resize: uint8 [H, W, 3], longest side at most ``preprocessing.longest_side_px``.
 
     Raises:
-        InvalidImage: the image cannot be decoded (see :func:`decode`).
+        InvalidImage, OSError: as :func:`decode`.
     """
-    if isinstance(source, Image.Image):
-        image = resize(_upright_rgb(source, preprocessing.apply_exif), preprocessing.longest_side_px)
-    else:
-        image = decode(source, apply_exif=preprocessing.apply_exif)
-        _shrink(image, preprocessing.longest_side_px)
+    image = decode(source, apply_exif=preprocessing.apply_exif)
+    _shrink(image, preprocessing.longest_side_px)
     return np.array(image)
 
 
@@ -209,6 +197,21 @@ def normalise(pixels: "torch.Tensor", preprocessing: Preprocessing) -> "torch.Te
     std = torch.tensor(preprocessing.std, device=pixels.device).view(1, 3, 1, 1)
     channels_first = pixels.permute(0, 3, 1, 2).contiguous()
     return channels_first.to(torch.float32).div_(255.0).sub_(mean).div_(std)
+
+
+def _decode_bytes(data: bytes, apply_exif: bool) -> Image.Image:
+    header = admit(data, _CEILING)
+    try:
+        with Image.open(io.BytesIO(data), formats=(header.format,)) as opened:
+            if opened.size != (header.width, header.height):
+                raise InvalidImage(f"its parts disagree on its size, {opened.size}")
+            opened.load()
+            return _upright_rgb(opened, apply_exif)
+    except MemoryError:
+        raise
+    # Pillow's readers raise a dozen types on damaged files, struct.error and IndexError among them.
+    except Exception as error:
+        raise InvalidImage(f"The {header.format} image is truncated or damaged: {error}.") from error
 
 
 def _shrink(image: Image.Image, longest_side_px: float) -> None:
