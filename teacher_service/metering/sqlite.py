@@ -1,0 +1,260 @@
+"""The ledger on SQLite: the default store, exact and durable on one machine.
+
+In: calls of the :class:`~teacher_service.metering.ledger.Ledger` protocol, from an event loop. Out: their
+results, never before the commit that makes them true. Writes queue for one thread that commits many of
+them together; short reads run at once on a connection of their own, which writers never block.
+"""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from shared.chain import Link
+from teacher_service.metering import database
+from teacher_service.metering.group_commit import GroupCommitter, Operation, unavailable
+from teacher_service.metering.ledger import (
+    Head,
+    Hold,
+    KeyRecord,
+    LedgerUnavailable,
+    NewKey,
+    Reservation,
+    Settlement,
+)
+from teacher_service.metering.owner import OwnerLock
+from teacher_service.metering.transactions import accounts, holds, idempotency, reserve, settle
+from teacher_service.metering.validation import check_new_key, check_reservation
+
+Result = TypeVar("Result")
+
+DEFAULT_LEASE_MS = 600_000
+PROBE_EVERY_MS = 1000
+"""A readiness probe writes at most this often; between two writes it repeats the last finding."""
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class SqliteLedger:
+    """Implements ``Ledger`` (and ``Archive``) on one SQLite file.
+
+    Args:
+        path: the database; created with its folder if missing.
+        lease_ms: a hold that is neither settled nor released for so long is given back.
+        clock_ms: wall clock, in milliseconds since 1970.
+        serve: take the owner lock and drop the holds of a dead owner. The command line opens with False,
+            beside a running server.
+        busy_timeout_ms: how long a write waits for another process before it fails.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lease_ms: int = DEFAULT_LEASE_MS,
+        clock_ms: Callable[[], int] = wall_clock_ms,
+        serve: bool = True,
+        busy_timeout_ms: int = 5000,
+    ) -> None:
+        self._path = path
+        self._lease_ms = lease_ms
+        self._clock_ms = clock_ms
+        self._serve = serve
+        self._busy_timeout_ms = busy_timeout_ms
+        self._owner = OwnerLock(path)
+        self._writer: GroupCommitter | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._slow_reader: sqlite3.Connection | None = None
+        self._slow_reader_lock = threading.Lock()
+        self._replays: dict[str, Hold] = {}
+        """Holds that owe nothing, oldest first; they live in this process alone."""
+        self._probe: tuple[int, LedgerUnavailable | None] | None = None
+        self._probe_lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Create what is missing and connect.
+
+        Raises:
+            LedgerUnavailable: the file cannot be used, or another process serves from it.
+        """
+        await asyncio.to_thread(self._open)
+
+    def _open(self) -> None:
+        if self._writer is not None:
+            return
+        database.prepare(self._path, self._busy_timeout_ms)
+        if self._serve:
+            self._owner.acquire()
+        connect = partial(database.connect, self._path)
+        writer = GroupCommitter(
+            partial(connect, busy_timeout_ms=self._busy_timeout_ms), self._sweep if self._serve else None
+        )
+        try:
+            writer.start(first=holds.drop_all if self._serve else None)
+            # The event loop reads here: rather fall back to a thread than wait for a lock.
+            self._reader = connect(busy_timeout_ms=0, read_only=True)
+            self._slow_reader = connect(busy_timeout_ms=self._busy_timeout_ms, read_only=True)
+        except sqlite3.Error as error:
+            writer.stop()
+            self._owner.release()
+            raise unavailable(error) from None
+        self._writer = writer
+
+    async def close(self) -> None:
+        """Finish what is queued, disconnect, and let another process serve."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        if self._writer is None:
+            return
+        self._writer.stop()
+        self._writer = None
+        for reader in (self._reader, self._slow_reader):
+            assert reader is not None
+            reader.close()
+        self._reader = self._slow_reader = None
+        self._replays.clear()
+        self._owner.release()
+
+    async def ping(self) -> None:
+        """Raise LedgerUnavailable unless a durable write succeeded less than a second ago, or does now."""
+        async with self._probe_lock:
+            now_ms = self._clock_ms()
+            if self._probe is None or not 0 <= now_ms - self._probe[0] < PROBE_EVERY_MS:
+                self._probe = (now_ms, await self._probe_now(now_ms))
+            if self._probe[1] is not None:
+                raise LedgerUnavailable(str(self._probe[1]))
+
+    async def _probe_now(self, now_ms: int) -> LedgerUnavailable | None:
+        try:
+            await self._write(lambda db: db.execute("UPDATE probe SET at_ms = ?", (now_ms,)))
+        except LedgerUnavailable as error:
+            return error
+        return None
+
+    async def create_key(self, key: NewKey) -> KeyRecord:
+        """Open a key. Raises LedgerError (it exists), ValueError, LedgerUnavailable."""
+        check_new_key(key)
+        return await self._write(lambda db: accounts.create_key(db, key, self._clock_ms()))
+
+    async def key(self, key_id: str) -> KeyRecord | None:
+        """The key's account as of the last commit."""
+        return await self._read(lambda db: accounts.key_record(db, key_id))
+
+    async def keys(self) -> list[KeyRecord]:
+        """All keys, oldest first."""
+        return await self._read_in_thread(accounts.key_records)
+
+    async def grant(self, key_id: str, amount: int) -> KeyRecord:
+        """Raise a budget. Raises UnknownKey, KeyRevoked, ValueError, LedgerUnavailable."""
+        return await self._write(lambda db: accounts.grant(db, key_id, amount, self._clock_ms()))
+
+    async def revoke(self, key_id: str) -> KeyRecord:
+        """Revoke a key and drop its holds. Raises UnknownKey, LedgerUnavailable."""
+        return await self._write(lambda db: accounts.revoke(db, key_id, self._clock_ms()))
+
+    async def reserve(self, reservation: Reservation) -> Hold:
+        """Hold what the request must pay; see the protocol."""
+        check_reservation(reservation)
+        now_ms = self._clock_ms()
+        hold = await self._read(lambda db: reserve.replay(db, reservation, now_ms, self._lease_ms))
+        if hold is None:
+            return await self._write(
+                lambda db: reserve.reserve(db, reservation, self._clock_ms(), self._lease_ms),
+                if_abandoned=self._release_soon,
+            )
+        self._forget_expired_replays(now_ms)
+        self._replays[hold.hold_id] = hold
+        return hold
+
+    async def settle(self, hold: Hold, descriptors: Mapping[str, str]) -> Settlement:
+        """Charge a hold; see the protocol. Raises ValueError if a descriptor is missing."""
+        missing = [image for image in hold.reservation.images if image not in descriptors]
+        if missing:
+            raise ValueError(f"{len(missing)} images have no descriptor digest, the first {missing[0][:12]}.")
+        kept = self._replays.pop(hold.hold_id, None)
+        try:
+            return await self._write(
+                lambda db: settle.settle(db, hold, descriptors, self._clock_ms(), recorded=kept is None)
+            )
+        except LedgerUnavailable:
+            if kept is not None:  # as a recorded hold does, it outlives a failed commit
+                self._replays[hold.hold_id] = kept
+            raise
+
+    async def release(self, hold: Hold) -> None:
+        """Give a hold back; does nothing if it is gone already."""
+        if self._replays.pop(hold.hold_id, None) is None:
+            await self._write(lambda db: holds.release(db, hold))
+
+    async def links(self, key_id: str, *, after: int = -1, limit: int = 1000) -> Sequence[Link]:
+        """Records with ``seq > after``, oldest first. Raises UnknownKey."""
+        return await self._read_in_thread(lambda db: accounts.links(db, key_id, after, limit))
+
+    async def head(self, key_id: str) -> Head:
+        """The end of the key's chain. Raises UnknownKey."""
+        return await self._read(lambda db: accounts.head(db, key_id))
+
+    async def sweep(self) -> None:
+        """Release expired holds and forget old idempotency keys; a server does so every half minute."""
+        await self._write(self._sweep)
+
+    def _sweep(self, db: sqlite3.Connection) -> None:
+        now_ms = self._clock_ms()
+        holds.drop_all_expired(db, now_ms)
+        idempotency.prune(db, now_ms)
+
+    def _forget_expired_replays(self, now_ms: int) -> None:
+        while self._replays:
+            oldest = next(iter(self._replays.values()))
+            if oldest.expires_at_ms > now_ms:
+                return
+            del self._replays[oldest.hold_id]
+
+    def _release_soon(self, hold: Hold) -> None:
+        """The request was cancelled while it waited for its hold: nobody else can give it back."""
+        if self._writer is not None:
+            self._writer.submit(lambda db: holds.release(db, hold))
+
+    def _write(
+        self, operation: Operation[Result], if_abandoned: Callable[[Result], None] | None = None
+    ) -> "asyncio.Future[Result]":
+        if self._writer is None:
+            raise _not_open()
+        return self._writer.submit(operation, if_abandoned)
+
+    async def _read(self, operation: Operation[Result]) -> Result:
+        """A look-up of a few rows, in the event loop itself: cheaper than waking a thread."""
+        if self._reader is None:
+            raise _not_open()
+        try:
+            return operation(self._reader)
+        except sqlite3.Error:
+            return await self._read_in_thread(operation)
+
+    async def _read_in_thread(self, operation: Operation[Result]) -> Result:
+        return await asyncio.to_thread(self._read_slowly, operation)
+
+    def _read_slowly(self, operation: Operation[Result]) -> Result:
+        with self._slow_reader_lock:
+            if self._slow_reader is None:
+                raise _not_open()
+            try:
+                self._slow_reader.execute("BEGIN")
+                try:
+                    return operation(self._slow_reader)
+                finally:
+                    self._slow_reader.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                raise unavailable(error) from None
+
+
+def _not_open() -> LedgerUnavailable:
+    return LedgerUnavailable("The ledger is not open: nothing was charged, and nothing is delivered.")

@@ -1,0 +1,175 @@
+"""Keys and chains in SQLite: the account of a key, its events, and the changes that its owner makes.
+
+In: an open transaction. Out: account rows and chain records. Every function here is one step of a
+transaction that the caller commits; none of them does I/O beside the database.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from shared.chain import (
+    ZERO_HASH,
+    Billing,
+    Genesis,
+    Grant,
+    Link,
+    Revoke,
+    canonical_record,
+    chain_hash,
+    record_of,
+)
+from teacher_service.metering.ledger import Head, KeyRecord, KeyRevoked, LedgerError, NewKey, UnknownKey
+from teacher_service.metering.validation import MAX_BUDGET_QUERIES
+
+_KEY_COLUMNS = tuple(KeyRecord.__dataclass_fields__)
+_SELECT_KEYS = f"SELECT {', '.join(_KEY_COLUMNS)} FROM keys"  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """What a transaction needs to know of a key. ``head`` is raw bytes, ``key_no`` the row number."""
+
+    key_no: int
+    key_id: str
+    billing: Billing
+    budget: int
+    used: int
+    held: int
+    revoked: bool
+    seq: int
+    head: bytes
+
+
+def account(db: sqlite3.Connection, key_id: str) -> AccountRow:
+    """Raises UnknownKey."""
+    row = db.execute(
+        "SELECT key_no, key_id, billing, budget, used, held, revoked, seq, head FROM keys WHERE key_id = ?",
+        (key_id,),
+    ).fetchone()
+    if row is None:
+        raise UnknownKey(f"There is no key {key_id}. List the keys with: teacher-service keys list.")
+    return AccountRow(*row)
+
+
+def spendable(db: sqlite3.Connection, key_id: str) -> AccountRow:
+    """The account of a key that is not revoked. Raises UnknownKey, KeyRevoked."""
+    row = account(db, key_id)
+    if row.revoked:
+        raise KeyRevoked(f"Key {key_id} was revoked. Ask the owner of the service for a new one.")
+    return row
+
+
+def key_record(db: sqlite3.Connection, key_id: str) -> KeyRecord | None:
+    """The key as the rest of the service sees it."""
+    row = db.execute(f"{_SELECT_KEYS} WHERE key_id = ?", (key_id,)).fetchone()
+    return None if row is None else _key_record(row)
+
+
+def key_records(db: sqlite3.Connection) -> list[KeyRecord]:
+    """All keys, oldest first."""
+    rows = db.execute(f"{_SELECT_KEYS} ORDER BY key_no").fetchall()
+    return [_key_record(row) for row in rows]
+
+
+def head(db: sqlite3.Connection, key_id: str) -> Head:
+    """The end of the chain. Raises UnknownKey."""
+    row = account(db, key_id)
+    return Head(key_id, row.seq, row.head.hex(), row.used, row.budget)
+
+
+def links(db: sqlite3.Connection, key_id: str, after: int, limit: int) -> list[Link]:
+    """Records with ``seq > after``, oldest first. Raises UnknownKey."""
+    rows = db.execute(
+        "SELECT record, hash FROM events WHERE key_no = ? AND seq > ? ORDER BY seq LIMIT ?",
+        (account(db, key_id).key_no, after, limit),
+    )
+    return [Link(orjson.loads(record), chain_hash.hex()) for record, chain_hash in rows]
+
+
+def create_key(db: sqlite3.Connection, key: NewKey, now_ms: int) -> KeyRecord:
+    """Open a key with its genesis event."""
+    if db.execute("SELECT 1 FROM keys WHERE key_id = ?", (key.key_id,)).fetchone():
+        raise LedgerError(f"Key {key.key_id} exists already.")
+    genesis = Genesis(
+        key_id=key.key_id, seq=0, at_ms=now_ms, name=key.name, budget=key.budget, billing=key.billing
+    )
+    key_no = insert_key(db, key, now_ms)
+    append(db, key_no, genesis, ZERO_HASH)
+    return _existing(db, key.key_id)
+
+
+def insert_key(db: sqlite3.Connection, key: NewKey, created_at_ms: int) -> int:
+    """Write the row of a key whose chain is still empty; returns its number."""
+    cursor = db.execute(
+        "INSERT INTO keys (key_id, name, salt, secret_hash, billing, rate, budget, created_at_ms, seq, head)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, -1, zeroblob(32))",
+        (
+            key.key_id,
+            key.name,
+            key.salt,
+            key.secret_hash,
+            key.billing,
+            key.rate,
+            key.budget,
+            created_at_ms,
+        ),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def grant(db: sqlite3.Connection, key_id: str, amount: int, now_ms: int) -> KeyRecord:
+    """Raise the budget. Raises UnknownKey, KeyRevoked, ValueError."""
+    row = spendable(db, key_id)
+    budget = row.budget + amount
+    if amount < 1 or budget > MAX_BUDGET_QUERIES:
+        raise ValueError(
+            f"Cannot grant {amount:,} queries to key {key_id}, which has a budget of {row.budget:,}: "
+            f"grant at least 1, and no more than {MAX_BUDGET_QUERIES - row.budget:,}."
+        )
+    db.execute("UPDATE keys SET budget = ? WHERE key_no = ?", (budget, row.key_no))
+    event = Grant(key_id=key_id, seq=row.seq + 1, at_ms=now_ms, amount=amount, budget_after=budget)
+    append(db, row.key_no, event, row.head.hex())
+    return _existing(db, key_id)
+
+
+def revoke(db: sqlite3.Connection, key_id: str, now_ms: int) -> KeyRecord:
+    """Revoke a key and drop its holds. Raises UnknownKey."""
+    row = account(db, key_id)
+    if not row.revoked:
+        db.execute("DELETE FROM holds WHERE key_no = ?", (row.key_no,))
+        db.execute("UPDATE keys SET revoked = 1, held = 0 WHERE key_no = ?", (row.key_no,))
+        event = Revoke(key_id=key_id, seq=row.seq + 1, at_ms=now_ms)
+        append(db, row.key_no, event, row.head.hex())
+    return _existing(db, key_id)
+
+
+def append(db: sqlite3.Connection, key_no: int, event: BaseModel, previous: str) -> Link:
+    """Put an event at the end of a key's chain, whose hash so far is ``previous``."""
+    record = record_of(event)
+    record_json = canonical_record(record)
+    digest = chain_hash(previous, record_json)
+    append_raw(db, key_no, record["seq"], record_json, digest)
+    return Link(record, digest)
+
+
+def append_raw(db: sqlite3.Connection, key_no: int, seq: int, record_json: bytes, digest: str) -> None:
+    """Write a record that is known to follow from the chain's end."""
+    raw = bytes.fromhex(digest)
+    db.execute("INSERT INTO events VALUES (?, ?, ?, ?)", (key_no, seq, record_json, raw))
+    db.execute("UPDATE keys SET seq = ?, head = ? WHERE key_no = ?", (seq, raw, key_no))
+
+
+def _existing(db: sqlite3.Connection, key_id: str) -> KeyRecord:
+    record = key_record(db, key_id)
+    assert record is not None
+    return record
+
+
+def _key_record(row: tuple[Any, ...]) -> KeyRecord:
+    values: dict[str, Any] = dict(zip(_KEY_COLUMNS, row, strict=True))
+    return KeyRecord(**values | {"revoked": bool(values["revoked"])})

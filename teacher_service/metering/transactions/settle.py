@@ -1,0 +1,81 @@
+"""Settle in SQLite: a hold becomes a charge and an event of the key's chain, in one transaction.
+
+In: an open transaction, a hold, and the digests of what is about to be delivered. Out: the settlement.
+"""
+
+import sqlite3
+from collections.abc import Mapping
+
+from shared.chain import Item, Settle
+from teacher_service.metering.ledger import Hold, Settlement
+from teacher_service.metering.transactions.accounts import AccountRow, append, spendable
+from teacher_service.metering.transactions.holds import end_hold, expired
+from teacher_service.metering.transactions.idempotency import record_settled
+
+
+def settle(
+    db: sqlite3.Connection, hold: Hold, descriptors: Mapping[str, str], now_ms: int, *, recorded: bool
+) -> Settlement:
+    """Charge a hold and append its event.
+
+    Args:
+        hold: from ``reserve`` (``recorded``), or from ``replay`` (not recorded).
+        descriptors: image digest -> descriptor digest.
+
+    Raises:
+        UnknownKey, KeyRevoked, HoldExpired
+    """
+    key = spendable(db, hold.reservation.key_id)
+    if recorded:
+        record_settled(db, hold, now_ms)
+        end_hold(db, hold, now_ms)
+    elif hold.expires_at_ms <= now_ms:
+        raise expired(hold)
+    _charge(db, key, hold)
+    event = _event(key, hold, descriptors, now_ms)
+    link = append(db, key.key_no, event, key.head.hex())
+    return Settlement(
+        link=link,
+        seq=event.seq,
+        charged=event.charged,
+        replayed=event.replayed,
+        used_after=event.used_after,
+        budget=key.budget,
+        remaining=key.budget - key.used - key.held,  # what is charged was held before
+        at_ms=now_ms,
+    )
+
+
+def _event(key: AccountRow, hold: Hold, descriptors: Mapping[str, str], now_ms: int) -> Settle:
+    reservation, charged = hold.reservation, len(hold.charged_images)
+    return Settle(
+        key_id=key.key_id,
+        seq=key.seq + 1,
+        at_ms=now_ms,
+        request_id=reservation.request_id,
+        teacher_revision=reservation.teacher_revision,
+        charged=charged,
+        replayed=len(reservation.images) - charged,
+        used_after=key.used + charged,
+        items=tuple(
+            Item(image=image, descriptor=descriptors[image], charged=image in hold.charged_images)
+            for image in reservation.images
+        ),
+    )
+
+
+def _charge(db: sqlite3.Connection, key: AccountRow, hold: Hold) -> None:
+    """Move a hold's queries from held to used, and remember its images as paid."""
+    charges = len(hold.charged_images)
+    if charges == 0:
+        return
+    db.execute(
+        "UPDATE keys SET held = held - ?, used = used + ? WHERE key_no = ?", (charges, charges, key.key_no)
+    )
+    # Under 'distinct' a second charge of one image is a broken promise: let the constraint stop it.
+    again = " ON CONFLICT DO UPDATE SET charges = charges + 1" if key.billing == "every-call" else ""
+    revision = bytes.fromhex(hold.reservation.teacher_revision)
+    db.executemany(
+        f"INSERT INTO charged VALUES (?, ?, ?, 1){again}",  # noqa: S608
+        [(key.key_no, revision, bytes.fromhex(image)) for image in hold.charged_images],
+    )
