@@ -93,7 +93,7 @@ def describe(
 def describe_pixels(
     network: DescriptorNet, pixels: Tensor, preprocessing: Preprocessing, scales: Sequence[float] = (1.0,)
 ) -> Tensor:
-    """Descriptors of one batch, without a graph: uint8 [B, H, W, 3] -> float32 [B, dim] on the network's device.
+    """One batch, without a graph: uint8 [B, H, W, 3] -> float32 [B, dim] on the network's device.
 
     Rows end with an exact L2 normalisation: the network's own x / (||x|| + 1e-6) would leave the rows of an
     untrained network, whose features may be tiny, short of the unit length that receivers check.

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from shared.batch_norm import batch_norm_layers, calibrate_batch_norm
 from shared.digest import JsonValue
 from shared.pooling import POOLINGS, l2_normalise
-from shared.tensor_files import CheckpointError, fit, is_safetensors, read_pickle, read_safetensors
+from shared.tensor_files import (
+    CheckpointError,
+    as_tensors,
+    fit,
+    is_safetensors,
+    read_pickle,
+    read_safetensors,
+)
 from shared.trunks import ARCHITECTURES, build_trunk, output_channels, parse_architecture, trunk_key
 
 __all__ = [
@@ -134,12 +141,12 @@ def load_imagenet_weights(network: DescriptorNet, source: Path | str) -> None:
     else:
         path = Path(source)
         tensors = read_safetensors(path)[0] if is_safetensors(path) else read_pickle(path)
-    what = f"ImageNet weights from {source}"
+    what = f"The file of ImageNet weights {source}"
     try:
-        renamed = {trunk_key(architecture, name): tensor for name, tensor in tensors.items()}
-    except (KeyError, AttributeError) as error:
+        renamed = {trunk_key(architecture, name): tensor for name, tensor in as_tensors(tensors).items()}
+    except (KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{what} are not a torchvision state dict of {architecture.torchvision_name}: unexpected {error}."
+            f"{what} is not a torchvision state dict of {architecture.torchvision_name}: {error}."
         ) from None
     fit(network.trunk, {name: tensor for name, tensor in renamed.items() if name is not None}, what)
 

@@ -8,7 +8,8 @@ restricted unpickler alone: a file that names anything but tensors, plain values
 import hashlib
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,14 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         CheckpointError: missing, cut or not such a file.
     """
-    _require_file(path)
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.offset_keys()}, dict(file.metadata() or {})
+
+
+def read_safetensors_metadata(path: Path) -> dict[str, str]:
+    """The metadata alone, without reading a tensor; raises as :func:`read_safetensors`."""
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
 
 
 def read_pickle(path: Path) -> Any:
@@ -99,6 +102,20 @@ def check_hash_in_name(path: Path) -> None:
         )
 
 
+def as_tensors(content: Any) -> dict[str, Tensor]:
+    """The content of a pickle, if it is tensors by name.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(content, dict):
+        raise TypeError(f"expected tensors by name, found {type(content).__name__}")
+    for name, tensor in content.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise TypeError(f"expected tensors by name, found {type(tensor).__name__} under {name!r}")
+    return content
+
+
 def fit(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Give a module exactly these tensors; batch counters may be absent.
 
@@ -137,6 +154,16 @@ def _offender(message: str) -> str:
     """The function that PyTorch's long message names, or its first sentence."""
     found = re.search(r"GLOBAL (\S+)", message)
     return found[1] if found else message.partition(". ")[0]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    _require_file(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
 
 
 def _require_file(path: Path) -> None:

@@ -86,11 +86,11 @@ def trunk_key(architecture: Architecture, torchvision_key: str) -> str | None:
         if part == "fc":
             return None
         if part not in _RESNET_PARTS:
-            raise KeyError(torchvision_key)
+            raise KeyError(f"unknown name {torchvision_key}")
         return f"{_RESNET_PARTS.index(part)}.{rest}"
     if part == "classifier":
         return None
     if part != "features":
-        raise KeyError(torchvision_key)
+        raise KeyError(f"unknown name {torchvision_key}")
     cut_away = architecture.cut and rest.startswith(f"{_MOBILENET_CUT}.")
     return None if cut_away else rest
