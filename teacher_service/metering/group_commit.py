@@ -21,6 +21,7 @@ Operation: TypeAlias = Callable[[sqlite3.Connection], Result]
 
 MAX_GROUP = 256
 """Operations in one transaction: bounds how long the first of them waits."""
+NOT_OPEN = "The ledger is not open: nothing was charged, and nothing is delivered."
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class GroupCommitter:
             LedgerUnavailable: the ledger was closed.
         """
         if not self._accepting:
-            raise LedgerUnavailable("The ledger is not open: nothing was charged, and nothing is delivered.")
+            raise LedgerUnavailable(NOT_OPEN)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(operation, future, if_abandoned))
         return future

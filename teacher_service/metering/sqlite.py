@@ -7,16 +7,15 @@ them together; short reads run at once on a connection of their own, which write
 
 import asyncio
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from shared.chain import Link
 from teacher_service.metering import database
-from teacher_service.metering.group_commit import GroupCommitter, Operation, unavailable
+from teacher_service.metering.archive import ArchivedRecord, Totals
+from teacher_service.metering.group_commit import NOT_OPEN, GroupCommitter, Operation, unavailable
 from teacher_service.metering.ledger import (
     Head,
     Hold,
@@ -27,14 +26,14 @@ from teacher_service.metering.ledger import (
     Settlement,
 )
 from teacher_service.metering.owner import OwnerLock
-from teacher_service.metering.transactions import accounts, holds, idempotency, reserve, settle
+from teacher_service.metering.probe import WriteProbe
+from teacher_service.metering.readers import Readers
+from teacher_service.metering.transactions import accounts, archiving, holds, idempotency, reserve, settle
 from teacher_service.metering.validation import check_new_key, check_reservation
 
 Result = TypeVar("Result")
 
 DEFAULT_LEASE_MS = 600_000
-PROBE_EVERY_MS = 1000
-"""A readiness probe writes at most this often; between two writes it repeats the last finding."""
 
 
 def wall_clock_ms() -> int:
@@ -70,13 +69,10 @@ class SqliteLedger:
         self._busy_timeout_ms = busy_timeout_ms
         self._owner = OwnerLock(path)
         self._writer: GroupCommitter | None = None
-        self._reader: sqlite3.Connection | None = None
-        self._slow_reader: sqlite3.Connection | None = None
-        self._slow_reader_lock = threading.Lock()
+        self._readers: Readers | None = None
+        self._probe = WriteProbe(self._write_probe, clock_ms)
         self._replays: dict[str, Hold] = {}
         """Holds that owe nothing, oldest first; they live in this process alone."""
-        self._probe: tuple[int, LedgerUnavailable | None] | None = None
-        self._probe_lock = asyncio.Lock()
 
     async def open(self) -> None:
         """Create what is missing and connect.
@@ -92,15 +88,16 @@ class SqliteLedger:
         database.prepare(self._path, self._busy_timeout_ms)
         if self._serve:
             self._owner.acquire()
-        connect = partial(database.connect, self._path)
         writer = GroupCommitter(
-            partial(connect, busy_timeout_ms=self._busy_timeout_ms), self._sweep if self._serve else None
+            lambda: database.connect(self._path, busy_timeout_ms=self._busy_timeout_ms),
+            self._sweep if self._serve else None,
         )
         try:
             writer.start(first=holds.drop_all if self._serve else None)
-            # The event loop reads here: rather fall back to a thread than wait for a lock.
-            self._reader = connect(busy_timeout_ms=0, read_only=True)
-            self._slow_reader = connect(busy_timeout_ms=self._busy_timeout_ms, read_only=True)
+            self._readers = Readers(
+                lambda wait_ms: database.connect(self._path, busy_timeout_ms=wait_ms, read_only=True),
+                self._busy_timeout_ms,
+            )
         except sqlite3.Error as error:
             writer.stop()
             self._owner.release()
@@ -112,32 +109,20 @@ class SqliteLedger:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        if self._writer is None:
+        if self._writer is None or self._readers is None:
             return
         self._writer.stop()
-        self._writer = None
-        for reader in (self._reader, self._slow_reader):
-            assert reader is not None
-            reader.close()
-        self._reader = self._slow_reader = None
+        self._readers.close()
+        self._writer = self._readers = None
         self._replays.clear()
         self._owner.release()
 
     async def ping(self) -> None:
-        """Raise LedgerUnavailable unless a durable write succeeded less than a second ago, or does now."""
-        async with self._probe_lock:
-            now_ms = self._clock_ms()
-            if self._probe is None or not 0 <= now_ms - self._probe[0] < PROBE_EVERY_MS:
-                self._probe = (now_ms, await self._probe_now(now_ms))
-            if self._probe[1] is not None:
-                raise LedgerUnavailable(str(self._probe[1]))
+        """Raise LedgerUnavailable unless a durable write succeeded within the last second, or does now."""
+        await self._probe.check()
 
-    async def _probe_now(self, now_ms: int) -> LedgerUnavailable | None:
-        try:
-            await self._write(lambda db: db.execute("UPDATE probe SET at_ms = ?", (now_ms,)))
-        except LedgerUnavailable as error:
-            return error
-        return None
+    async def _write_probe(self, now_ms: int) -> None:
+        await self._write(lambda db: db.execute("UPDATE probe SET at_ms = ?", (now_ms,)).rowcount)
 
     async def create_key(self, key: NewKey) -> KeyRecord:
         """Open a key. Raises LedgerError (it exists), ValueError, LedgerUnavailable."""
@@ -146,11 +131,11 @@ class SqliteLedger:
 
     async def key(self, key_id: str) -> KeyRecord | None:
         """The key's account as of the last commit."""
-        return await self._read(lambda db: accounts.key_record(db, key_id))
+        return await self._read.at_once(lambda db: accounts.key_record(db, key_id))
 
     async def keys(self) -> list[KeyRecord]:
         """All keys, oldest first."""
-        return await self._read_in_thread(accounts.key_records)
+        return await self._read.in_thread(accounts.key_records)
 
     async def grant(self, key_id: str, amount: int) -> KeyRecord:
         """Raise a budget. Raises UnknownKey, KeyRevoked, ValueError, LedgerUnavailable."""
@@ -164,7 +149,7 @@ class SqliteLedger:
         """Hold what the request must pay; see the protocol."""
         check_reservation(reservation)
         now_ms = self._clock_ms()
-        hold = await self._read(lambda db: reserve.replay(db, reservation, now_ms, self._lease_ms))
+        hold = await self._read.at_once(lambda db: reserve.replay(db, reservation, now_ms, self._lease_ms))
         if hold is None:
             return await self._write(
                 lambda db: reserve.reserve(db, reservation, self._clock_ms(), self._lease_ms),
@@ -196,11 +181,19 @@ class SqliteLedger:
 
     async def links(self, key_id: str, *, after: int = -1, limit: int = 1000) -> Sequence[Link]:
         """Records with ``seq > after``, oldest first. Raises UnknownKey."""
-        return await self._read_in_thread(lambda db: accounts.links(db, key_id, after, limit))
+        return await self._read.in_thread(lambda db: accounts.links(db, key_id, after, limit))
 
     async def head(self, key_id: str) -> Head:
         """The end of the key's chain. Raises UnknownKey."""
-        return await self._read(lambda db: accounts.head(db, key_id))
+        return await self._read.at_once(lambda db: accounts.head(db, key_id))
+
+    async def totals(self, key_id: str) -> Totals:
+        """What the tables enforce for a key, in one moment. Raises UnknownKey."""
+        return await self._read.in_thread(lambda db: archiving.totals(db, key_id))
+
+    async def restore(self, records: Iterable[ArchivedRecord]) -> None:
+        """Fill an empty ledger, all or nothing. Raises LedgerInvalid, LedgerUnavailable."""
+        await self._write(lambda db: archiving.restore(db, records))
 
     async def sweep(self) -> None:
         """Release expired holds and forget old idempotency keys; a server does so every half minute."""
@@ -227,34 +220,11 @@ class SqliteLedger:
         self, operation: Operation[Result], if_abandoned: Callable[[Result], None] | None = None
     ) -> "asyncio.Future[Result]":
         if self._writer is None:
-            raise _not_open()
+            raise LedgerUnavailable(NOT_OPEN)
         return self._writer.submit(operation, if_abandoned)
 
-    async def _read(self, operation: Operation[Result]) -> Result:
-        """A look-up of a few rows, in the event loop itself: cheaper than waking a thread."""
-        if self._reader is None:
-            raise _not_open()
-        try:
-            return operation(self._reader)
-        except sqlite3.Error:
-            return await self._read_in_thread(operation)
-
-    async def _read_in_thread(self, operation: Operation[Result]) -> Result:
-        return await asyncio.to_thread(self._read_slowly, operation)
-
-    def _read_slowly(self, operation: Operation[Result]) -> Result:
-        with self._slow_reader_lock:
-            if self._slow_reader is None:
-                raise _not_open()
-            try:
-                self._slow_reader.execute("BEGIN")
-                try:
-                    return operation(self._slow_reader)
-                finally:
-                    self._slow_reader.execute("ROLLBACK")
-            except sqlite3.Error as error:
-                raise unavailable(error) from None
-
-
-def _not_open() -> LedgerUnavailable:
-    return LedgerUnavailable("The ledger is not open: nothing was charged, and nothing is delivered.")
+    @property
+    def _read(self) -> Readers:
+        if self._readers is None:
+            raise LedgerUnavailable(NOT_OPEN)
+        return self._readers

@@ -71,7 +71,7 @@ def key_record(db: sqlite3.Connection, key_id: str) -> KeyRecord | None:
 
 def key_records(db: sqlite3.Connection) -> list[KeyRecord]:
     """All keys, oldest first."""
-    rows = db.execute(f"{_SELECT_KEYS} ORDER BY key_no").fetchall()
+    rows = db.execute(f"{_SELECT_KEYS} ORDER BY created_at_ms, key_no").fetchall()
     return [_key_record(row) for row in rows]
 
 

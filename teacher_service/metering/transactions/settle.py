@@ -4,9 +4,9 @@ In: an open transaction, a hold, and the digests of what is about to be delivere
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from shared.chain import Item, Settle
+from shared.chain import Billing, Item, Settle
 from teacher_service.metering.ledger import Hold, Settlement
 from teacher_service.metering.transactions.accounts import AccountRow, append, spendable
 from teacher_service.metering.transactions.holds import end_hold, expired
@@ -72,10 +72,17 @@ def _charge(db: sqlite3.Connection, key: AccountRow, hold: Hold) -> None:
     db.execute(
         "UPDATE keys SET held = held - ?, used = used + ? WHERE key_no = ?", (charges, charges, key.key_no)
     )
-    # Under 'distinct' a second charge of one image is a broken promise: let the constraint stop it.
-    again = " ON CONFLICT DO UPDATE SET charges = charges + 1" if key.billing == "every-call" else ""
-    revision = bytes.fromhex(hold.reservation.teacher_revision)
+    charge_images(db, key.key_no, key.billing, hold.reservation.teacher_revision, hold.charged_images)
+
+
+def charge_images(
+    db: sqlite3.Connection, key_no: int, billing: Billing, revision: str, images: Iterable[str]
+) -> None:
+    """Remember images as paid. Raises sqlite3.IntegrityError on a second charge under ``distinct``."""
+    # Such a charge would be a broken promise: the constraint stops it, whatever went wrong before.
+    again = " ON CONFLICT DO UPDATE SET charges = charges + 1" if billing == "every-call" else ""
+    raw_revision = bytes.fromhex(revision)
     db.executemany(
         f"INSERT INTO charged VALUES (?, ?, ?, 1){again}",  # noqa: S608
-        [(key.key_no, revision, bytes.fromhex(image)) for image in hold.charged_images],
+        [(key_no, raw_revision, bytes.fromhex(image)) for image in images],
     )

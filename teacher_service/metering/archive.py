@@ -1,0 +1,80 @@
+"""What a ledger offers beyond serving: to be audited against its chains, and to be restored from an export.
+
+In: nothing but types. Out: the protocol :class:`Archive`, and the comparison of stored sums with a chain's.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.chain import Account, Link
+from teacher_service.metering.ledger import Ledger, NewKey
+
+
+class LedgerInvalid(Exception):
+    """A ledger, or its export, does not hold; the message names the first thing that is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a store enforces for one key, read in one transaction, to be compared with the key's chain."""
+
+    seq: int
+    head: str
+    records: int
+    budget: int
+    used: int
+    revoked: bool
+    held: int
+    held_by_holds: int
+    """Queries under the holds that exist; must equal ``held``."""
+    charges: int
+    """Sum over all charged images; must equal ``used``."""
+    charged_images: int
+    """Number of (revision, image) that were ever charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedRecord:
+    """A checked record of an export, with the key it belongs to and the account after it."""
+
+    key: NewKey
+    """Its budget is the one the key was created with."""
+    created_at_ms: int
+    link: Link
+    account: Account
+
+
+class Archive(Ledger, Protocol):
+    """A ledger that can be audited and restored."""
+
+    async def totals(self, key_id: str) -> Totals:
+        """What the store enforces for a key. Raises UnknownKey."""
+
+    async def restore(self, records: Iterable[ArchivedRecord]) -> None:
+        """Fill an empty store, all or nothing; an exception of the iterable leaves it empty.
+
+        Raises:
+            LedgerInvalid: the store is not empty.
+            LedgerUnavailable: it cannot be written.
+        """
+
+
+def check_sums(account: Account, **stated: object) -> None:
+    """Compare what is stated of a key with what its chain adds up to. Raises LedgerInvalid."""
+    true_values = {
+        "name": account.name,
+        "billing": account.billing,
+        "budget": account.budget,
+        "used": account.used,
+        "revoked": account.revoked,
+        "records": account.seq + 1,
+        "head": account.head,
+        "charged_images": len(account.charged_images),
+    }
+    for name, value in stated.items():
+        if value != true_values[name]:
+            raise LedgerInvalid(
+                f"key {account.key_id} is said to have {name} = {value!r}; "
+                f"its chain gives {true_values[name]!r}"
+            )

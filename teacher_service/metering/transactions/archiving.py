@@ -1,0 +1,63 @@
+"""Audit and restore in SQLite: what the tables enforce for a key, and filling an empty ledger.
+
+In: an open transaction; checked records of an export. Out: totals, or rows for every record.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+
+from shared.chain import Genesis, Grant, Revoke, Settle, canonical_record, parse_event
+from teacher_service.metering.archive import ArchivedRecord, LedgerInvalid, Totals
+from teacher_service.metering.transactions.accounts import account, append_raw, insert_key
+from teacher_service.metering.transactions.settle import charge_images
+
+
+def totals(db: sqlite3.Connection, key_id: str) -> Totals:
+    """Sums over the tables. Raises UnknownKey."""
+    key = account(db, key_id)
+
+    def total(query: str) -> tuple[int, ...]:
+        row: tuple[int, ...] = db.execute(f"SELECT {query} WHERE key_no = ?", (key.key_no,)).fetchone()
+        return row
+
+    charged_images, charges = total("count(*), coalesce(sum(charges), 0) FROM charged")
+    return Totals(
+        seq=key.seq,
+        head=key.head.hex(),
+        records=total("count(*) FROM events")[0],
+        budget=key.budget,
+        used=key.used,
+        revoked=bool(key.revoked),
+        held=key.held,
+        held_by_holds=total("coalesce(sum(charges), 0) FROM holds")[0],
+        charges=charges,
+        charged_images=charged_images,
+    )
+
+
+def restore(db: sqlite3.Connection, records: Iterable[ArchivedRecord]) -> None:
+    """Write every record and what it changes. Raises LedgerInvalid, and what ``records`` raises."""
+    if db.execute("SELECT 1 FROM keys LIMIT 1").fetchone():
+        raise LedgerInvalid("The ledger has keys already: an export can only be imported into an empty one.")
+    key_no = -1
+    for archived in records:
+        seq = archived.account.seq
+        if seq == 0:
+            key_no = insert_key(db, archived.key, archived.created_at_ms)
+        _apply(db, key_no, archived)
+        append_raw(db, key_no, seq, canonical_record(archived.link.record), archived.link.hash)
+
+
+def _apply(db: sqlite3.Connection, key_no: int, archived: ArchivedRecord) -> None:
+    now = archived.account
+    match parse_event(archived.link.record, now.seq):
+        case Genesis():
+            pass  # the row of the key says it all
+        case Grant():
+            db.execute("UPDATE keys SET budget = ? WHERE key_no = ?", (now.budget, key_no))
+        case Revoke():
+            db.execute("UPDATE keys SET revoked = 1 WHERE key_no = ?", (key_no,))
+        case Settle() as event:
+            db.execute("UPDATE keys SET used = ? WHERE key_no = ?", (now.used, key_no))
+            images = [item.image for item in event.items if item.charged]
+            charge_images(db, key_no, now.billing, event.teacher_revision, images)

@@ -1,0 +1,153 @@
+"""Audit, export and import of a whole ledger: every chain verified, every total cross-checked.
+
+In: a ledger, or an export file of one. Out: the accounts that hold, or the first thing that is wrong;
+export files as :mod:`teacher_service.metering.export_file` defines them.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from shared.chain import Account, ChainBroken, Link, verify_chain
+from teacher_service.metering.archive import Archive, LedgerInvalid, Totals, check_sums
+from teacher_service.metering.export_file import End, Header, RecordLine, key_line, read_archive, to_bytes
+from teacher_service.metering.ledger import KeyRecord
+
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The accounts of a ledger that holds, in order of their key ids."""
+
+    accounts: tuple[Account, ...]
+
+    @property
+    def records(self) -> int:
+        """Records on all chains."""
+        return sum(account.seq + 1 for account in self.accounts)
+
+    @property
+    def used(self) -> int:
+        """Queries charged on all chains."""
+        return sum(account.used for account in self.accounts)
+
+
+async def verify_store(ledger: Archive) -> Verified:
+    """Check every chain of an open ledger, and that what the store enforces is what the chain adds up to.
+
+    A server may go on working meanwhile: each key is checked as of one moment.
+
+    Raises:
+        LedgerInvalid: names the key, and the record where there is one.
+        LedgerUnavailable: the ledger cannot be read.
+    """
+    return Verified(tuple([await _verify_key(ledger, key) for key in await _sorted_keys(ledger)]))
+
+
+def verify_export(lines: Iterable[bytes]) -> Verified:
+    """Check an export file. Raises LedgerInvalid, naming the line, the key and the record."""
+    accounts = {record.key.key_id: record.account for record in read_archive(lines)}
+    return Verified(tuple(accounts.values()))
+
+
+async def export_ledger(ledger: Archive, out: BinaryIO) -> Verified:
+    """Write all keys and chains, verified while they are written.
+
+    Raises:
+        LedgerInvalid: the ledger does not hold; what was written so far lacks its last line.
+        LedgerUnavailable: the ledger cannot be read.
+        OSError: ``out`` cannot be written.
+    """
+    digest = hashlib.sha256()
+
+    def write(line: bytes) -> None:
+        digest.update(line)
+        out.write(line)
+
+    write(to_bytes(Header()))
+    accounts = []
+    for key in await _sorted_keys(ledger):
+        totals = await ledger.totals(key.key_id)
+        write(to_bytes(key_line(key, totals)))
+        account: Account | None = None
+        async for page in _pages(ledger, key.key_id, totals.seq):
+            account = _advance(key, page, account)
+            for link in page:
+                write(to_bytes(RecordLine(hash=link.hash, record=dict(link.record))))
+        accounts.append(_checked(key, totals, account))
+    verified = Verified(tuple(accounts))
+    out.write(to_bytes(End(keys=len(accounts), records=verified.records, digest=digest.hexdigest())))
+    return verified
+
+
+async def import_ledger(ledger: Archive, lines: Iterable[bytes]) -> Verified:
+    """Fill an empty ledger from an export, all or nothing; its chains go on and its API keys work.
+
+    Raises:
+        LedgerInvalid: the export does not hold, or the ledger is not empty.
+        LedgerUnavailable: the ledger cannot be written.
+    """
+    await ledger.restore(read_archive(lines))
+    return await verify_store(ledger)
+
+
+async def _sorted_keys(ledger: Archive) -> list[KeyRecord]:
+    return sorted(await ledger.keys(), key=lambda key: key.key_id)
+
+
+async def _verify_key(ledger: Archive, key: KeyRecord) -> Account:
+    totals = await ledger.totals(key.key_id)
+    account: Account | None = None
+    async for page in _pages(ledger, key.key_id, totals.seq):
+        account = _advance(key, page, account)
+    return _checked(key, totals, account)
+
+
+async def _pages(ledger: Archive, key_id: str, last: int) -> AsyncIterator[list[Link]]:
+    """The chain up to record ``last``, page by page: records that were added since are left out."""
+    after = -1
+    while after < last:
+        try:
+            page = list(await ledger.links(key_id, after=after, limit=min(_PAGE, last - after)))
+        except ValueError as error:
+            raise LedgerInvalid(f"Key {key_id}: a record after {after} cannot be read ({error}).") from None
+        if not page:
+            raise LedgerInvalid(f"Key {key_id}: Ledger record {after + 1}: is missing.")
+        yield page
+        after += len(page)
+
+
+def _advance(key: KeyRecord, page: list[Link], account: Account | None) -> Account:
+    try:
+        return verify_chain(page, account)
+    except ChainBroken as error:
+        raise LedgerInvalid(f"Key {key.key_id}: {error}.") from None
+
+
+def _checked(key: KeyRecord, totals: Totals, account: Account | None) -> Account:
+    """The account, if the store enforces exactly it."""
+    if account is None or account.key_id != key.key_id:
+        raise LedgerInvalid(f"Key {key.key_id}: it has no chain of its own.")
+    check_sums(
+        account,
+        name=key.name,
+        billing=key.billing,
+        budget=totals.budget,
+        used=totals.used,
+        revoked=totals.revoked,
+        records=totals.records,
+        head=totals.head,
+        charged_images=totals.charged_images,
+    )
+    if totals.charges != totals.used:
+        raise LedgerInvalid(
+            f"Key {key.key_id}: {totals.used} queries are used, "
+            f"its charged images sum up to {totals.charges}."
+        )
+    if totals.held_by_holds != totals.held:
+        raise LedgerInvalid(
+            f"Key {key.key_id}: {totals.held} queries are held, its holds sum up to {totals.held_by_holds}."
+        )
+    return account
