@@ -55,6 +55,11 @@ class RunFolder:
         return self.root / "checkpoints"
 
     @property
+    def cache(self) -> Path:
+        """The decoded training images; may be deleted at any time."""
+        return self.root / "cache"
+
+    @property
     def initial_student(self) -> Path:
         """The student before distillation, for comparison."""
         return self.root / "student_before.safetensors"

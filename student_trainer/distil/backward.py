@@ -1,0 +1,175 @@
+"""The three-stage backward: the exact gradient of a loss over a large batch, in the memory of one chunk.
+
+In: a network, the batch in chunks, a loss of all descriptors together. Out: gradients in the network's
+parameters, and the loss.
+
+A listwise loss needs every descriptor of the batch at once, but the trunk's activations need not live at
+once: (1) describe all chunks without a graph; (2) take the loss and its gradient with respect to the
+descriptors; (3) describe each chunk again with a graph and push its rows of that gradient through.
+By the chain rule this is the gradient of the direct computation, as long as an image's descriptor does not
+depend on which chunk it stands in.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some images of a batch, of one shape."""
+
+    positions: Tensor
+    """long [b]: which rows of the batch these are."""
+    images: Tensor
+    """float [b, 3, H, W], on the network's device."""
+
+
+Chunks = Callable[[], Iterable[Chunk]]
+"""The chunks of one batch; called once for each pass over it, and the same each time."""
+
+
+class InexactBackward(ValueError):
+    """A layer makes a descriptor depend on its chunk: batch statistics or dropout."""
+
+
+class NotFinite(ArithmeticError):
+    """NaN or infinity turned up; ``rows`` are the positions in the batch it was traced to."""
+
+    def __init__(self, what: str, rows: Sequence[int] = ()) -> None:
+        super().__init__(f"{what}: not finite" + (f" (rows {list(rows)[:5]} of the batch)" if rows else ""))
+        self.what = what
+        self.rows = tuple(rows)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one backward found."""
+
+    loss: float
+    gradient_norm: float
+    """Euclidean norm of the gradient over all parameters."""
+
+
+def three_stage_backward(
+    network: nn.Module,
+    chunks: Chunks,
+    batch_size: int,
+    loss_of: Callable[[Tensor], Tensor],
+    *,
+    allow_inexact: bool = False,
+    on_chunk: Callable[[int], None] = lambda n: None,
+) -> Step:
+    """Leave the gradient of ``loss_of(descriptors)`` in the parameters' ``.grad``.
+
+    Args:
+        network: maps float [b, 3, H, W] to descriptors [b, d].
+        chunks: the batch, whose positions cover 0 .. batch_size - 1 once; iterated twice.
+        batch_size: B.
+        loss_of: descriptors [B, d] -> scalar.
+        allow_inexact: accept batch norm and dropout in training mode. With these the result is the
+            gradient of another objective, in which every chunk is normalised or thinned out by itself.
+        on_chunk: told the number of images each time a chunk's second pass is done.
+
+    Raises:
+        InexactBackward: a layer would make the result differ from the direct gradient.
+        NotFinite: a descriptor, the loss, or a gradient is NaN or infinite.
+    """
+    if not allow_inexact:
+        refuse_inexact_layers(network)
+    descriptors = describe_without_graph(network, chunks, batch_size)
+    loss, gradient = loss_and_gradient(descriptors, loss_of)
+    network.zero_grad()
+    for chunk in chunks():
+        _push(network, chunk.images, gradient[chunk.positions])
+        on_chunk(len(chunk.positions))
+    norm = gradient_norm(network)
+    if not torch.isfinite(norm):
+        raise NotFinite("gradients of the weights", _rows_to_blame(network, chunks, gradient))
+    return Step(loss, norm.item())
+
+
+def refuse_inexact_layers(network: nn.Module) -> None:
+    """Check that descriptors do not depend on their chunk.
+
+    Raises:
+        InexactBackward: names the layer.
+    """
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training:
+            raise InexactBackward(
+                f"Batch norm {name!r} is in training mode: it normalises each chunk by the chunk's own "
+                "statistics, which is another objective than the batch's. Freeze it, or allow it explicitly."
+            )
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training and layer.p > 0:
+            raise InexactBackward(
+                f"Dropout {name!r} is active: the second pass would drop other units than the first. "
+                "Put it in evaluation mode, or allow it explicitly."
+            )
+
+
+@torch.no_grad()
+def describe_without_graph(network: nn.Module, chunks: Chunks, batch_size: int) -> Tensor:
+    """Stage 1: descriptors [B, d] of the whole batch, in the batch's order.
+
+    Raises:
+        NotFinite: names the rows.
+        ValueError: the chunks do not cover the batch exactly once.
+    """
+    positions, parts = [], []
+    for chunk in chunks():
+        positions.append(chunk.positions)
+        parts.append(network(chunk.images))
+    order = torch.cat(positions) if positions else torch.empty(0, dtype=torch.long)
+    if not torch.equal(order.sort().values.cpu(), torch.arange(batch_size)):
+        raise ValueError(f"The chunks hold {len(order)} rows, not each of the batch's {batch_size} once.")
+    descriptors = torch.empty_like(rows := torch.cat(parts))
+    descriptors[order] = rows
+    _check_rows(descriptors, "descriptors")
+    return descriptors
+
+
+def loss_and_gradient(descriptors: Tensor, loss_of: Callable[[Tensor], Tensor]) -> tuple[float, Tensor]:
+    """Stage 2: the loss and its gradient [B, d] with respect to the descriptors.
+
+    Raises:
+        NotFinite: the loss, or rows of the gradient.
+    """
+    leaf = descriptors.detach().requires_grad_()
+    loss = loss_of(leaf)
+    if not torch.isfinite(loss):
+        raise NotFinite("the loss")
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    _check_rows(gradient, "gradients of the loss with respect to descriptors")
+    return loss.item(), gradient
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """Euclidean norm of all parameters' gradients, a scalar tensor."""
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients)
+
+
+def _push(network: nn.Module, images: Tensor, gradient: Tensor) -> None:
+    """Stage 3 for one chunk: add its part of the gradient to the parameters."""
+    network(images).backward(gradient)
+
+
+def _rows_to_blame(network: nn.Module, chunks: Chunks, gradient: Tensor) -> list[int]:
+    """Which images' own contribution to the weights' gradient is not finite; slow, only after a failure."""
+    rows = []
+    for chunk in chunks():
+        for position, image in zip(chunk.positions.tolist(), chunk.images, strict=True):
+            network.zero_grad()
+            _push(network, image[None], gradient[position][None])
+            if not torch.isfinite(gradient_norm(network)):
+                rows.append(position)
+    return rows
+
+
+def _check_rows(rows: Tensor, what: str) -> None:
+    finite = torch.isfinite(rows).all(dim=1)
+    if not finite.all():
+        raise NotFinite(what, torch.nonzero(~finite).flatten().tolist())

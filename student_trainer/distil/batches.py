@@ -1,0 +1,53 @@
+"""One batch on the device: its images in chunks, and what the teacher or the labels say of them.
+
+In: decoded images, their data, which rows. Out: normalised chunks for the trunk, and rows of tensors.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shared.images import Preprocessing, normalise
+from student_trainer.distil.backward import Chunk
+from student_trainer.distil.data import TrainingData
+from student_trainer.distil.images import PixelStore
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BatchSource:
+    """Where batches come from; row i of the store is row i of the data."""
+
+    store: PixelStore
+    data: TrainingData
+    preprocessing: Preprocessing
+    chunk_size: int
+    device: torch.device
+
+    def chunks(self, batch: Rows) -> Iterator[Chunk]:
+        """The batch's images, normalised, channels last, in chunks of one shape."""
+        on_gpu = self.device.type == "cuda"
+        for chunk in self.store.chunks(batch.tolist(), self.chunk_size, pin=on_gpu):
+            pixels = chunk.pixels.to(self.device, non_blocking=True)
+            images = normalise(pixels, self.preprocessing).contiguous(memory_format=torch.channels_last)
+            yield Chunk(chunk.positions.to(self.device), images)
+
+    def teacher(self, batch: Rows) -> Tensor | None:
+        """The teacher's descriptors, float32 [B, D]."""
+        return None if self.data.teacher is None else self._rows(self.data.teacher, batch)
+
+    def labels(self, batch: Rows) -> Tensor | None:
+        """Class numbers, long [B]."""
+        return None if self.data.labels is None else self._rows(self.data.labels, batch)
+
+    def names(self, batch: Rows, rows: tuple[int, ...]) -> list[str]:
+        """The files behind some rows of a batch."""
+        return [str(self.data.images[batch[row]].path) for row in rows]
+
+    def _rows(self, array: NDArray[np.float32] | NDArray[np.int64], batch: Rows) -> Tensor:
+        return torch.from_numpy(array[batch]).to(self.device)

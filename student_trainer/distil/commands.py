@@ -1,0 +1,114 @@
+"""The verb ``train``: offline, from what was bought or labelled to a student.
+
+In: a run folder, a recipe, and for objectives that need them a labelled manifest. Out: the student, and what
+else :mod:`student_trainer.distil.train` leaves in the run folder.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from student_trainer.errors import InvalidInput
+from student_trainer.output import emit
+from student_trainer.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from student_trainer.distil.data import TrainingData
+    from student_trainer.distil.preflight import Objective
+
+
+def train(
+    *,
+    run: Annotated[Path, typer.Option(help="Run folder: the results go here.")],
+    recipe: Annotated[
+        str, typer.Option(help="A shipped recipe (paper-resnet34, quick-cpu, ...) or a TOML file.")
+    ] = "paper-resnet34",
+    objective: Annotated[str | None, typer.Option(help="Short for --set objective.name=NAME.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Short for --set student.weights=...: imagenet, random or a file.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change the recipe; repeatable."),
+    ] = None,
+    transfer_set: Annotated[
+        Path | None, typer.Option(help="The bought descriptors; default: the run folder's.")
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Labelled CSV or folder, for objectives that learn from labels."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Use only this split of the manifest.")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Train although planned images are not bought yet.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Forget an earlier training in this run folder.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Train the student, or continue where training was stopped."""
+    from student_trainer.distil.preflight import make_objective
+    from student_trainer.distil.train import train as train_student
+    from student_trainer.recipe import load
+
+    shortcuts = {"objective.name": objective, "student.weights": weights}
+    overrides = [f"{key}={value}" for key, value in shortcuts.items() if value is not None]
+    chosen = load(recipe, [*overrides, *(changes or ())])
+    folder, data = _inputs(
+        make_objective(chosen),
+        run=run,
+        transfer_set=transfer_set,
+        manifest=manifest,
+        split=split,
+        partial=partial,
+    )
+    outcome = train_student(chosen, data, folder, restart=restart)
+    state = "Already trained" if outcome.already_finished else "Trained"
+    emit(
+        {
+            "student": str(outcome.student),
+            "images": outcome.images,
+            "epochs": outcome.epochs,
+            "steps": outcome.steps,
+            "recipe": chosen.digest(),
+            "already_finished": outcome.already_finished,
+        },
+        f"{state}: {outcome.student} ({outcome.images:,} images, {outcome.epochs} epochs, "
+        f"{outcome.steps:,} steps). Next: student-trainer evaluate --run {run} --manifest LABELLED",
+        as_json=json,
+    )
+
+
+def _inputs(
+    objective: "Objective",
+    *,
+    run: Path,
+    transfer_set: Path | None,
+    manifest: Path | None,
+    split: str | None,
+    partial: bool,
+) -> "tuple[RunFolder, TrainingData]":
+    """The run folder, and the data that the objective learns from."""
+    from student_trainer.distil.data import add_labels, from_manifest, from_transfer_set
+
+    if split is not None and manifest is None:
+        raise InvalidInput("--split names a part of a manifest: give --manifest FILE too.")
+    if objective.needs_labels and manifest is None:
+        raise InvalidInput(
+            f"The objective {objective.name!r} learns from labels: name them with --manifest FILE, "
+            "or choose another objective."
+        )
+    if manifest is not None and not objective.needs_labels:
+        raise InvalidInput(
+            f"The objective {objective.name!r} learns without labels: leave out --manifest, "
+            "or choose an objective that needs them."
+        )
+    if not objective.needs_teacher and manifest is not None:
+        if transfer_set is not None:
+            raise InvalidInput(f"The objective {objective.name!r} has no use for --transfer-set.")
+        return RunFolder.create(run), from_manifest(manifest, split)
+    folder = RunFolder.existing(run) if transfer_set is None else RunFolder.create(run)
+    data = from_transfer_set(transfer_set or folder.transfer_set, partial=partial)
+    return folder, data if manifest is None else add_labels(data, manifest, split)

@@ -1,0 +1,160 @@
+"""What a training learns from: images, with the bought descriptors, with labels, or with both.
+
+In: a transfer set, a manifest. Out: :class:`TrainingData`, whose rows all speak of the same images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.certificate import transfer_set_digest
+from shared.digest import digest_of_list
+from shared.vectors import descriptor_digest
+from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
+from student_trainer.acquire.transfer_set import Bought, TransferSet
+from student_trainer.distil.images import SourceImage, digest_files
+from student_trainer.errors import InvalidInput
+
+_SIMILARITY_BLOCK_ROWS = 1024
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Images in a fixed order, and what is known of each."""
+
+    images: tuple[SourceImage, ...]
+    teacher: NDArray[np.float32] | None = None
+    """Bought descriptors [n, D]."""
+    labels: NDArray[np.int64] | None = None
+    """Class numbers [n]."""
+    teacher_revision: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def transfer_set_digest(self) -> str | None:
+        """The digest that the budget certificate states, or None without descriptors."""
+        if self.teacher is None:
+            return None
+        rows = zip(self.images, self.teacher, strict=True)
+        return transfer_set_digest({image.digest: descriptor_digest(row) for image, row in rows})
+
+    def digest(self) -> str:
+        """Digest of images, descriptors and labels in their order; a training is bound to it."""
+        images = [image.digest for image in self.images]
+        labels = [] if self.labels is None else [str(label) for label in self.labels]
+        return digest_of_list(
+            ["images", *images, "labels", *labels, "bought", self.transfer_set_digest or ""]
+        )
+
+    def take(self, indices: Sequence[int]) -> "TrainingData":
+        """The rows ``indices`` alone."""
+        rows = list(indices)
+        return replace(
+            self,
+            images=tuple(self.images[row] for row in rows),
+            teacher=None if self.teacher is None else self.teacher[rows],
+            labels=None if self.labels is None else self.labels[rows],
+        )
+
+
+def from_transfer_set(path: Path, *, partial: bool = False) -> TrainingData:
+    """The bought descriptors and their images.
+
+    Args:
+        path: the transfer set.
+        partial: take what is there although planned images are not bought yet. A training is bound to
+            its images, so buying more afterwards means training from the beginning.
+
+    Raises:
+        InvalidInput: there is no transfer set, nothing is bought, or without ``partial`` not everything.
+        StorageFailed: it is damaged.
+    """
+    with TransferSet.open(path) as transfer_set:
+        bought, summary = transfer_set.bought(), transfer_set.summary()
+    count = f"{summary.bought:,} of {summary.chosen:,} planned images are bought"
+    if not bought.paths or (summary.missing and not partial):
+        alternative = ", or train on these with --partial" if bought.paths else ""
+        raise InvalidInput(f"{path}: {count}. Buy the rest with: student-trainer fetch{alternative}.")
+    return TrainingData(_sources(bought), teacher=bought.vectors, teacher_revision=bought.teacher_revision)
+
+
+def from_manifest(path: Path, split: str | None) -> TrainingData:
+    """The labelled images of a manifest, or of a folder with a sub-folder for each label; no teacher.
+
+    Raises:
+        InvalidInput: the manifest or an image cannot be read, or an image has no label.
+    """
+    entries = _entries(path, split)
+    return TrainingData(
+        images=tuple(digest_files(entry.path for entry in entries)), labels=_numbers(_labels(entries, path))
+    )
+
+
+def add_labels(data: TrainingData, path: Path, split: str | None) -> TrainingData:
+    """The labels of a manifest, for bought images; images are matched by their bytes, not by their paths.
+
+    Raises:
+        InvalidInput: a bought image is not in the manifest, or has no label there.
+    """
+    entries = _entries(path, split)
+    labels = _labels(entries, path)
+    known = {
+        image.digest: label
+        for image, label in zip(digest_files(entry.path for entry in entries), labels, strict=True)
+    }
+    unknown = [image.path for image in data.images if image.digest not in known]
+    if unknown:
+        raise InvalidInput(
+            f"{len(unknown):,} of {len(data):,} bought images are not in the manifest {path}: "
+            f"{_some(unknown)}."
+        )
+    return replace(data, labels=_numbers([known[image.digest] for image in data.images]))
+
+
+def nearest_similarity(teacher: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosine of each row of [n, D] to the most similar other row; float32 [n], -1 where it is alone."""
+    rows = teacher / np.linalg.norm(teacher, axis=1, keepdims=True)
+    nearest = np.full(len(rows), -1.0, np.float32)
+    for start in range(0, len(rows), _SIMILARITY_BLOCK_ROWS):
+        block = rows[start : start + _SIMILARITY_BLOCK_ROWS]
+        similarity = block @ rows.T
+        similarity[np.arange(len(block)), np.arange(start, start + len(block))] = -1.0
+        nearest[start : start + len(block)] = similarity.max(axis=1)
+    return nearest
+
+
+def _sources(bought: Bought) -> tuple[SourceImage, ...]:
+    return tuple(SourceImage(path, image) for path, image in zip(bought.paths, bought.images, strict=True))
+
+
+def _entries(path: Path, split: str | None) -> list[Entry]:
+    if not path.is_dir():
+        return read_manifest(path, split)
+    if split is not None:
+        raise InvalidInput(f"{path} is a folder and has no splits: give a CSV manifest, or drop --split.")
+    return scan_folder(path)
+
+
+def _labels(entries: Sequence[Entry], manifest: Path) -> list[str]:
+    unlabelled = [entry.path for entry in entries if not entry.label]
+    if unlabelled:
+        raise InvalidInput(
+            f"{len(unlabelled):,} of {len(entries):,} images of the manifest {manifest} have no label: "
+            f"{_some(unlabelled)}."
+        )
+    return [entry.label for entry in entries if entry.label]
+
+
+def _numbers(labels: Sequence[str]) -> NDArray[np.int64]:
+    return np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
+
+
+def _some(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
+    return ", ".join(str(path) for path in paths[:_NAMED]) + more

@@ -1,0 +1,56 @@
+"""The training curve: one JSON object a line, appended as training goes.
+
+In: events. Out: ``metrics.jsonl``, in which every step stands once, however often training was killed
+and continued: what was written after the checkpoint that training continues from is taken out first.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+
+class MetricsLog:
+    """The open file; use it as a context manager."""
+
+    def __init__(self, path: Path, finished_steps: int) -> None:
+        """Keep the events up to step ``finished_steps``, and append after them."""
+        kept = _events_up_to(path, finished_steps)
+        partial = path.with_suffix(".part")
+        partial.write_text("".join(kept), encoding="utf-8")
+        partial.replace(path)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, event: str, values: Mapping[str, Any]) -> None:
+        """Append one event; it reaches the operating system before this returns."""
+        self._file.write(json.dumps({"event": event, **values}) + "\n")
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Wait until the events are on the disk."""
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _events_up_to(path: Path, finished_steps: int) -> list[str]:
+    """Whole lines of steps that are in the checkpoint; the last line may be cut by a crash."""
+    if not path.exists():
+        return []
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            step = json.loads(line)["step"]
+        except (json.JSONDecodeError, KeyError):
+            continue
+        if step <= finished_steps:
+            kept.append(line + "\n")
+    return kept

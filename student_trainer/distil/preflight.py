@@ -1,0 +1,115 @@
+"""What can be known before the first step: whether the data fit the objective, and whether they can teach.
+
+In: a recipe and its data. Out: the objective; a refusal; or lines on standard error.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from student_trainer.distil import objectives
+from student_trainer.distil.data import TrainingData, nearest_similarity
+from student_trainer.errors import InvalidInput
+from student_trainer.recipe import OBJECTIVE_SEED, Recipe, objective_settings
+
+THRESHOLD = "tau"
+"""The objective setting above which the teacher's similarity makes two images relevant to each other."""
+_NAMED = 5
+
+
+class Objective(Protocol):
+    """A loss of a whole batch; ``student_trainer.distil.objectives`` holds them."""
+
+    name: str
+    needs_labels: bool
+    needs_teacher: bool
+
+    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
+        """Descriptors [B, d] and [B, D], labels [B] -> scalar."""
+
+
+def make_objective(recipe: Recipe) -> Objective:
+    """The recipe's objective; one that draws at random follows ``training.seed`` unless it has its own.
+
+    Raises:
+        InvalidInput: a setting is out of range.
+    """
+    name, settings = recipe.objective.name, recipe.objective.settings
+    if OBJECTIVE_SEED in objective_settings(name):
+        settings.setdefault(OBJECTIVE_SEED, recipe.training.seed)
+    try:
+        objective: Objective = objectives.get(name)(**settings)
+    except ValueError as error:
+        raise InvalidInput(f"The objective {name!r}: {error}") from None
+    return objective
+
+
+def check_data(objective: Objective, data: TrainingData) -> None:
+    """Refuse an objective that needs what is not there.
+
+    Raises:
+        InvalidInput: no labels, no bought descriptors, or too few images to rank.
+    """
+    if objective.needs_labels and data.labels is None:
+        raise InvalidInput(
+            f"The objective {objective.name!r} learns from labels, and there are none. "
+            "Name them with --manifest FILE, or choose another objective."
+        )
+    if objective.needs_teacher and data.teacher is None:
+        raise InvalidInput(
+            f"The objective {objective.name!r} learns from bought descriptors, and there are none. "
+            "Buy them with: student-trainer fetch"
+        )
+    if len(data) < 2:
+        raise InvalidInput(f"There is {len(data)} image to train on; a ranking needs at least 2.")
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Whether the teacher's own similarities leave something to be ranked; needs no labels."""
+
+    images: int
+    alone: int
+    """Images that have no other image above the threshold."""
+    threshold: float
+    median_nearest: float
+    """Half of the images have another one at least this similar."""
+
+    def sentence(self) -> str:
+        """For people, with advice when most images are alone."""
+        fact = (
+            f"{self.alone:,} of {self.images:,} images have no other image more similar than "
+            f"{THRESHOLD} = {self.threshold:g} to the teacher."
+        )
+        if 2 * self.alone <= self.images:
+            return fact
+        return (
+            f"{fact} More than half have nothing to be ranked first: lower the threshold (half of the images "
+            f"have a neighbour above {self.median_nearest:.2f}: --set objective.{THRESHOLD}="
+            f"{self.median_nearest:.2f}), or choose another objective."
+        )
+
+
+def neighbours(recipe: Recipe, data: TrainingData) -> Neighbours | None:
+    """The check, or None if the objective has no threshold or there is no teacher."""
+    threshold = recipe.objective.settings.get(THRESHOLD)
+    if data.teacher is None or threshold is None:
+        return None
+    nearest = nearest_similarity(data.teacher)
+    return Neighbours(
+        len(data), int(np.count_nonzero(nearest <= threshold)), float(threshold), float(np.median(nearest))
+    )
+
+
+def some_names(names: list[str]) -> str:
+    """The first few of many."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def say(line: str) -> None:
+    """A line to the person who waits; results go to standard output and are not mixed with it."""
+    print(line, file=sys.stderr, flush=True)

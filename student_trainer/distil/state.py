@@ -1,0 +1,58 @@
+"""The moving parts of a training: student, optimiser, mean of weights, and how far it has come.
+
+In: a recipe, and a checkpoint if there is one. Out: the parts, and new checkpoints of them.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from shared.network import DescriptorNet
+from student_trainer.distil.averaging import WeightMean
+from student_trainer.distil.checkpoint import Checkpoint
+from student_trainer.distil.student import build_untrained, make_trainable
+from student_trainer.recipe import Recipe
+
+
+@dataclass
+class TrainingState:
+    """Changes with every step."""
+
+    student: DescriptorNet
+    optimiser: torch.optim.Adam
+    mean: WeightMean = field(default_factory=WeightMean)
+    finished_steps: int = 0
+    epoch_losses: list[float] = field(default_factory=list)
+    """Of the steps of the epoch that is under way."""
+
+    @classmethod
+    def fresh(cls, recipe: Recipe, student: DescriptorNet, device: torch.device) -> "TrainingState":
+        """Before the first step of a student with its initial weights."""
+        make_trainable(student, freeze=recipe.training.batch_norm == "frozen", device=device)
+        return cls(student, torch.optim.Adam(student.parameters(), weight_decay=recipe.training.weight_decay))
+
+    @classmethod
+    def resumed(cls, recipe: Recipe, checkpoint: Checkpoint, device: torch.device) -> "TrainingState":
+        """As it was when the checkpoint was written."""
+        student = build_untrained(recipe)
+        student.load_state_dict(checkpoint.student)
+        state = cls.fresh(recipe, student, device)
+        state.optimiser.load_state_dict(checkpoint.optimiser)
+        state.mean = WeightMean.from_state(checkpoint.averaging)
+        state.finished_steps = checkpoint.step
+        state.epoch_losses = list(checkpoint.epoch_losses)
+        return state
+
+    def checkpoint(self, recipe: Recipe, data_digest: str, total_steps: int) -> Checkpoint:
+        """The state, to be written before the next step changes it."""
+        return Checkpoint(
+            step=self.finished_steps,
+            total_steps=total_steps,
+            recipe_digest=recipe.digest(),
+            recipe=recipe.model_dump_json(),
+            data_digest=data_digest,
+            student=self.student.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            averaging=self.mean.state(),
+            epoch_losses=self.epoch_losses,
+        )

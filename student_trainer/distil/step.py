@@ -1,0 +1,86 @@
+"""One step: the gradient of the objective over a batch, and Adam's answer to it.
+
+In: the state of a training, a moment of its schedule. Out: the state one step further, or
+:class:`TrainingFailed` with the step and the images, and then the weights are still those before.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from student_trainer.distil.backward import NotFinite, Step, three_stage_backward
+from student_trainer.distil.batches import BatchSource
+from student_trainer.distil.preflight import Objective, some_names
+from student_trainer.distil.schedule import Moment
+from student_trainer.distil.state import TrainingState
+from student_trainer.errors import TrainingFailed
+
+_ADVICE = (
+    "The last checkpoint is kept. A lower learning rate usually helps: "
+    "--restart --set training.learning_rate=..."
+)
+
+
+def take_step(
+    state: TrainingState,
+    moment: Moment,
+    source: BatchSource,
+    objective: Objective,
+    *,
+    allow_inexact: bool = False,
+    on_images: Callable[[int], None] = lambda n: None,
+) -> Step:
+    """One step of Adam on one batch.
+
+    Raises:
+        TrainingFailed: a descriptor, the loss or a gradient is not finite, or the objective refuses.
+    """
+    if hasattr(objective, "step"):
+        objective.step = moment.step - 1  # its draws are a function of (seed, step)
+    try:
+        result = three_stage_backward(
+            state.student,
+            lambda: source.chunks(moment.batch),
+            len(moment.batch),
+            _loss(moment, source, objective),
+            allow_inexact=allow_inexact,
+            on_chunk=on_images,
+        )
+    except NotFinite as error:
+        names = some_names(source.names(moment.batch, error.rows))
+        what = f"{error.what} of {names}" if names else error.what
+        raise TrainingFailed(f"{_where(moment)}: not finite: {what}. {_ADVICE}") from None
+    for group in state.optimiser.param_groups:
+        group["lr"] = moment.learning_rate
+    state.optimiser.step()
+    state.finished_steps = moment.step
+    state.epoch_losses.append(result.loss)
+    return result
+
+
+def check_weights(state: TrainingState, moment: Moment) -> None:
+    """Before weights are kept: a step from finite gradients may still have led too far.
+
+    Raises:
+        TrainingFailed: a weight is not finite.
+    """
+    for name, weights in state.student.state_dict().items():
+        if not torch.isfinite(weights).all():
+            raise TrainingFailed(f"{_where(moment)}: the weights {name!r} are not finite. {_ADVICE}")
+
+
+def _loss(moment: Moment, source: BatchSource, objective: Objective) -> Callable[[Tensor], Tensor]:
+    teacher, labels = source.teacher(moment.batch), source.labels(moment.batch)
+
+    def loss_of(descriptors: Tensor) -> Tensor:
+        try:
+            return objective(descriptors, teacher, labels)
+        except (ValueError, ArithmeticError) as error:
+            raise TrainingFailed(f"{_where(moment)}: the objective {objective.name!r}: {error}") from error
+
+    return loss_of
+
+
+def _where(moment: Moment) -> str:
+    return f"Step {moment.step:,} (epoch {moment.epoch})"

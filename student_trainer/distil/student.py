@@ -1,0 +1,112 @@
+"""The student before its first step: architecture, initial weights, frozen batch norm.
+
+In: a recipe, and for random weights some training images. Out: a network ready to be trained.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shared.checkpoints import FORMAT, load_network
+from shared.images import Preprocessing, normalise
+from shared.network import (
+    CheckpointError,
+    DescriptorNet,
+    NetworkSpec,
+    build_network,
+    calibrate_batch_norm,
+    freeze_batch_norm,
+    load_imagenet_weights,
+)
+from shared.tensor_files import is_safetensors, read_safetensors_metadata
+from student_trainer.distil.images import PixelStore
+from student_trainer.errors import InvalidInput
+from student_trainer.recipe import IMAGENET, RANDOM, Recipe
+
+CALIBRATION_IMAGES = 512
+"""Images that give a randomly initialised network its batch norm statistics."""
+_CALIBRATION_BATCH = 64
+
+
+def build_student(recipe: Recipe) -> DescriptorNet:
+    """The recipe's network with its initial weights, on the CPU.
+
+    A weights file is either a saved network of the same architecture and pooling, or torchvision's
+    ImageNet weights for the trunk.
+
+    Raises:
+        InvalidInput: an unknown architecture or pooling, or weights that cannot be used.
+    """
+    network = build_untrained(recipe)
+    weights = recipe.student.weights
+    try:
+        if weights == IMAGENET:
+            load_imagenet_weights(network, IMAGENET)
+        elif weights != RANDOM:
+            return _from_file(network, Path(weights))
+    except CheckpointError as error:
+        raise InvalidInput(f"student.weights: {error}") from None
+    return network
+
+
+def build_untrained(recipe: Recipe) -> DescriptorNet:
+    """The recipe's network with random weights, the same for the same ``training.seed``.
+
+    Raises:
+        InvalidInput: an unknown architecture or pooling.
+    """
+    try:
+        spec = NetworkSpec(recipe.student.arch, recipe.student.pooling)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
+    return build_network(spec, seed=recipe.training.seed)
+
+
+def calibrate(network: DescriptorNet, store: PixelStore, preprocessing: Preprocessing, seed: int) -> None:
+    """Give a randomly initialised network, on its device, the batch norm statistics of training images.
+
+    Frozen at the initial mean 0 and variance 1, a random network's features would fade from layer to layer.
+
+    Raises:
+        InvalidInput: the images are too small for the trunk.
+    """
+    device = next(network.parameters()).device
+
+    def batches() -> Iterator[Tensor]:
+        sample = np.random.default_rng([seed]).permutation(len(store))[:CALIBRATION_IMAGES]
+        chunks = list(store.chunks(sample.tolist(), _CALIBRATION_BATCH))
+        # Every batch counts alike, so the leftovers of rare shapes are left out.
+        enough = max(len(chunk.positions) for chunk in chunks) / 2
+        for chunk in chunks:
+            if len(chunk.positions) >= enough:
+                yield normalise(chunk.pixels.to(device), preprocessing)
+
+    try:
+        calibrate_batch_norm(network, batches())
+    except ValueError as error:
+        raise InvalidInput(f"Batch norm cannot take its statistics from these images: {error}") from None
+
+
+def make_trainable(network: DescriptorNet, *, freeze: bool, device: torch.device) -> None:
+    """Move the network to its device, in the memory format and the modes in which it is trained.
+
+    Frozen batch norm keeps its statistics, while its affine weights are trained. Channels-last is how
+    the convolutions of both kinds of device are fastest.
+    """
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train()
+    if freeze:
+        freeze_batch_norm(network)
+
+
+def _from_file(network: DescriptorNet, path: Path) -> DescriptorNet:
+    if not (is_safetensors(path) and read_safetensors_metadata(path).get("format") == FORMAT):
+        load_imagenet_weights(network, path)
+        return network
+    saved = load_network(path)
+    if saved.spec != network.spec:
+        raise CheckpointError(f"{path} holds a {saved.spec.name}; the recipe asks for {network.spec.name}.")
+    return saved

@@ -1,0 +1,294 @@
+"""The recipe of a training: frozen, read from TOML, complete, and refused when a key is unknown.
+
+In: the name of a recipe that comes with the package, or a TOML file, and ``section.key=value``
+overrides. Out: a :class:`Recipe`, which can be written back with every default spelled out.
+
+The defaults are the paper's (Laskar and Kannala 2020, Section 4) for its ResNet34 student; where the
+paper is silent, ``docs/method.md`` says what we chose and why.
+"""
+
+import difflib
+import inspect
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from shared.digest import JsonValue, digest_of_document, float_text
+from student_trainer.errors import InvalidInput
+
+SHIPPED = Path(__file__).parent / "recipes"
+"""The folder of the recipes that come with the package."""
+
+OBJECTIVE_SEED = "seed"
+"""The one objective setting that is not spelled out: it follows ``training.seed`` unless it is given."""
+
+IMAGENET, RANDOM = "imagenet", "random"
+"""What ``student.weights`` may say instead of a file."""
+
+_MIN_SIMILARITY = 0.5
+
+
+class _Section(BaseModel):
+    """Base of every section: frozen, strictly typed, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StudentSection(_Section):
+    """The network that learns."""
+
+    arch: str = "resnet34"
+    """A name of ``shared.network.ARCHITECTURES``; ``mobilenet_v2-320`` is the paper's other student."""
+    pooling: str = "gem"
+    weights: str = "imagenet"
+    """``imagenet`` (downloaded by torchvision), ``random``, or a file: ImageNet's or a saved network."""
+
+
+class ImagesSection(_Section):
+    """How the photographs are read."""
+
+    longest_side_px: Annotated[int, Field(ge=16, le=4096)] = 362
+
+
+class ObjectiveSection(_Section):
+    """The loss, by name, and the settings of that loss; ``student_trainer.distil.objectives`` knows them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = "rank-mixup"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class TrainingSection(_Section):
+    """The optimisation: Adam, learning rate ``learning_rate * exp(-learning_rate_decay * epoch)``."""
+
+    epochs: Annotated[int, Field(ge=1)] = 30
+    batch_size: Annotated[int, Field(ge=2)] = 1000
+    """At most this many images are ranked together; an epoch is cut into batches of nearly equal size."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    learning_rate_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-6
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    chunk_size: Annotated[int, Field(ge=1)] = 32
+    """Images whose activations are held at one time; changes memory, not the result."""
+    batch_norm: Literal["frozen", "per-chunk"] = "frozen"
+    """``per-chunk`` normalises by each chunk's own statistics: another objective, kept for comparison."""
+    device: str = "auto"
+
+
+class AveragingSection(_Section):
+    """The final weights are the mean of the weights after these epochs (counted from 1)."""
+
+    epochs: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = (20, 30)
+    """Empty: the weights after the last epoch."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.epochs)) != len(self.epochs):
+            raise ValueError(f"an epoch is named twice in {list(self.epochs)}")
+        return self
+
+
+class Recipe(_Section):
+    """Everything that decides what a training computes, apart from its images and descriptors."""
+
+    student: StudentSection = StudentSection()
+    images: ImagesSection = ImagesSection()
+    objective: ObjectiveSection = ObjectiveSection()
+    training: TrainingSection = TrainingSection()
+    averaging: AveragingSection = AveragingSection()
+
+    @model_validator(mode="after")
+    def _averages_what_is_trained(self) -> Self:
+        too_late = [epoch for epoch in self.averaging.epochs if epoch > self.training.epochs]
+        if too_late:
+            raise ValueError(
+                f"averaging.epochs names epoch {too_late[0]}, but training ends after epoch "
+                f"{self.training.epochs}; choose with: --set averaging.epochs=[{self.training.epochs}]"
+            )
+        return self
+
+    def digest(self) -> str:
+        """SHA-256 of the recipe; the device is left out, because it decides where and not what."""
+        document = self.model_dump(mode="json")
+        document["training"].pop("device")
+        return digest_of_document(_floats_as_text(document))
+
+    def write(self, path: Path) -> None:
+        """Write the recipe as TOML, with every default spelled out."""
+        path.write_text(tomli_w.dumps(self.model_dump(mode="json")), encoding="utf-8")
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, apply overrides, and fill in the objective's own defaults.
+
+    Args:
+        name_or_path: a name from :func:`shipped_recipes`, or a TOML file.
+        overrides: ``section.key=value``, the value in TOML's notation; bare words are taken as text.
+            ``objective.name=...`` drops the settings of the recipe that the new objective does not have.
+
+    Raises:
+        InvalidInput: no such recipe, not TOML, an unknown key or objective, or a value of the wrong
+            type or out of range.
+    """
+    path = _find(name_or_path)
+    document = _read_toml(path)
+    origin = f"The recipe {path.name}"
+    recipe = _parse(document, origin, weights_folder=path.parent)
+    if overrides:
+        changes = _parse_overrides(overrides)
+        document = _apply(recipe.model_dump(mode="json"), changes)
+        recipe = _parse(document, "With --set", weights_folder=Path.cwd())
+    return recipe
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def objective_settings(name: str) -> dict[str, Any]:
+    """The settings that an objective takes, with their defaults.
+
+    Raises:
+        InvalidInput: there is no such objective.
+    """
+    from student_trainer.distil import objectives  # loads torch, which a recipe's reader may not need
+
+    parameters = inspect.signature(objectives.get(name)).parameters
+    return {key: parameter.default for key, parameter in parameters.items()}
+
+
+def _find(name_or_path: str | Path) -> Path:
+    shipped = SHIPPED / f"{name_or_path}.toml"
+    if shipped.parent == SHIPPED and shipped.is_file():
+        return shipped
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    hint = _nearest(str(name_or_path), shipped_recipes())
+    raise InvalidInput(
+        f"There is no recipe {str(name_or_path)!r}, neither among the shipped ones "
+        f"({', '.join(shipped_recipes())}) nor as a file.{hint}"
+    )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"The recipe {path} is not TOML: {error}.") from None
+
+
+def _parse(document: Mapping[str, Any], origin: str, weights_folder: Path) -> Recipe:
+    try:
+        recipe = Recipe.model_validate(document)
+    except ValidationError as error:
+        raise InvalidInput(f"{origin}: {_explain(error.errors()[0])}") from None
+    settings = _check_objective(recipe.objective, origin)
+    return recipe.model_copy(
+        update={
+            "student": recipe.student.model_copy(
+                update={"weights": _absolute(recipe.student.weights, weights_folder)}
+            ),
+            "objective": ObjectiveSection.model_validate({"name": recipe.objective.name, **settings}),
+        }
+    )
+
+
+def _absolute(weights: str, folder: Path) -> str:
+    """A weights file is named from the recipe's own folder, and from the current one with ``--set``."""
+    return weights if weights in (IMAGENET, RANDOM) else str((folder / weights).resolve())
+
+
+def _check_objective(objective: ObjectiveSection, origin: str) -> dict[str, Any]:
+    """All settings of the objective: those given, checked, and the defaults of the others."""
+    known = objective_settings(objective.name)
+    for key, value in objective.settings.items():
+        if key not in known:
+            hint = _nearest(key, known)
+            raise InvalidInput(
+                f"{origin}: objective.{key} is unknown: {objective.name!r} takes "
+                f"{', '.join(sorted(known)) or 'no settings'}.{hint}"
+            )
+        _check_type(f"{origin}: objective.{key}", value, known[key])
+    defaults = {
+        key: value
+        for key, value in known.items()
+        if key != OBJECTIVE_SEED and value is not None and value is not inspect.Parameter.empty
+    }
+    return {**defaults, **objective.settings}
+
+
+def _check_type(where: str, value: object, default: object) -> None:
+    """A setting has its default's type; a whole number may stand for a float."""
+    if default is None or default is inspect.Parameter.empty:
+        return
+    fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
+    whole_for_float = isinstance(default, float) and type(value) is int
+    if not (fits or whole_for_float):
+        raise InvalidInput(f"{where} = {value!r} is not a {type(default).__name__}, such as {default!r}.")
+
+
+def _parse_overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+    changes: dict[str, dict[str, Any]] = {}
+    for override in overrides:
+        place, equals, text = override.partition("=")
+        section, dot, key = place.strip().partition(".")
+        if not (equals and dot and section and key):
+            raise InvalidInput(f"--set {override!r} is not of the form section.key=value.")
+        changes.setdefault(section, {})[key] = _value(text.strip())
+    return changes
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word, such as a name or a path
+
+
+def _apply(document: dict[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    name = changes.get("objective", {}).get("name")
+    if isinstance(name, str):
+        known = {"name", *objective_settings(name)}
+        document["objective"] = {k: v for k, v in document["objective"].items() if k in known}
+    for section, values in changes.items():
+        document.setdefault(section, {}).update(values)
+    return document
+
+
+def _explain(error: ErrorDetails) -> str:
+    """One sentence of what is wrong, from pydantic's finding."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        *section, key = error["loc"]
+        fields = Recipe.model_fields
+        known = fields[str(section[0])].annotation.model_fields if section else fields  # type: ignore[union-attr]
+        return f"{where} is unknown; known here: {', '.join(known)}.{_nearest(str(key), known)}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where} = {error['input']!r}: {message}." if where else f"{message}."
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=_MIN_SIMILARITY)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _floats_as_text(value: Any) -> JsonValue:
+    if isinstance(value, float):
+        return float_text(value)
+    if isinstance(value, Mapping):
+        return {key: _floats_as_text(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_floats_as_text(member) for member in value]
+    return value  # type: ignore[no-any-return]
