@@ -127,12 +127,12 @@ def _checked_jpeg(data: bytes, scan_at: int, size: tuple[int, int] | None) -> tu
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
+    size = _big(data, 16, 4), _big(data, 20, 4)
     if data[12:16] != b"IHDR":
         raise InvalidImage("The PNG does not start with its header chunk.")
-    size = _big(data, 16, 4), _big(data, 20, 4)
     at = 8
     for _ in range(MAX_HEADER_SEGMENTS):
-        length, kind = _big(data, at, 4), data[at + 4 : at + 8]
+        length, kind = _big(data, at, 4), _part(data, at + 4, 4)
         if kind == b"IDAT":
             return size
         if kind == b"IEND":
@@ -144,32 +144,39 @@ def _png_size(data: bytes) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    kind = data[12:16]
+    kind = _part(data, 12, 4)
     if kind == b"VP8X":
+        size = _little(data, 24, 3) + 1, _little(data, 27, 3) + 1
         if data[20] & _WEBP_ANIMATED:
             raise InvalidImage("The WEBP is animated; send one still image.")
-        return _little(data, 24, 3) + 1, _little(data, 27, 3) + 1
+        return size
     if kind == b"VP8 ":
+        size = _little(data, 26, 2) & 0x3FFF, _little(data, 28, 2) & 0x3FFF
         if data[20] & 1 or data[23:26] != b"\x9d\x01\x2a":
             raise InvalidImage("The WEBP does not start with a key frame.")
-        return _little(data, 26, 2) & 0x3FFF, _little(data, 28, 2) & 0x3FFF
+        return size
     if kind == b"VP8L":
+        bits = _little(data, 21, 4)
         if data[20] != 0x2F:
             raise InvalidImage("The WEBP's lossless header is damaged.")
-        bits = _little(data, 21, 4)
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     raise InvalidImage(f"The WEBP holds {kind!r} where its image should be.")
 
 
+def _part(data: bytes, at: int, length: int) -> bytes:
+    """A slice; IndexError past the end, where a plain one would be silently short."""
+    part = data[at : at + length]
+    if len(part) < length:
+        raise IndexError(at)
+    return part
+
+
 def _big(data: bytes, at: int, length: int) -> int:
-    """Unsigned big-endian integer; IndexError past the end, where a slice would be silently short."""
-    data[at + length - 1]
-    return int.from_bytes(data[at : at + length], "big")
+    return int.from_bytes(_part(data, at, length), "big")
 
 
 def _little(data: bytes, at: int, length: int) -> int:
-    data[at + length - 1]
-    return int.from_bytes(data[at : at + length], "little")
+    return int.from_bytes(_part(data, at, length), "little")
 
 
 def _cut(format_: str, length: int) -> InvalidImage:
