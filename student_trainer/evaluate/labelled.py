@@ -92,7 +92,7 @@ def score(
     database_descriptors: Float32Rows,
     query_labels: Sequence[str],
     database_labels: Sequence[str],
-    own_index: Sequence[int] | None = None,
+    own_index: Sequence[int] | NDArray[np.int64] | None = None,
 ) -> RetrievalScores:
     """Mean retrieval scores; arguments as :func:`score_queries`.
 
@@ -109,7 +109,7 @@ def score_queries(
     database_descriptors: Float32Rows,
     query_labels: Sequence[str],
     database_labels: Sequence[str],
-    own_index: Sequence[int] | None = None,
+    own_index: Sequence[int] | NDArray[np.int64] | None = None,
     *,
     top_k: int = 10,
 ) -> QueryScores:
@@ -140,7 +140,8 @@ def score_queries(
             ranks = np.flatnonzero(database_names[kept] == query_names[query])
             if len(ranks):
                 values[:, query] = _measures(ranks)
-    return QueryScores(*values, database=len(database_labels), top=top)
+    by_measure = dict(zip(MEASURES, values, strict=True))
+    return QueryScores(**by_measure, database=len(database_labels), top=top)
 
 
 def _measures(ranks: Ranks) -> tuple[float, ...]:

@@ -1,0 +1,157 @@
+"""``evaluation.json``: what was measured, under which protocol, and a few rankings to look at.
+
+In: the fields below, or the bytes of the file. Out: the file, or a checked document.
+"""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.evaluate.bootstrap import DRAWS, SEED
+from student_trainer.evaluate.labelled import MEASURES
+
+TEACHER, BEFORE, STUDENT = "teacher", "student before", "student"
+"""Names of the models that every evaluation may hold; further students go by the user's names."""
+
+Interval = tuple[float, float]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Protocol(_Part):
+    """How the numbers came about; enough to repeat them."""
+
+    manifest: str
+    """File name only: a document that is passed on does not carry its owner's folders."""
+    split: str | None
+    queries: int
+    """Queries in the means."""
+    queries_without_positives: int
+    database: int
+    leave_one_out: bool
+    scales: tuple[float, ...]
+    measures: dict[str, str] = MEASURES
+    ties: str = "images of equal similarity stand in the order of the manifest"
+    intervals: str = f"95 %, percentile bootstrap over queries, {DRAWS:,} draws, seed {SEED}"
+
+    def sentence(self) -> str:
+        """The protocol in words."""
+        who = (
+            f"Each of {self.queries:,} images ranks all the others"
+            if self.leave_one_out
+            else f"{self.queries:,} queries rank {self.database:,} database images"
+        )
+        left_out = self.queries_without_positives
+        without = f"; {left_out:,} without a relevant image are left out of the means" if left_out else ""
+        split = f", split {self.split}" if self.split else ""
+        scales = ", ".join(f"{scale:g}" for scale in self.scales)
+        return (
+            f"{who} ({self.manifest}{split}){without}. Relevant means: the same label. "
+            f"{'Scales' if len(self.scales) > 1 else 'Single scale,'} {scales}."
+        )
+
+
+class ModelScores(_Part):
+    """One model's line of the table."""
+
+    map_step: float
+    map_trapezoid: float
+    mp_at_10: float
+    recall_at_1: float
+    intervals: dict[str, Interval]
+    """95 % interval of each measure."""
+    gain_over_before: float | None = None
+    """map_step minus that of the student before distillation."""
+    gain_interval: Interval | None = None
+    """95 % interval of the gain, query by query."""
+    arch: str
+    objective: str | None = None
+    """What the student was trained with, where its recipe says so."""
+    images_bought: int | None = None
+    """Teacher descriptors that it learned from, one query each; None where no transfer set says."""
+    dim: int
+    parameters: int
+    file_bytes: int
+    """Size of the checkpoint."""
+    image_size: int
+    """Longest side, pixels."""
+    checkpoint_sha256: str
+    """Of the file, as ``sha256sum`` prints it."""
+
+
+class Hit(_Part):
+    """One image of a ranking."""
+
+    path: str
+    relevant: bool
+
+
+class Ranking(_Part):
+    """One model's answer to one query."""
+
+    ap_step: float
+    top: tuple[Hit, ...]
+
+
+class Example(_Part):
+    """A query to look at, and why it was chosen."""
+
+    query: str
+    label: str
+    why: str
+    relevant_in_database: int
+    rankings: dict[str, Ranking]
+    """By model name."""
+
+
+class Evaluation(_Part):
+    """The whole document."""
+
+    format: str = "ration-evaluation/1"
+    protocol: Protocol
+    models: dict[str, ModelScores]
+    images_root: str
+    """Folder to which the paths of the examples are relative; only the report reads it."""
+    examples: tuple[Example, ...]
+
+    def write(self, path: Path) -> None:
+        """Write the file, replacing an older one only when the new one is complete.
+
+        Raises:
+            StorageFailed: it cannot be written.
+        """
+        unfinished = path.with_name(path.name + ".part")
+        try:
+            unfinished.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            unfinished.replace(path)
+        except OSError as error:
+            raise StorageFailed(
+                f"{path} cannot be written: {error}. The older file, if any, is unchanged."
+            ) from None
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read and check ``evaluation.json``.
+
+    Raises:
+        InvalidInput: it is not such a document.
+    """
+    try:
+        return Evaluation.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise InvalidInput(
+            f"{path} is not an evaluation ({where}: {first['msg']}). "
+            "Write it again with: student-trainer evaluate"
+        ) from None
+
+
+def sha256_of_file(path: Path) -> str:
+    """Digest by which the document names a checkpoint."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

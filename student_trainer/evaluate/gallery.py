@@ -1,0 +1,94 @@
+"""Which images ask and which are searched, checked before any network runs.
+
+In: the entries of a labelled manifest. Out: paths and labels, and who is query and who is database.
+
+Entries marked ``query`` rank the entries that are not. Where none is marked, every image ranks all the
+others (leave-one-out).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from student_trainer.acquire.manifest import Entry
+from student_trainer.errors import InvalidInput
+
+NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The images of an evaluation; each is described once, whatever it is used for."""
+
+    paths: tuple[Path, ...]
+    labels: tuple[str, ...]
+    queries: NDArray[np.int64]
+    """[Q] places in ``paths``."""
+    database: NDArray[np.int64]
+    """[N] places in ``paths``."""
+    leave_one_out: bool
+
+    @property
+    def own_index(self) -> NDArray[np.int64] | None:
+        """[Q] each query's own place in the database, or None when queries are not searched."""
+        return np.arange(len(self.paths)) if self.leave_one_out else None
+
+    @property
+    def query_labels(self) -> list[str]:
+        """Q labels."""
+        return [self.labels[place] for place in self.queries]
+
+    @property
+    def database_labels(self) -> list[str]:
+        """N labels."""
+        return [self.labels[place] for place in self.database]
+
+
+def gallery_of(entries: Sequence[Entry]) -> Gallery:
+    """Split a manifest into queries and database.
+
+    Raises:
+        InvalidInput: fewer than two images, an entry without a label, no image to search, or files that
+            are missing (their number, and the first five by name).
+    """
+    if len(entries) < 2:
+        raise InvalidInput(
+            f"An evaluation needs at least 2 images, the manifest (or its split) has {len(entries)}."
+        )
+    labels = tuple(entry.label for entry in entries if entry.label is not None)
+    if len(labels) < len(entries):
+        first = next(entry.path for entry in entries if entry.label is None)
+        raise InvalidInput(
+            f"{len(entries) - len(labels):,} of {len(entries):,} images have no label, the first is {first}. "
+            "Scores need to know which images show the same thing: add a column 'label' to the manifest."
+        )
+    _check_files(entries)
+    is_query = np.array([entry.is_query for entry in entries])
+    if is_query.all():
+        raise InvalidInput(
+            f"All {len(entries):,} images are marked as queries, so none is left to search. "
+            "Mark some with query = 0, or drop the column to let every image rank the others."
+        )
+    leave_one_out = not is_query.any()
+    everything = np.arange(len(entries))
+    return Gallery(
+        paths=tuple(entry.path for entry in entries),
+        labels=labels,
+        queries=everything if leave_one_out else np.flatnonzero(is_query),
+        database=everything if leave_one_out else np.flatnonzero(~is_query),
+        leave_one_out=leave_one_out,
+    )
+
+
+def _check_files(entries: Sequence[Entry]) -> None:
+    missing = [entry.path for entry in entries if not entry.path.is_file()]
+    if missing:
+        named = "\n  ".join(str(path) for path in missing[:NAMED_AT_MOST])
+        more = f"\n  and {len(missing) - NAMED_AT_MOST:,} more" if len(missing) > NAMED_AT_MOST else ""
+        raise InvalidInput(
+            f"{len(missing):,} of {len(entries):,} images of the manifest are missing; an evaluation without "
+            f"them would not be the one you asked for:\n  {named}{more}"
+        )

@@ -1,0 +1,48 @@
+"""Which bought descriptors a student learned from, by the digest that its file carries.
+
+In: checkpoints and transfer sets. Out: digests and counts that can be compared, also with a certificate.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.certificate import transfer_set_digest
+from shared.checkpoints import CheckpointError, read_notes
+from shared.vectors import descriptor_digest
+from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Held:
+    """The descriptors of a transfer set."""
+
+    digest: str
+    """:func:`shared.certificate.transfer_set_digest`."""
+    images: int
+
+
+def held(transfer_set: Path) -> Held:
+    """What a transfer set holds now.
+
+    Raises:
+        InvalidInput: it is not a transfer set.
+        StorageFailed: it is damaged.
+    """
+    with TransferSet.open(transfer_set) as opened:
+        bought = opened.bought()
+    rows = zip(bought.images, bought.vectors, strict=True)
+    digest = transfer_set_digest({image: descriptor_digest(row) for image, row in rows})
+    return Held(digest, len(bought.images))
+
+
+def learned_from(student: Path) -> str | None:
+    """Digest of the transfer set that a student was trained on; None if it saw no bought descriptor.
+
+    Raises:
+        InvalidInput: it is not a checkpoint of ours.
+    """
+    try:
+        return read_notes(student).get("transfer_set")
+    except CheckpointError as error:
+        raise InvalidInput(str(error)) from None

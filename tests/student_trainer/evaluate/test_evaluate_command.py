@@ -1,0 +1,312 @@
+"""``student-trainer evaluate`` on drawn images and tiny networks, from the command line to the file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from shared.checkpoints import load_network, save_network
+from shared.extraction import describe
+from shared.vectors import encode_rows
+from student_trainer.acquire.manifest import read_manifest
+from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
+from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.evaluate.commands import evaluate, parse_scales
+from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER, Evaluation, read_evaluation
+from student_trainer.evaluate.labelled import MEASURES, score
+from student_trainer.evaluate.provenance import held
+
+app = typer.Typer()
+app.command()(evaluate)
+
+
+def call(*arguments: object) -> str:
+    """Run the command and return standard output; errors come through as they are."""
+    outcome = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert outcome.exit_code == 0, outcome.output
+    return outcome.stdout
+
+
+def refused(*arguments: object) -> str:
+    with pytest.raises(InvalidInput) as refusal:
+        call(*arguments)
+    return str(refusal.value)
+
+
+def test_teacher_and_students_stand_side_by_side_and_the_numbers_are_right(run, other_run, manifest):
+    text = call(
+        "--run", run.root, "--manifest", manifest, "--split", "test", "--teacher", other_run.student,
+        "--also", f"rank={other_run.root}",
+    )  # fmt: skip
+    evaluation = read_evaluation(run.evaluation)
+    assert list(evaluation.models) == [TEACHER, BEFORE, STUDENT, "rank"]
+    assert evaluation.models["rank"].objective == "rank"
+    assert evaluation.models[STUDENT].objective == "rank-mixup"
+
+    entries = read_manifest(manifest, "test")
+    network = load_network(run.student)
+    described = describe(network, [entry.path for entry in entries], 48)
+    is_query = np.array([entry.is_query for entry in entries])
+    labels = [entry.label for entry in entries]
+    expected = score(
+        described[is_query],
+        described[~is_query],
+        [label for label, query in zip(labels, is_query, strict=True) if query],
+        [label for label, query in zip(labels, is_query, strict=True) if not query],
+    )
+    student = evaluation.models[STUDENT]
+    for measure in MEASURES:
+        assert getattr(student, measure) == pytest.approx(getattr(expected, measure))
+        low, high = student.intervals[measure]
+        assert low <= getattr(student, measure) <= high
+    assert student.dim == network.dim
+    assert student.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert student.file_bytes == run.student.stat().st_size
+    assert f"{student.map_step:.3f} [" in text
+
+
+def test_the_same_weights_score_the_same_whatever_they_are_called(run, other_run, manifest):
+    call(
+        "--run",
+        run.root,
+        "--manifest",
+        manifest,
+        "--teacher",
+        other_run.student,
+        "--also",
+        f"x={other_run.root}",
+    )
+    models = read_evaluation(run.evaluation).models
+    for measure in MEASURES:
+        assert getattr(models[TEACHER], measure) == getattr(models["x"], measure)
+    assert models[TEACHER].gain_over_before == models["x"].gain_over_before
+
+
+def test_the_gain_is_the_difference_to_the_student_before(run, manifest):
+    call("--run", run.root, "--manifest", manifest)
+    models = read_evaluation(run.evaluation).models
+    assert models[BEFORE].gain_over_before is None
+    gain = models[STUDENT].map_step - models[BEFORE].map_step
+    assert models[STUDENT].gain_over_before == pytest.approx(gain)
+    low, high = models[STUDENT].gain_interval
+    assert low <= gain <= high
+
+
+def test_the_output_names_its_protocol_in_words_and_no_bare_map(run, manifest):
+    text = call("--run", run.root, "--manifest", manifest, "--split", "test", "--scales", "1,0.7071,0.5")
+    assert "3 queries rank 12 database images (manifest.csv, split test)" in text
+    assert "Scales 1, 0.7071, 0.5." in text
+    assert "48" in text.splitlines()[-6]
+    for place in range(len(text)):
+        if text.startswith("mAP", place):
+            assert text.startswith(("mAP (step)", "mAP (trapezoidal)"), place)
+
+
+def test_several_scales_give_other_descriptors_than_one(run, manifest):
+    call("--run", run.root, "--manifest", manifest)
+    single = read_evaluation(run.evaluation)
+    call("--run", run.root, "--manifest", manifest, "--scales", "1,0.5")
+    several = read_evaluation(run.evaluation)
+    assert several.protocol.scales == (1.0, 0.5)
+    assert several.models[STUDENT].map_step != single.models[STUDENT].map_step
+
+
+def test_a_folder_of_labelled_subfolders_is_ranked_leaving_each_query_out(run, photographs):
+    (photographs / "manifest.csv").unlink()
+    text = call("--run", run.root, "--manifest", photographs)
+    evaluation = read_evaluation(run.evaluation)
+    assert "Each of 15 images ranks all the others (photographs)" in text
+    assert evaluation.protocol.leave_one_out
+    for example in evaluation.examples:
+        assert example.relevant_in_database == 4
+        for ranking in example.rankings.values():
+            assert example.query not in {hit.path for hit in ranking.top}
+
+
+def test_a_query_without_a_relevant_image_is_counted_in_words(run, photographs, manifest):
+    (photographs / "lonely.png").write_bytes((photographs / "arch" / "0.png").read_bytes())
+    with manifest.open("a") as file:
+        file.write("lonely.png,nothing like it,test,1\n")
+    text = call("--run", run.root, "--manifest", manifest)
+    assert "3 queries rank 12" in text
+    assert "1 without a relevant image are left out of the means" in text
+    assert read_evaluation(run.evaluation).protocol.queries_without_positives == 1
+
+
+def test_examples_hold_the_first_ten_images_of_every_model_with_their_relevance(run, manifest):
+    call("--run", run.root, "--manifest", manifest)
+    evaluation = read_evaluation(run.evaluation)
+    assert evaluation.examples
+    for example in evaluation.examples:
+        assert set(example.rankings) == set(evaluation.models)
+        for ranking in example.rankings.values():
+            assert len(ranking.top) == 10
+            for hit in ranking.top:
+                assert hit.relevant == (Path(hit.path).parent.name == example.label)
+                assert (Path(evaluation.images_root) / hit.path).is_file()
+
+
+def test_json_prints_the_document_that_is_written(run, manifest):
+    printed = json.loads(call("--run", run.root, "--manifest", manifest, "--json"))
+    assert Evaluation.model_validate(printed) == read_evaluation(run.evaluation)
+
+
+def test_evaluating_twice_writes_the_same_bytes(run, manifest):
+    call("--run", run.root, "--manifest", manifest)
+    first = run.evaluation.read_bytes()
+    call("--run", run.root, "--manifest", manifest)
+    assert run.evaluation.read_bytes() == first
+
+
+def test_the_image_size_is_the_recipes_unless_it_is_given(run, other_run, manifest):
+    call("--run", run.root, "--manifest", manifest, "--teacher", other_run.student)
+    assert {model.image_size for model in read_evaluation(run.evaluation).models.values()} == {48}
+    call(
+        "--run", run.root, "--manifest", manifest, "--teacher", other_run.student,
+        "--image-size", 32, "--teacher-image-size", 64,
+    )  # fmt: skip
+    sizes = {name: model.image_size for name, model in read_evaluation(run.evaluation).models.items()}
+    assert sizes == {TEACHER: 64, BEFORE: 32, STUDENT: 32}
+
+
+def test_a_run_without_its_first_student_is_measured_without_it(run, manifest):
+    run.initial_student.unlink()
+    call("--run", run.root, "--manifest", manifest)
+    models = read_evaluation(run.evaluation).models
+    assert list(models) == [STUDENT]
+    assert models[STUDENT].gain_over_before is None
+
+
+def test_students_that_share_a_transfer_set_both_say_how_much_was_bought(run, other_run, manifest):
+    image = PlannedImage("ab" * 32, Path("/a.jpg"), "JPEG", 10, 20, 30)
+    TransferSet.create(run.transfer_set, PlanFacts("random", 0, "a folder"), chosen=[image])
+    with TransferSet.open(run.transfer_set) as bought:
+        bought.set_teacher(Teacher("http://localhost", "k", "distinct", "cd" * 32, "ef" * 32, "t", 4, True))
+        with bought.transaction():
+            bought.connection.execute("INSERT INTO receipts VALUES (1, '{}')")
+            vector = encode_rows(np.eye(4, dtype=np.float32)[0])
+            bought.connection.execute("INSERT INTO descriptors VALUES (?, ?, 1)", (image.digest, vector))
+    notes = {"transfer_set": held(run.transfer_set).digest}
+    for folder in (run, other_run):
+        save_network(load_network(folder.student), folder.student, notes)
+    call("--run", run.root, "--manifest", manifest, "--also", f"rank={other_run.root}")
+    models = read_evaluation(run.evaluation).models
+    assert (models[STUDENT].images_bought, models["rank"].images_bought) == (1, 1)
+    assert models[BEFORE].images_bought is None
+
+
+def test_a_student_whose_transfer_set_is_not_known_claims_no_number(run, manifest):
+    save_network(load_network(run.student), run.student, {"transfer_set": "12" * 32})
+    call("--run", run.root, "--manifest", manifest)
+    assert read_evaluation(run.evaluation).models[STUDENT].images_bought is None
+
+
+def test_a_run_without_a_student_is_refused_with_the_command_that_makes_one(run, manifest):
+    run.student.unlink()
+    assert f"student-trainer train --run {run.root}" in refused("--run", run.root, "--manifest", manifest)
+
+
+def test_a_run_folder_that_is_not_there_is_refused(tmp_path, manifest):
+    assert "no run folder" in refused("--run", tmp_path / "nowhere", "--manifest", manifest)
+
+
+def test_without_a_recipe_the_image_size_must_be_given(run, manifest):
+    run.recipe.unlink()
+    assert "give --image-size" in refused("--run", run.root, "--manifest", manifest)
+    call("--run", run.root, "--manifest", manifest, "--image-size", 48)
+    assert read_evaluation(run.evaluation).models[STUDENT].objective is None
+
+
+def test_an_image_that_cannot_be_read_is_named(run, photographs, manifest):
+    broken = photographs / "dome" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    message = refused("--run", run.root, "--manifest", manifest)
+    assert str(broken) in message
+    assert "take it out of the manifest" in message
+    assert not run.evaluation.exists()
+
+
+def test_missing_images_are_named_and_nothing_is_measured(run, photographs, manifest):
+    (photographs / "dome" / "2.png").unlink()
+    assert "1 of 15 images of the manifest are missing" in refused("--run", run.root, "--manifest", manifest)
+
+
+def test_labels_that_never_meet_are_refused(run, tmp_path, photographs):
+    apart = tmp_path / "apart.csv"
+    apart.write_text("path,label,query\nphotographs/arch/0.png,a,1\nphotographs/arch/1.png,b,0\n")
+    assert "None of the 1 queries has a relevant image" in refused("--run", run.root, "--manifest", apart)
+
+
+def test_a_teacher_that_is_not_a_checkpoint_is_refused(run, tmp_path, manifest):
+    missing = tmp_path / "teacher.safetensors"
+    assert "no teacher checkpoint" in refused("--run", run.root, "--manifest", manifest, "--teacher", missing)
+    missing.write_bytes(b"not a network")
+    assert "checkpoint of teacher" in refused("--run", run.root, "--manifest", manifest, "--teacher", missing)
+
+
+def test_a_student_file_that_is_not_ours_is_refused(run, manifest):
+    run.student.write_bytes(b"nothing")
+    assert str(run.student) in refused("--run", run.root, "--manifest", manifest)
+
+
+@pytest.mark.parametrize("also", ["rank", "=somewhere", "rank=", "=", ""])
+def test_another_run_needs_a_name_and_a_folder(run, manifest, also):
+    assert "NAME=RUN_DIR" in refused("--run", run.root, "--manifest", manifest, "--also", also)
+
+
+@pytest.mark.parametrize("name", ["teacher", "student", "student before"])
+def test_another_run_cannot_take_a_name_that_is_taken(run, manifest, name):
+    assert "is taken" in refused("--run", run.root, "--manifest", manifest, "--also", f"{name}={run.root}")
+
+
+def test_two_other_runs_cannot_share_a_name(run, other_run, manifest):
+    also = f"x={other_run.root}"
+    assert "is taken" in refused("--run", run.root, "--manifest", manifest, "--also", also, "--also", also)
+
+
+def test_a_device_that_is_not_there_is_refused(run, manifest):
+    assert "--device" in refused("--run", run.root, "--manifest", manifest, "--device", "abacus")
+
+
+def test_a_folder_has_no_splits(run, photographs):
+    assert "has no splits" in refused("--run", run.root, "--manifest", photographs, "--split", "test")
+
+
+@pytest.mark.parametrize("text", ["", "one", "1,,2", "1;2"])
+def test_scales_that_are_not_numbers_are_refused(text):
+    with pytest.raises(InvalidInput, match="not a list of numbers"):
+        parse_scales(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1,5"])
+def test_scales_that_make_no_sense_are_refused(text):
+    with pytest.raises(InvalidInput, match="above 0 and at most 4"):
+        parse_scales(text)
+
+
+def test_scales_are_read_in_their_order():
+    assert parse_scales("1, 0.7071,0.5") == (1.0, 0.7071, 0.5)
+
+
+def test_a_file_that_is_not_an_evaluation_is_refused_with_what_to_do(tmp_path):
+    path = tmp_path / "evaluation.json"
+    path.write_text('{"models": {}}')
+    with pytest.raises(InvalidInput, match=r"not an evaluation \(protocol.*student-trainer evaluate"):
+        read_evaluation(path)
+    path.write_text("not json")
+    with pytest.raises(InvalidInput, match="not an evaluation"):
+        read_evaluation(path)
+
+
+def test_an_evaluation_that_cannot_be_written_says_that_the_old_one_is_unchanged(run, manifest):
+    call("--run", run.root, "--manifest", manifest)
+    evaluation = read_evaluation(run.evaluation)
+    blocked = run.root / "blocked"
+    blocked.mkdir()
+    (blocked / "evaluation.json.part").mkdir()
+    with pytest.raises(StorageFailed, match="older file, if any, is unchanged"):
+        evaluation.write(blocked / "evaluation.json")

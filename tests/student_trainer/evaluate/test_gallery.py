@@ -1,0 +1,77 @@
+"""Who asks and who is searched, and what is refused before a network is loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.gallery import gallery_of
+
+
+def entries(folder: Path, *rows: tuple[str, str | None, bool]) -> list[Entry]:
+    for name, _, _ in rows:
+        (folder / name).touch()
+    return [Entry(folder / name, label, None, is_query) for name, label, is_query in rows]
+
+
+def test_marked_queries_rank_the_images_that_are_not_marked(manifest):
+    gallery = gallery_of(read_manifest(manifest, "test"))
+    assert [gallery.paths[place].name for place in gallery.queries] == ["0.png"] * 3
+    assert gallery.query_labels == ["arch", "dome", "tower"]
+    assert len(gallery.database) == 12
+    assert not set(gallery.queries) & set(gallery.database)
+    assert gallery.own_index is None
+
+
+def test_without_marked_queries_every_image_ranks_all_the_others(photographs):
+    (photographs / "manifest.csv").unlink()
+    gallery = gallery_of(scan_folder(photographs))
+    assert gallery.leave_one_out
+    assert (
+        gallery.queries.tolist() == gallery.database.tolist() == gallery.own_index.tolist() == list(range(15))
+    )
+    assert gallery.database_labels == ["arch"] * 5 + ["dome"] * 5 + ["tower"] * 5
+
+
+def test_a_manifest_without_labels_is_refused_with_what_to_add(tmp_path):
+    unlabelled = entries(tmp_path, ("a", None, False), ("b", "x", False), ("c", None, False))
+    with pytest.raises(
+        InvalidInput, match=r"2 of 3 images have no label, the first is .*a\. .*column 'label'"
+    ):
+        gallery_of(unlabelled)
+
+
+def test_missing_files_are_counted_and_the_first_five_named(tmp_path):
+    known = entries(tmp_path, ("here", "x", False))
+    gone = [Entry(tmp_path / f"gone{number}", "x") for number in range(7)]
+    with pytest.raises(InvalidInput) as refusal:
+        gallery_of([*known, *gone])
+    message = str(refusal.value)
+    assert "7 of 8 images of the manifest are missing" in message
+    assert all(f"gone{number}" in message for number in range(5))
+    assert "gone5" not in message
+    assert "and 2 more" in message
+
+
+def test_five_missing_files_are_all_named_without_a_rest(tmp_path):
+    with pytest.raises(InvalidInput) as refusal:
+        gallery_of([Entry(tmp_path / f"gone{number}", "x") for number in range(5)])
+    assert "5 of 5 images" in str(refusal.value)
+    assert str(refusal.value).endswith("gone4")
+
+
+def test_a_folder_in_place_of_an_image_counts_as_missing(tmp_path):
+    with pytest.raises(InvalidInput, match="1 of 2 images"):
+        gallery_of([*entries(tmp_path, ("a", "x", False)), Entry(tmp_path, "x")])
+
+
+def test_a_manifest_of_queries_alone_is_refused(tmp_path):
+    with pytest.raises(InvalidInput, match="All 2 images are marked as queries"):
+        gallery_of(entries(tmp_path, ("a", "x", True), ("b", "x", True)))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_images_are_refused(tmp_path, count):
+    with pytest.raises(InvalidInput, match=f"at least 2 images, the manifest .* has {count}"):
+        gallery_of(entries(tmp_path, ("a", "x", False))[:count])
