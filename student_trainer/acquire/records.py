@@ -4,8 +4,10 @@ In and out: frozen values; no I/O.
 """
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from shared.chain import Billing
 
@@ -50,3 +52,5 @@ class Teacher:
     dim: int
     unit_norm: bool
     """Whether the teacher promises descriptors of norm 1."""
+    description: Mapping[str, Any] = field(default_factory=dict)
+    """The service's own words: weights digest, architecture, preprocessing, output policy."""

@@ -161,18 +161,19 @@ class TransferSet:
                 ),
             )
 
-    def extend(self, candidates: Sequence[PlannedImage], additional: Sequence[PlannedImage]) -> None:
+    def extend(
+        self, facts: PlanFacts, candidates: Sequence[PlannedImage], additional: Sequence[PlannedImage]
+    ) -> None:
         """Choose ``additional`` images after those chosen before; nothing that may be paid for is lost.
 
         Images that are not among ``candidates`` any more are dropped, unless they are held, refused, or
         in a request that may have been answered.
         """
-        droppable = self.rows(
-            "SELECT digest FROM images WHERE refused IS NULL"
-            " AND digest NOT IN (SELECT digest FROM descriptors UNION SELECT digest FROM request_images)"
-        )
-        gone = {row["digest"] for row in droppable} - {image.digest for image in candidates}
+        known = {row["digest"] for row in self.rows("SELECT digest FROM images")}
+        listed = {image.digest for image in candidates}
+        gone = known - listed - self.committed_digests() - self.refused_digests()
         with self.transaction():
+            self._write_fact("plan", asdict(facts))
             self.connection.executemany("DELETE FROM images WHERE digest = ?", [(digest,) for digest in gone])
             self.add_images(candidates, chosen=False)
             self.add_images(additional, chosen=True)
@@ -180,6 +181,15 @@ class TransferSet:
     def chosen(self) -> list[PlannedImage]:
         """The chosen images in the order of choice, without those that the teacher refused."""
         return [PlannedImage.from_row(row) for row in self.rows("SELECT * FROM chosen ORDER BY position")]
+
+    def committed_digests(self) -> set[str]:
+        """Images that are held, or in a request that may have been answered."""
+        rows = self.rows("SELECT digest FROM descriptors UNION SELECT digest FROM request_images")
+        return {row["digest"] for row in rows}
+
+    def refused_digests(self) -> set[str]:
+        """Images that the teacher refused."""
+        return {row["digest"] for row in self.rows("SELECT digest FROM images WHERE refused IS NOT NULL")}
 
     def refusals(self) -> dict[Path, str]:
         """Path -> reason, of the images that the teacher refused."""

@@ -74,7 +74,7 @@ def test_extending_keeps_the_choice_and_drops_only_what_is_gone_and_not_held(pat
         transfer_set.set_teacher(TEACHER)
         hold(transfer_set, 3, np.eye(4, dtype=np.float32)[0])
         # Image 3 is bought and gone, image 2 is gone, image 1 has moved, image 5 is new.
-        transfer_set.extend([moved, image(9), image(5)], [image(9)])
+        transfer_set.extend(FACTS, [moved, image(9), image(5)], [image(9)])
         assert transfer_set.chosen() == [image(3), moved, image(9)]
         assert transfer_set.rows("SELECT count(*) FROM images")[0][0] == 4
 

@@ -1,0 +1,214 @@
+"""The verbs ``plan``, ``fetch``, ``audit`` and ``verify``: from photographs to a certified transfer set.
+
+In: command-line options, the environment's ``TEACHER_URL`` and ``TEACHER_API_KEY``. Out: results on
+standard output, everything else on standard error. Heavy modules are imported when a verb runs.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from student_trainer.errors import InvalidInput
+from student_trainer.output import emit
+from student_trainer.progress import progress
+from student_trainer.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from student_trainer.acquire.client import Access
+    from student_trainer.acquire.fetch import Outcome
+    from student_trainer.acquire.quote import Quote
+    from student_trainer.acquire.session import FetchSettings
+    from student_trainer.acquire.transfer_set import TransferSet
+
+INTERRUPTED = 130
+
+Run = Annotated[Path, typer.Option("--run", metavar="DIR", help="The run folder.")]
+Url = Annotated[
+    str | None, typer.Option("--url", envvar="TEACHER_URL", help="Address of the teacher service.")
+]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", envvar="TEACHER_API_KEY", help="API key; better set in the environment."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+
+def plan(
+    *,
+    run: Run,
+    queries: Annotated[int, typer.Option("--queries", metavar="N", help="|D|: how many images to buy.")],
+    images: Annotated[
+        Path | None, typer.Option("--images", metavar="DIR", help="A folder of images.")
+    ] = None,
+    manifest: Annotated[Path | None, typer.Option("--manifest", metavar="FILE", help="A CSV list.")] = None,
+    split: Annotated[str | None, typer.Option(help="Use only this split of the manifest.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the choice.")] = 0,
+    strategy: Annotated[str, typer.Option(help="How images are chosen.")] = "random",
+    url: Url = None,
+    key: Key = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Choose the images to buy and say what they will cost. Spends nothing.
+
+    Run it again with more --queries: the plan grows and keeps what was bought.
+    """
+    from shared.images import ImageLimits
+    from student_trainer.acquire import plan as planning
+    from student_trainer.acquire.manifest import list_entries
+    from student_trainer.acquire.records import PlanFacts
+    from student_trainer.acquire.session import access_to, meet
+    from student_trainer.acquire.summaries import of_plan
+
+    entries, source = list_entries(images, manifest, split)
+    model, usage = meet(access_to(url, key)) if url and key else (None, None)
+    limits = planning.limits_of(model.limits) if model else ImageLimits()
+    with progress("Looking at images", len(entries), "files") as bar:
+        inventory = planning.take_stock(entries, limits, bar.advance)
+    facts = PlanFacts(strategy, seed, source)
+    choice = planning.decide(run, inventory, queries, facts, dry_run=dry_run)
+    result, text = of_plan(inventory, choice, facts, usage)
+    following = "Nothing was written (--dry-run)." if dry_run else f"Next: student-trainer fetch --run {run}"
+    emit({**result, "dry_run": dry_run}, f"{text}\n{following}", as_json=json)
+
+
+def fetch(
+    *,
+    run: Run,
+    url: Url = None,
+    key: Key = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests on their way at once.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, help="Images in a request.")] = 16,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")] = 300.0,
+    patience: Annotated[float, typer.Option(min=0.0, help="Seconds a request may go on failing.")] = 900.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Spend without asking.")] = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Buy the descriptors that are missing. Stop it in any way; run it again and it continues.
+
+    Exit codes: 0 complete; 2 files changed since the plan (all others are bought); 3 the key cannot pay;
+    4 the service refused; 5 the teacher changed; 6 disk; 7 an answer does not hold; 130 interrupted.
+    """
+    from student_trainer.acquire import session
+    from student_trainer.acquire.client import Patience
+    from student_trainer.acquire.fetch import Outcome
+    from student_trainer.acquire.lock import exclusive
+    from student_trainer.acquire.summaries import of_fetch
+    from student_trainer.acquire.transfer_set import TransferSet
+
+    folder = RunFolder.existing(run)
+    settings = session.FetchSettings(concurrency, batch, Patience(read_s=timeout, give_up_after_s=patience))
+    with exclusive(folder), TransferSet.open(folder.transfer_set) as transfer_set:
+        outcome = Outcome()
+        if not transfer_set.summary().complete:
+            access = session.access_to(url, key, transfer_set)
+            terms = session.quote(transfer_set, access, settings.patience)
+            print(terms.text(folder.transfer_set), file=sys.stderr)
+            if dry_run:
+                emit(terms.result(), "Nothing was spent (--dry-run).", as_json=json)
+                return
+            _ask_for_yes(yes)
+            outcome = _fetch_with_progress(transfer_set, access, terms, settings)
+        summary = transfer_set.summary()
+    emit(*of_fetch(outcome, summary, run), as_json=json)
+    if outcome.interrupted and not summary.complete:
+        print(
+            f"Interrupted: {summary.charged:,} queries spent in all, {summary.missing:,} descriptors "
+            "missing. The same command continues; nothing is paid twice.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED)
+    if outcome.changed:
+        raise InvalidInput(
+            f"{len(outcome.changed):,} files are not what was planned, the first "
+            f"{next(iter(outcome.changed))}. Nothing was spent on them. Put them back and run fetch again, or plan again to choose others."
+        )
+
+
+def audit(*, run: Run, url: Url = None, key: Key = None, json: Json = False) -> None:
+    """Check what was bought against the service's ledger, and write the budget certificate."""
+    from student_trainer.acquire import audit as auditing
+    from student_trainer.acquire import session
+    from student_trainer.acquire.lock import exclusive
+    from student_trainer.acquire.summaries import of_audit
+    from student_trainer.acquire.transfer_set import TransferSet
+
+    folder = RunFolder.existing(run)
+    with exclusive(folder), TransferSet.open(folder.transfer_set) as transfer_set:
+        links, head = session.ledger(session.access_to(url, key, transfer_set))
+        certificate = auditing.audit(transfer_set, links, head)
+    auditing.write_certificate(certificate, folder.certificate)
+    emit(*of_audit(certificate, folder.certificate), as_json=json)
+
+
+def verify(
+    certificate: Annotated[
+        Path | None, typer.Argument(metavar="[CERTIFICATE]", help="Default: that of --run.")
+    ] = None,
+    *,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="Take certificate and transfer set from here.")
+    ] = None,
+    public_key: Annotated[
+        str | None,
+        typer.Option("--public-key", metavar="HEX", help="The service's key, as its owner states it."),
+    ] = None,
+    transfer_set: Annotated[
+        Path | None,
+        typer.Option("--transfer-set", metavar="FILE", help="Also check that it certifies this file."),
+    ] = None,
+    url: Annotated[str | None, typer.Option("--url", help="Ask this service for its key.")] = None,
+    key: Key = None,
+    json: Json = False,
+) -> None:
+    """Check a certificate, offline if --public-key is given.
+
+    Without --public-key or --url the key is taken from the certificate itself: then only its consistency is
+    established, not who issued it.
+    """
+    from contextlib import nullcontext
+
+    from student_trainer.acquire import audit as auditing
+    from student_trainer.acquire.session import trusted_key
+    from student_trainer.acquire.summaries import of_verify
+    from student_trainer.acquire.transfer_set import TransferSet
+
+    folder = RunFolder.existing(run) if run else None
+    path = certificate or (folder.certificate if folder else None)
+    if path is None:
+        raise InvalidInput("Name a certificate, or a run folder with --run.")
+    held = transfer_set or (folder.transfer_set if folder else None)
+    document = auditing.read_certificate(path)
+    trusted, source = trusted_key(document, public_key, url, key)
+    with TransferSet.open(held) if held else nullcontext() as opened:
+        found = auditing.verify(document, trusted, source, opened)
+    emit(*of_verify(found, held), as_json=json)
+
+
+def _ask_for_yes(yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidInput("Spending needs a yes: run fetch on a terminal, or with --yes. Nothing was spent.")
+    typer.confirm("Spend them?", abort=True, err=True)
+
+
+def _fetch_with_progress(
+    transfer_set: "TransferSet", access: "Access", terms: "Quote", settings: "FetchSettings"
+) -> "Outcome":
+    from student_trainer.acquire import session
+
+    before = transfer_set.summary()
+    with progress("Fetching", before.chosen, "descriptors", done=before.bought) as bar:
+
+        def advance(images: int, outcome: "Outcome") -> None:
+            bar.advance(images, f"spent {outcome.charged:,}, left {outcome.remaining:,}")
+
+        def wait(reason: str, wait_s: float) -> None:
+            bar.advance(0, f"waiting {wait_s:.1f} s: {reason}")
+
+        return session.fetch(transfer_set, access, terms, settings, on_progress=advance, on_wait=wait)

@@ -1,0 +1,133 @@
+"""What a fetch will cost, known before anything is spent.
+
+In: a transfer set and a connection. Out: the teacher's identity, pinned or compared; the number of queries
+that are still to be paid, exact even when answers were lost on their way; or the refusal to begin.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.chain import ChainBroken, Settle, parse_event, verify_chain
+from shared.protocol import ModelLimits, UsageResponse
+from shared.receipts import BadReceipt
+from student_trainer.acquire.answers import check_same, introduce
+from student_trainer.acquire.client import TeacherClient
+from student_trainer.acquire.outbox import Outbox, Request
+from student_trainer.acquire.records import Teacher
+from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.errors import BudgetTooSmall, InvalidInput, VerificationFailed
+
+
+@dataclass(frozen=True)
+class Quote:
+    """The terms of a fetch."""
+
+    teacher: Teacher
+    limits: ModelLimits
+    usage: UsageResponse
+    missing: int
+    """Descriptors that are still to be fetched."""
+    paid: int
+    """How many of them the key has paid for already: they are delivered again, for free."""
+    bytes_missing: int
+
+    @property
+    def cost(self) -> int:
+        """Queries that the fetch will charge."""
+        return self.missing - self.paid
+
+    def result(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "missing": self.missing,
+            "paid": self.paid,
+            "cost": self.cost,
+            "bytes": self.bytes_missing,
+            "remaining": self.usage.remaining,
+            "budget": self.usage.budget,
+            "teacher_revision": self.teacher.revision,
+        }
+
+    def text(self, path: Path) -> str:
+        """For people."""
+        free = f" ({self.paid:,} more were paid for before and are delivered free)" if self.paid else ""
+        return (
+            f"{path}: {self.missing:,} descriptors to fetch, {self.bytes_missing / 1e6:,.1f} MB to send,\n"
+            f"from {self.teacher.model} ({self.teacher.dim}-d, revision {self.teacher.revision[:12]}) "
+            f"at {self.teacher.url}.\nThis will spend {self.cost:,} queries{free} "
+            f"of the {self.usage.remaining:,} that key {self.usage.key_id} has left."
+        )
+
+
+async def ask_for_quote(transfer_set: TransferSet, client: TeacherClient, url: str) -> Quote:
+    """Meet the teacher and work out the cost; spends nothing and changes nothing.
+
+    Raises:
+        RevisionChanged, InvalidInput, VerificationFailed: not the teacher or key of this transfer set.
+        BudgetTooSmall: the key cannot pay for what is missing.
+        ServiceRefused: unreachable, or the API key is not accepted.
+    """
+    model, usage = await client.model(), await client.usage()
+    teacher = introduce(url, model, usage)
+    pinned = transfer_set.teacher
+    if pinned is not None:
+        check_same(teacher, pinned)
+    outbox, summary = Outbox(transfer_set), transfer_set.summary()
+    open_requests = outbox.unanswered()
+    paid = 0
+    if open_requests or usage.remaining < summary.missing:
+        missing = {image.digest for image in outbox.unassigned()}
+        paid = await _paid(transfer_set, client, teacher, open_requests, missing)
+    quote = Quote(teacher, model.limits, usage, summary.missing, paid, summary.bytes_missing)
+    # A hold may be that of a request which the last, killed fetch left in the service's hands.
+    uncertain = sum(len(request.images) for request in open_requests)
+    if quote.cost > usage.remaining + min(usage.held, uncertain):
+        raise BudgetTooSmall(
+            f"The plan still needs {quote.cost:,} queries; key {usage.key_id} has {usage.remaining:,} of "
+            f"{usage.budget:,} left. Nothing was spent. Ask the teacher's owner for a grant, or plan fewer."
+        )
+    return quote
+
+
+async def _paid(
+    transfer_set: TransferSet,
+    client: TeacherClient,
+    teacher: Teacher,
+    open_requests: list[Request],
+    unassigned: set[str],
+) -> int:
+    """How many of the missing images the ledger shows as charged to this key and revision."""
+    links, head = await client.chain()
+    try:
+        head.verify(teacher.public_key)
+        account = verify_chain(links)
+        events = [parse_event(link.record, seq) for seq, link in enumerate(links)]
+    except (BadReceipt, ChainBroken) as error:
+        raise VerificationFailed(f"The service's ledger does not hold: {error} Nothing was spent.") from None
+    if teacher.billing == "distinct":
+        missing = unassigned.union(*(request.digests for request in open_requests))
+        return len(
+            missing & {image for revision, image in account.charged_images if revision == teacher.revision}
+        )
+    # Billed per call: only the very same request, with its idempotency key, is free.
+    known = {receipt.body.seq for receipt in transfer_set.receipts()}
+    answered = [
+        [item.image for item in event.items]
+        for event in events
+        if isinstance(event, Settle) and event.seq not in known
+    ]
+    return sum(len(request.images) for request in open_requests if request.digests in answered)
+
+
+def request_size(batch: int, quote: Quote) -> int:
+    """Images in one request: what was asked for, within the service's limit and the key's rate.
+
+    Raises:
+        InvalidInput: less than one.
+    """
+    if batch < 1:
+        raise InvalidInput(f"--batch must be at least 1, got {batch}.")
+    amount = quote.usage.rate.split("/")[0].split(" ")[0]
+    rate = int(amount) if amount.isdigit() and int(amount) > 0 else batch
+    return min(batch, quote.limits.max_images_per_request, rate)

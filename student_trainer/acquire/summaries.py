@@ -1,0 +1,142 @@
+"""The results of the acquiring verbs: for each a plain JSON object and its text for people.
+
+In: what a verb found or did. Out: (result, text), for :func:`student_trainer.output.emit`. No I/O.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from shared.certificate import Certificate
+from shared.protocol import UsageResponse
+from student_trainer.acquire.audit import Verification
+from student_trainer.acquire.fetch import Outcome
+from student_trainer.acquire.plan import Choice, Inventory
+from student_trainer.acquire.records import PlanFacts
+from student_trainer.acquire.transfer_set import Summary
+
+NAMED_FILES = 20
+"""Files named in a text; ``--json`` names all."""
+
+Result: TypeAlias = tuple[dict[str, Any], str]
+
+
+def of_plan(inventory: Inventory, choice: Choice, facts: PlanFacts, usage: UsageResponse | None) -> Result:
+    """What ``plan`` found and chose."""
+    missing, to_send = len(choice.missing), sum(image.bytes for image in choice.missing)
+    result = {
+        "source": facts.source,
+        "listed": inventory.listed,
+        "candidates": len(inventory.candidates),
+        "duplicates": {str(path): str(first) for path, first in inventory.duplicates.items()},
+        "skipped": {str(path): reason for path, reason in inventory.skipped.items()},
+        "strategy": facts.strategy,
+        "seed": facts.seed,
+        "chosen": len(choice.chosen),
+        "added": len(choice.added),
+        "queries": missing,
+        "bytes": to_send,
+        "remaining": usage.remaining if usage else None,
+        "budget": usage.budget if usage else None,
+    }
+    kept = len(choice.chosen) - len(choice.added)
+    before = f", of which {kept:,} were chosen before" if kept else ""
+    lines = [
+        f"{facts.source}: {inventory.listed:,} files listed, {len(inventory.candidates):,} distinct readable "
+        f"images, {len(inventory.duplicates):,} exact duplicates, {len(inventory.skipped):,} skipped.",
+        *_named("Skipped", inventory.skipped),
+        f"Chosen: {len(choice.chosen):,} images ({facts.strategy}, seed {facts.seed}){before}; "
+        f"{missing:,} queries to spend, {to_send / 1e6:,.1f} MB to send.",
+        _account(usage, missing),
+    ]
+    return result, "\n".join(lines)
+
+
+def of_fetch(outcome: Outcome, summary: Summary, run: Path) -> Result:
+    """What ``fetch`` spent and what is held now."""
+    result = {
+        "charged": outcome.charged,
+        "replayed": outcome.replayed,
+        "requests": outcome.requests,
+        "remaining": outcome.remaining,
+        "charged_in_all": summary.charged,
+        "chosen": summary.chosen,
+        "bought": summary.bought,
+        "missing": summary.missing,
+        "complete": summary.complete,
+        "refused": {str(path): reason for path, reason in outcome.refused.items()},
+        "changed": {str(path): reason for path, reason in outcome.changed.items()},
+        "interrupted": outcome.interrupted,
+    }
+    left = "" if outcome.remaining is None else f"; {outcome.remaining:,} left on the key"
+    lines = [
+        f"Charged {outcome.charged:,} queries, {outcome.replayed:,} delivered again free{left}. "
+        f"Held: {summary.bought:,} of {summary.chosen:,} descriptors, {summary.charged:,} queries in all.",
+        *_named("Refused by the teacher, not charged (plan again to choose others)", outcome.refused),
+        *_named("Left out, nothing spent on them", outcome.changed),
+    ]
+    if summary.complete:
+        lines.append(f"Complete. Next: student-trainer train --run {run}")
+    return result, "\n".join(lines)
+
+
+def of_audit(certificate: Certificate, path: Path) -> Result:
+    """What ``audit`` certified."""
+    result = {
+        "certificate": str(path),
+        "statement": certificate.statement,
+        "queries_charged": certificate.queries_charged,
+        "replays": certificate.replays,
+        "budget": certificate.budget,
+        "images": certificate.images,
+        "teacher_revision": certificate.teacher_revision,
+        "public_key": certificate.public_key,
+    }
+    return result, f"{certificate.statement}\nThe ledger, the receipts and the descriptors agree: {path}"
+
+
+def of_verify(found: Verification, transfer_set: Path | None) -> Result:
+    """What ``verify`` established."""
+    account = found.verified.account
+    result = {
+        "valid": True,
+        "statement": found.verified.statement,
+        "queries_charged": account.used,
+        "budget": account.budget,
+        "images": found.verified.images,
+        "teacher_revision": found.verified.teacher_revision,
+        "public_key": found.public_key,
+        "key_source": found.key_source,
+        "transfer_set": str(transfer_set) if transfer_set else None,
+    }
+    lines = [found.verified.statement, f"Valid, by public key {found.public_key} from {found.key_source}."]
+    if transfer_set:
+        lines.append(f"It certifies the descriptors in {transfer_set}.")
+    return result, "\n".join(lines)
+
+
+def _account(usage: UsageResponse | None, missing: int) -> str:
+    if usage is None:
+        return "Nothing was spent. Give --url and --key to see what the key has left."
+    short = f": {missing - usage.remaining:,} too few for this plan" if usage.remaining < missing else ""
+    left = f"{usage.remaining:,} of {usage.budget:,} queries left"
+    return f"Nothing was spent. Key {usage.key_id} has {left}{short}."
+
+
+def _named(title: str, files: Mapping[Path, str]) -> list[str]:
+    """A title and the first files with their reasons; nothing at all where there are none."""
+    if not files:
+        return []
+    shown = [_printable(f"  {path}: {reason}") for path, reason in list(files.items())[:NAMED_FILES]]
+    more = len(files) - len(shown)
+    return [
+        f"{title}: {len(files):,}",
+        *shown,
+        *([f"  and {more:,} more (--json names all)"] if more else []),
+    ]
+
+
+def _printable(text: str) -> str:
+    """File names may hold bytes that are not UTF-8, and control characters."""
+    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in safe)
