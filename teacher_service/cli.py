@@ -1,0 +1,92 @@
+"""``teacher-service``: serve a teacher, hand out keys, look after the ledger.
+
+In: the command line and ``TEACHER_...`` variables. Out: results on standard output, logs and errors on
+standard error, and the exit codes of ``teacher_service/errors.py``. An end by Ctrl-C or SIGTERM is orderly: 0
+from ``serve``, 130 from the others.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from teacher_service.access import commands as keys
+from teacher_service.errors import CommandFailed
+from teacher_service.inference import commands as model
+from teacher_service.metering import commands as ledger
+from teacher_service.options import AsJson, DataDir, LedgerUrl, settings_from
+
+INTERRUPTED = 130
+
+_PLACE, _LIMITS, _BATCHES = "Place", "Limits", "Batching"
+
+app = typer.Typer(
+    name="teacher-service",
+    help="A rate-limited, metered embedding API around one teacher network.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(keys.app, name="keys")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(model.app, name="model")
+
+
+def _option(help_: str, panel: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(help=help_, rich_help_panel=panel, show_default=False)
+    return option
+
+
+@app.command("serve")
+def serve(
+    *,
+    checkpoint: model.Checkpoint = None,
+    arch: model.Arch = None,
+    weights: model.Weights = None,
+    weights_seed: model.WeightsSeed = None,
+    image_size: model.ImageSize = None,
+    scales: model.Scales = None,
+    device: model.Device = None,
+    truncate_dims: model.TruncateDims = None,
+    noise_sigma: model.NoiseSigma = None,
+    noise_seed: model.NoiseSeed = None,
+    decimals: model.Decimals = None,
+    host: Annotated[str | None, _option("Address to listen on. (127.0.0.1)", _PLACE)] = None,
+    port: Annotated[int | None, _option("0 picks a free one. (8000)", _PLACE)] = None,
+    data_dir: DataDir = None,
+    ledger_url: LedgerUrl = None,
+    lease_ms: Annotated[int | None, _option("Life of a reservation. (600000)", _PLACE)] = None,
+    cache: Annotated[str | None, _option("Where descriptors are cached. (memory)", _PLACE)] = None,
+    cache_bytes: Annotated[int | None, _option("Size of the cache. (1000000000)", _PLACE)] = None,
+    graceful_timeout_s: Annotated[int | None, _option("Patience of a stop. (60)", _PLACE)] = None,
+    log_level: Annotated[str | None, _option("debug, info, warning, error. (info)", _PLACE)] = None,
+    max_images: Annotated[int | None, _option("In one request. (64)", _LIMITS)] = None,
+    max_image_bytes: Annotated[int | None, _option("Of one image. (20000000)", _LIMITS)] = None,
+    max_request_bytes: Annotated[int | None, _option("Of one body. (256000000)", _LIMITS)] = None,
+    max_image_pixels: Annotated[int | None, _option("Of one image. (50000000)", _LIMITS)] = None,
+    max_batch: Annotated[int | None, _option("Images in one batch. (16)", _BATCHES)] = None,
+    max_wait_ms: Annotated[float | None, _option("Wait for company. (5)", _BATCHES)] = None,
+    max_queue: Annotated[int | None, _option("Images waiting at most. (512)", _BATCHES)] = None,
+    decode_threads: Annotated[int | None, _option("0: one per core. (0)", _BATCHES)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve a teacher. Defaults stand in brackets; --image-size is also TEACHER_IMAGE_SIZE, and so on."""
+    flags = dict(locals())
+    del flags["as_json"]
+    settings = settings_from(ledger=flags.pop("ledger_url"), **flags)
+    from teacher_service.logs import configure_logs
+    from teacher_service.serve import run
+
+    configure_logs(settings.log_level)
+    run(settings, as_json=as_json)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    try:
+        app(standalone_mode=True)
+    except CommandFailed as error:
+        print(f"teacher-service: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None

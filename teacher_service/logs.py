@@ -1,0 +1,65 @@
+"""Structured logs: one JSON object a line on standard error.
+
+In: named events with plain values. Out: lines with time, level, event and request id. Keys and image bytes
+are never handed in; what looks like a key is masked all the same, for exceptions of other libraries.
+"""
+
+import logging
+import re
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+_LOGGER = logging.getLogger("teacher_service")
+_KEY_TEXT = re.compile(r"rtn_[\w-]+")
+_MAX_TEXT = 500
+"""Characters kept of a message or of one value."""
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+
+def configure_logs(level: str) -> None:
+    """Send everything of this process, the web server's lines too, to standard error as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines())
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = name != "uvicorn.access"
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, _LOGGER.getEffectiveLevel()))
+    for noisy in ("PIL", "asyncio", "python_multipart"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def log(event: str, *, level: str = "info", error: BaseException | None = None, **fields: Any) -> None:
+    """Write one event; ``None`` values are left out."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    if _LOGGER.isEnabledFor(number):
+        details = (type(error), error, error.__traceback__) if error is not None else None
+        _LOGGER.log(number, event, extra={"fields": fields}, exc_info=details)
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": _clean(record.getMessage()),
+        }
+        extras = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        fields: dict[str, Any] = extras.pop("fields", {}) | extras
+        line |= {name: _clean(value) for name, value in fields.items() if value is not None}
+        if record.exc_info and record.exc_info[1] is not None:
+            kind, error, trace = record.exc_info
+            line["error"] = _clean(f"{kind.__name__ if kind else ''}: {error}")
+            line["trace"] = [f"{at.filename}:{at.lineno} {at.name}" for at in traceback.extract_tb(trace)]
+        return orjson.dumps(line, default=str).decode()
+
+
+def _clean(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return _KEY_TEXT.sub("rtn_***", value[:_MAX_TEXT])

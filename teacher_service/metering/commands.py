@@ -1,0 +1,151 @@
+"""``teacher-service ledger``: look at the ledger, move it, and check it.
+
+In: the ledger, or an export of it. Out: accounts and records, files, and the verdict of a verification. All
+but ``import`` work beside a running server.
+"""
+
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shared.chain import Link
+from teacher_service.access.commands import account_of, accounts_table, find_key
+from teacher_service.errors import Failed, VerificationFailed
+from teacher_service.metering.archive import LedgerInvalid
+from teacher_service.metering.ledger import KeyRecord
+from teacher_service.options import AsJson, DataDir, LedgerUrl, settings_from, with_ledger
+from teacher_service.output import emit, table
+
+if TYPE_CHECKING:
+    from teacher_service.metering.sqlite import SqliteLedger
+    from teacher_service.metering.verify import Verified
+
+app = typer.Typer(help="Look at the ledger, move it, check it.", no_args_is_help=True)
+
+
+@app.command("show")
+def show(
+    key: Annotated[str | None, typer.Argument(help="Key id or name; without it, all accounts.")] = None,
+    last: Annotated[int, typer.Option(help="How many of the key's newest records.", min=1, max=1000)] = 20,
+    data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """All accounts, or one key's account and its newest records."""
+    settings = settings_from(data_dir=data_dir, ledger=ledger)
+
+    async def read(ledger: "SqliteLedger") -> tuple[list[KeyRecord], Sequence[Link]]:
+        records = await ledger.keys()
+        if key is None:
+            return records, ()
+        record = find_key(records, key)
+        head = await ledger.head(record.key_id)
+        return [record], await ledger.links(record.key_id, after=max(-1, head.seq - last), limit=last)
+
+    records, links = with_ledger(settings, read)
+    result: dict[str, Any] = {"keys": [account_of(record) for record in records]}
+    text = accounts_table(records)
+    if key is not None:
+        result["records"] = [{"record": dict(link.record), "hash": link.hash} for link in links]
+        text += "\n\n" + table(("seq", "event", "what", "hash"), [_row(link) for link in links])
+    emit(result, text, as_json=as_json)
+
+
+@app.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write the export.")],
+    data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write all keys and chains to a file, verified on the way. It holds no secret, but salted hashes."""
+    settings = settings_from(data_dir=data_dir, ledger=ledger)
+    from teacher_service.metering.verify import export_ledger
+
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
+            verified = with_ledger(settings, lambda ledger: export_ledger(ledger, out))
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(file)
+    except LedgerInvalid as error:
+        raise VerificationFailed(f"The ledger does not hold, nothing was exported: {error}") from error
+    except OSError as error:
+        raise Failed(f"Cannot write {file}: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    _report(verified, f"Exported to {file}", as_json, file=str(file))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="An export.")],
+    data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fill an empty ledger from an export, all or nothing; its chains go on."""
+    settings = settings_from(data_dir=data_dir, ledger=ledger)
+    from teacher_service.metering.verify import import_ledger
+
+    try:
+        with file.open("rb") as lines:
+            verified = with_ledger(settings, lambda ledger: import_ledger(ledger, lines), create=True)
+    except LedgerInvalid as error:
+        raise VerificationFailed(f"{file} was not imported: {error}") from error
+    except OSError as error:
+        raise Failed(f"Cannot read {file}: {error.strerror or error}.") from error
+    _report(verified, f"Imported {file}", as_json, file=str(file))
+
+
+@app.command("verify")
+def verify(
+    file: Annotated[Path | None, typer.Argument(help="An export; without it, the ledger itself.")] = None,
+    data_dir: DataDir = None,
+    ledger: LedgerUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every chain and every total, of the ledger or of an export."""
+    settings = settings_from(data_dir=data_dir, ledger=ledger)
+    from teacher_service.metering.verify import verify_export, verify_store
+
+    try:
+        if file is None:
+            verified = with_ledger(settings, verify_store)
+        else:
+            with file.open("rb") as lines:
+                verified = verify_export(lines)
+    except LedgerInvalid as error:
+        raise VerificationFailed(f"The ledger does not hold: {error}") from error
+    except OSError as error:
+        raise Failed(f"Cannot read {file}: {error.strerror or error}.") from error
+    _report(verified, "The ledger holds", as_json)
+
+
+def _report(verified: "Verified", what: str, as_json: bool, **more: str) -> None:
+    counts = {"keys": len(verified.accounts), "records": verified.records, "used": verified.used}
+    text = (
+        f"{what}: {counts['keys']:,} keys, {counts['records']:,} records, {counts['used']:,} queries charged."
+    )
+    heads = {account.key_id: account.head for account in verified.accounts}
+    emit({"ok": True, **counts, "heads": heads, **more}, text, as_json=as_json)
+
+
+def _row(link: Link) -> tuple[object, ...]:
+    record = link.record
+    match record["kind"]:
+        case "genesis":
+            what = f"budget {record['budget']:,}, billing {record['billing']}"
+        case "grant":
+            what = f"+{record['amount']:,} = {record['budget_after']:,}"
+        case "settle":
+            counts = f"charged {record['charged']:,}, replayed {record['replayed']:,}"
+            what = f"{counts}, used {record['used_after']:,}"
+        case _:
+            what = ""
+    return record["seq"], record["kind"], what, link.hash[:12]

@@ -1,0 +1,83 @@
+"""What the commands have in common: shared flags, settings from flags and variables, an open ledger.
+
+In: flags, where ``None`` means not given. Out: validated settings, and results of ledger operations.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from pydantic import ValidationError
+
+from teacher_service.errors import DataDirUnusable, Failed, InvalidArgument
+from teacher_service.settings import Settings
+
+if TYPE_CHECKING:
+    from teacher_service.metering.sqlite import SqliteLedger
+
+Result = TypeVar("Result")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of signing key and ledger. (.teacher)", show_default=False),
+]
+LedgerUrl = Annotated[
+    str | None,
+    typer.Option("--ledger", help="sqlite:///FILE, instead of the data folder's.", show_default=False),
+]
+
+
+def settings_from(**flags: Any) -> Settings:
+    """Settings from the flags that were given, then from ``TEACHER_...`` variables, then defaults.
+
+    Raises:
+        InvalidArgument: a value cannot be; the message names its flag.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:
+            raise InvalidArgument(f"{message}.") from None
+        name = str(first["loc"][0])
+        flag, variable = f"--{name.replace('_', '-')}", f"TEACHER_{name.upper()}"
+        raise InvalidArgument(f"{flag} ({variable}): {message}.") from None
+
+
+def with_ledger(
+    settings: Settings, work: Callable[["SqliteLedger"], Awaitable[Result]], *, create: bool = False
+) -> Result:
+    """Open the ledger beside a server that may be running, do ``work``, and close it.
+
+    Raises:
+        DataDirUnusable: the ledger is not there (and is not to be created), or cannot be opened or written.
+        Failed: the ledger refuses, such as an unknown key.
+    """
+    from teacher_service.metering.ledger import LedgerError, LedgerUnavailable
+    from teacher_service.state import open_store
+
+    file = Path(settings.ledger_url.removeprefix("sqlite:///"))
+    if settings.ledger_url.startswith("sqlite:///") and not create and not file.exists():
+        raise DataDirUnusable(
+            f"There is no ledger at {file}. Name its folder with --data-dir, or start one: "
+            "teacher-service keys create NAME --budget N."
+        )
+
+    async def opened() -> Result:
+        ledger = open_store(settings, serve=False)
+        await ledger.open()
+        try:
+            return await work(ledger)
+        finally:
+            await ledger.close()
+
+    try:
+        return asyncio.run(opened())
+    except LedgerUnavailable as error:
+        raise DataDirUnusable(str(error)) from error
+    except LedgerError as error:
+        raise Failed(str(error)) from error

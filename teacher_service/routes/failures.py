@@ -1,0 +1,121 @@
+"""What went wrong becomes an answer in OpenAI's error shape, with the status and headers of ``docs/api.md``.
+
+In: refusals, what the ledger and the keys raise, and what the web framework raises by itself. Out: responses.
+"""
+
+from collections.abc import Mapping
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.protocol import ErrorBody, ErrorCode, ErrorResponse, Header
+from teacher_service.access.keys import InvalidApiKey
+from teacher_service.errors import Refusal
+from teacher_service.metering.ledger import (
+    BudgetExhausted,
+    HoldExpired,
+    IdempotencyMismatch,
+    InFlight,
+    KeyRevoked,
+    LedgerError,
+    LedgerUnavailable,
+    UnknownKey,
+)
+
+UNAVAILABLE_RETRY_AFTER_S = 5
+_CLIENT, _AUTH, _SERVER = "invalid_request_error", "authentication_error", "server_error"
+
+
+def install(app: FastAPI) -> None:
+    """Answer every refusal of this service and every error of the framework in one shape."""
+    app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(InvalidApiKey, _on_invalid_key)
+    app.add_exception_handler(LedgerError, _on_ledger_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+
+
+def failure(
+    status: int,
+    code: ErrorCode,
+    message: str,
+    *,
+    kind: str = _CLIENT,
+    param: str | None = None,
+    remaining: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """One error answer; ``remaining`` only appears where it says something."""
+    error = ErrorBody(message=message, type=kind, param=param, code=code, remaining=remaining)
+    document = ErrorResponse(error=error).model_dump(mode="json")
+    if remaining is None:
+        del document["error"]["remaining"]
+    return Response(orjson.dumps(document), status, headers, "application/json")
+
+
+def internal_error(request_id: str) -> Response:
+    """A fault of ours; the log has the details under the request id."""
+    message = f"Internal error; nothing was delivered. Report request {request_id}."
+    return failure(500, ErrorCode.INTERNAL_ERROR, message, kind=_SERVER)
+
+
+def _on_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return failure(
+        error.status, error.code, str(error), kind=error.type, param=error.param, headers=error.headers
+    )
+
+
+def _on_invalid_key(request: Request, error: Exception) -> Response:
+    return _unauthorised(str(error))
+
+
+def _on_ledger_error(request: Request, error: Exception) -> Response:
+    message = str(error)
+    match error:
+        case BudgetExhausted():
+            return failure(
+                429,
+                ErrorCode.INSUFFICIENT_QUOTA,
+                message,
+                kind="insufficient_quota",
+                remaining=error.remaining,
+                headers={Header.SHOULD_RETRY: "false", Header.QUERIES_REMAINING: str(error.remaining)},
+            )
+        case InFlight():
+            headers = {str(Header.RETRY_AFTER_MS): str(error.retry_after_ms)}
+            return failure(409, ErrorCode.REQUEST_IN_FLIGHT, message, kind="conflict_error", headers=headers)
+        case IdempotencyMismatch():
+            return failure(422, ErrorCode.IDEMPOTENCY_MISMATCH, message, param=Header.IDEMPOTENCY_KEY)
+        case UnknownKey() | KeyRevoked():
+            return _unauthorised(message)
+        case HoldExpired():
+            wait = {str(Header.RETRY_AFTER): "1"}
+            return failure(503, ErrorCode.OVERLOADED, message, kind=_SERVER, headers=wait)
+        case LedgerUnavailable():
+            wait = {str(Header.RETRY_AFTER): str(UNAVAILABLE_RETRY_AFTER_S)}
+            return failure(503, ErrorCode.LEDGER_UNAVAILABLE, message, kind=_SERVER, headers=wait)
+    raise error
+
+
+def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = ErrorCode.NOT_FOUND if error.status_code == 404 else ErrorCode.INVALID_REQUEST
+    message = f"{request.method} {request.url.path}: {error.detail}. See /docs."
+    return failure(error.status_code, code, message, headers=error.headers)
+
+
+def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = str(first["loc"][-1])
+    return failure(422, ErrorCode.INVALID_REQUEST, f"{param}: {first['msg']}.", param=param)
+
+
+def _unauthorised(message: str) -> Response:
+    headers = {"WWW-Authenticate": "Bearer", Header.SHOULD_RETRY: "false"}
+    return failure(401, ErrorCode.INVALID_API_KEY, message, kind=_AUTH, headers=headers)

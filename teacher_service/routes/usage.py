@@ -1,0 +1,32 @@
+"""``GET /v1/usage``: what the calling key may spend, has spent, and holds in flight.
+
+In: a key. Out: its account, read from the ledger.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+
+from shared.protocol import USAGE_PATH, UsageResponse
+from teacher_service.metering.ledger import KeyRecord
+from teacher_service.routes.callers import REFUSALS, caller
+from teacher_service.service import service_of
+
+router = APIRouter(responses=REFUSALS)
+
+
+@router.get(USAGE_PATH, summary="The account of the calling key")
+async def usage(request: Request, key: Annotated[KeyRecord, Depends(caller)]) -> UsageResponse:
+    """Budget, used, held and remaining queries."""
+    return UsageResponse(
+        key_id=key.key_id,
+        name=key.name,
+        billing=key.billing,
+        budget=key.budget,
+        used=key.used,
+        held=key.held,
+        remaining=key.remaining,
+        rate=key.rate,
+        teacher_revision=service_of(request).stations.revision,
+    )

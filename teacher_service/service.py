@@ -1,0 +1,110 @@
+"""The running service: its stations, and what it takes to start and stop them in order.
+
+In: settings. Out: :class:`Service`, which the routes reach through the application's state. Building loads
+the teacher and may take seconds; starting opens the ledger, whose holds must have no other owner.
+"""
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from starlette.requests import Request
+
+from shared.protocol import ModelCard
+from teacher_service.access.rates import RateLimits
+from teacher_service.access.turnstile import Turnstile
+from teacher_service.admission.bodies import BodyReader
+from teacher_service.embed import Stations
+from teacher_service.inference.batcher import Batcher
+from teacher_service.inference.cache import MemoryCache
+from teacher_service.inference.teacher import Teacher, build_teacher
+from teacher_service.logs import log
+from teacher_service.metrics import Metrics
+from teacher_service.settings import Settings
+from teacher_service.state import load_signer, open_store
+
+
+@dataclass
+class Service:
+    """What the routes need."""
+
+    settings: Settings
+    teacher: Teacher
+    stations: Stations
+    bodies: BodyReader
+    card: ModelCard
+    metrics: Metrics
+    in_flight: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Requests that run to their end whatever their clients do."""
+    warm: str = "warming up"
+    """``ok`` once the network has run; else why it has not."""
+    _warming: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the ledger, and warm the network up in the background."""
+        await self.stations.ledger.open()
+        self._warming = asyncio.create_task(self._warm_up())
+
+    async def stop(self) -> None:
+        """Let what is in flight settle, then close everything."""
+        await asyncio.gather(*self.in_flight, return_exceptions=True)
+        if self._warming is not None:
+            await self._warming
+        await self.stations.batcher.close()
+        await self.stations.ledger.close()
+
+    async def _warm_up(self) -> None:
+        side = self.settings.image_size
+        try:
+            await self.stations.batcher.warm_up((side * 3 // 4, side))
+            self.warm = "ok"
+        except Exception as error:
+            self.warm = f"the network failed: {type(error).__name__}"
+            log("warm_up_failed", level="error", error=error)
+
+
+def build_service(settings: Settings) -> Service:
+    """Load the teacher and the signing key and set up the stations; the ledger is not opened yet.
+
+    Raises:
+        DataDirUnusable, InvalidArgument, TeacherUnusable
+    """
+    signer = load_signer(settings.data_dir)
+    ledger = open_store(settings, serve=True)
+    teacher = build_teacher(settings)  # last, as it takes longest
+    metrics = Metrics()
+    batcher = Batcher(
+        teacher,
+        max_batch=settings.max_batch,
+        max_wait_ms=settings.max_wait_ms,
+        max_queue=settings.max_queue,
+        decode_threads=settings.decode_threads or os.cpu_count() or 1,
+        on_batch=metrics.batch,
+    )
+    metrics.watch_queue(lambda: batcher.queued)
+    stations = Stations(
+        ledger=ledger,
+        rates=RateLimits(),
+        turnstile=Turnstile(),
+        cache=MemoryCache(settings.cache_bytes),
+        batcher=batcher,
+        signer=signer,
+        model_id=teacher.model_id,
+        revision=teacher.revision,
+    )
+    card = ModelCard(
+        id=teacher.model_id,
+        revision=teacher.revision,
+        dimension=teacher.dimension,
+        description=teacher.description,
+        limits=settings.limits,
+        public_key=signer.public_key,
+    )
+    bodies = BodyReader(teacher.model_id, settings.limits)
+    return Service(settings, teacher, stations, bodies, card, metrics)
+
+
+def service_of(request: Request) -> Service:
+    """The service behind a request."""
+    return cast(Service, request.app.state.service)

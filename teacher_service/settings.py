@@ -1,0 +1,112 @@
+"""Everything that can be set on the service, each as a flag of ``serve`` and as ``TEACHER_<NAME>``.
+
+In: environment variables and the command line (which wins). Out: one frozen, validated :class:`Settings`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.protocol import ModelLimits
+
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
+
+
+class Settings(BaseSettings):
+    """The service's settings; unknown names and values out of range are refused."""
+
+    model_config = SettingsConfigDict(env_prefix="TEACHER_", frozen=True, extra="forbid")
+
+    # --- which teacher ------------------------------------------------------------------------------
+    checkpoint: Path | None = None
+    """Network to serve; its architecture is read from the file, and ``arch`` and ``weights`` are unused."""
+    arch: str = "resnet101-gem"
+    """Trunk and pooling: ``resnet50-gem``, ``mobilenet_v2-320-mac``; without a pooling, GeM."""
+    weights: str = "random"
+    """``random``, ``imagenet``, or a file with an ImageNet state dict."""
+    weights_seed: int = Field(default=0, ge=0)
+    """Seed of random weights, so that their revision is the same after a restart."""
+    image_size: int = Field(default=362, ge=16, le=8192)
+    """Longest side in pixels that the network sees; images are never enlarged."""
+    scales: Annotated[tuple[float, ...], NoDecode] = (1.0,)
+    """Scales whose descriptors are averaged, such as ``1,0.7071,0.5``."""
+    device: str = "auto"
+
+    # --- what is given away of a descriptor ---------------------------------------------------------
+    truncate_dims: int | None = Field(default=None, ge=1)
+    """Send the first k dimensions, normalised again."""
+    noise_sigma: float = Field(default=0.0, ge=0.0, le=10.0)
+    """Standard deviation of Gaussian noise on each value, the same for the same image."""
+    noise_seed: str = Field(default="", repr=False)
+    """Secret that the noise is derived from; needed with ``noise_sigma``."""
+    decimals: int | None = Field(default=None, ge=1, le=9)
+    """Round each value to this many decimals."""
+
+    # --- where it listens and keeps its state -------------------------------------------------------
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    data_dir: Path = Path(".teacher")
+    """Signing key, and the ledger unless ``ledger`` names another place."""
+    ledger: str = ""
+    """``sqlite:///FILE``; empty for ``ledger.sqlite`` in the data folder."""
+    lease_ms: int = Field(default=600_000, ge=1_000)
+    """How long a reservation may wait for its descriptors before it expires."""
+    cache: Literal["memory"] = "memory"
+    cache_bytes: int = Field(default=1_000_000_000, ge=0)
+
+    # --- what is admitted ---------------------------------------------------------------------------
+    max_images: int = Field(default=64, ge=1)
+    max_image_bytes: int = Field(default=20_000_000, ge=1)
+    max_request_bytes: int = Field(default=256_000_000, ge=1)
+    max_image_pixels: int = Field(default=50_000_000, ge=1)
+
+    # --- how work is batched ------------------------------------------------------------------------
+    max_batch: int = Field(default=16, ge=1)
+    """Images of one shape that the network sees together."""
+    max_wait_ms: float = Field(default=5.0, ge=0.0)
+    """How long the first image of a batch waits for company."""
+    max_queue: int = Field(default=512, ge=1)
+    """Images waiting for the network; beyond that the service answers ``overloaded``."""
+    decode_threads: int = Field(default=0, ge=0)
+    """Threads that decode images; 0 for one per processor core."""
+    graceful_timeout_s: int = Field(default=60, ge=1)
+    """How long a stop waits for requests in flight."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("scales", mode="before")
+    @classmethod
+    def _split_scales(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("scales")
+    @classmethod
+    def _check_scales(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or not all(0.05 <= scale <= 4.0 for scale in value):
+            raise ValueError("scales must be numbers from 0.05 to 4, separated by commas")
+        return value
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.noise_sigma > 0 and not self.noise_seed:
+            raise ValueError("noise_sigma needs noise_seed, a secret: whoever knows it subtracts the noise")
+        if self.max_queue < self.max_images:
+            raise ValueError("max_queue must be at least max_images, or the largest requests never fit")
+        return self
+
+    @property
+    def ledger_url(self) -> str:
+        """Where budgets and charges are kept."""
+        return self.ledger or f"sqlite:///{self.data_dir / 'ledger.sqlite'}"
+
+    @property
+    def limits(self) -> ModelLimits:
+        """What one request may hold, as ``/v1/models`` tells it."""
+        return ModelLimits(
+            max_images_per_request=self.max_images,
+            max_image_bytes=self.max_image_bytes,
+            max_request_bytes=self.max_request_bytes,
+            max_image_pixels=self.max_image_pixels,
+            formats=list(IMAGE_FORMATS),
+        )
