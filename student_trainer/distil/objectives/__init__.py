@@ -1,0 +1,51 @@
+"""What a student can be trained on, by name.
+
+In: a name. Out: a class whose keyword arguments are the settings; its instances are called with a batch.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Protocol
+
+from torch import Tensor
+
+from student_trainer.distil.objectives.rank import Rank, RankMixup
+from student_trainer.distil.objectives.supervised_ap import SupervisedAP
+from student_trainer.errors import InvalidInput
+
+
+class Objective(Protocol):
+    """A loss over the descriptors of a batch.
+
+    A random objective also has ``seed`` and ``step``: what it draws is a function of the two, ``step`` grows
+    by one at each call, and whoever continues a training sets it.
+    """
+
+    name: str
+    needs_labels: bool
+    needs_teacher: bool
+
+    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
+        """A scalar, differentiable in ``student`` [B, d].
+
+        ``teacher`` [B, D] and ``labels`` long [B] are looked at if the objective needs them.
+        """
+        ...
+
+
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
+    kind.name: kind for kind in (RankMixup, Rank, SupervisedAP)
+}
+
+
+def get(name: str) -> Callable[..., Objective]:
+    """The objective of that name, to be called with its settings: ``get("rank-mixup")(rounds=10)``.
+
+    Raises:
+        InvalidInput: there is none; the message suggests the nearest.
+    """
+    if name in OBJECTIVES:
+        return OBJECTIVES[name]
+    near = get_close_matches(name, OBJECTIVES, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of: {', '.join(sorted(OBJECTIVES))}."
+    raise InvalidInput(f"There is no objective {name!r}. {hint}")

@@ -1,0 +1,58 @@
+"""The supervised listwise AP loss: images of the same label shall rank first.
+
+In: a batch's descriptors and labels. Out: a scalar. It trains teachers and the supervised baselines; no
+teacher is asked.
+
+Source: Revaud et al., "Learning with Average Precision: Training Image Retrieval with a Listwise Loss",
+2019.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from student_trainer.distil.average_precision import Bins, square_ap_loss
+from student_trainer.distil.descriptors import similarities, unit_rows
+from student_trainer.errors import InvalidInput
+
+UNLABELLED = -1
+
+
+@dataclass
+class SupervisedAP:
+    """``ap``: 1 - quantised AP of each labelled image among the labelled images of the batch.
+
+    Images labelled -1 are left out, as queries and from the lists. An image whose label is alone in the batch
+    has itself to find (``include_self``), or loss 0; so has a batch without labels.
+
+    Raises:
+        InvalidInput: a setting is out of its range, or the labels are missing or do not fit the batch.
+    """
+
+    bins: int = 20
+    low: float = -1.0
+    high: float = 1.0
+    include_self: bool = True
+
+    name: str = field(default="ap", init=False)
+    needs_labels: bool = field(default=True, init=False)
+    needs_teacher: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        Bins(self.bins, self.low, self.high)
+
+    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
+        """The loss of a batch, student [B, d] and labels long [B]; ``teacher`` is not looked at."""
+        units = unit_rows(student, "student")
+        if labels is None or labels.dtype != torch.long or labels.shape != units.shape[:1]:
+            found = "none" if labels is None else f"shape {list(labels.shape)} and type {labels.dtype}"
+            raise InvalidInput(f"The objective ap needs labels, long [{len(units)}], but got {found}.")
+        labels = labels.to(units.device)
+        labelled = labels != UNLABELLED
+        if not labelled.any():
+            return units.sum() * 0.0
+        labels = labels[labelled]
+        relevant = labels[:, None] == labels[None, :]
+        bins = Bins(self.bins, self.low, self.high)
+        return square_ap_loss(similarities(units[labelled]), relevant, bins, self.include_self)

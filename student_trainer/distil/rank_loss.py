@@ -1,0 +1,89 @@
+"""The rank distillation loss with mixed descriptors (Algorithm 1), and the choice of who computes it.
+
+In: a batch's descriptors by student and teacher, partners and the mixing coefficient. Out: a scalar,
+differentiable in the student's descriptors.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from student_trainer.distil import rank_loss_reference, rank_loss_torch
+from student_trainer.distil.average_precision import Bins
+from student_trainer.distil.rank_problem import RankProblem, check_lam, check_partners, check_tau, unit_pair
+from student_trainer.errors import InvalidInput
+
+Backend = Callable[[RankProblem], Tensor]
+
+BACKENDS: dict[str, Backend] = {
+    "reference": rank_loss_reference.rank_loss,
+    "torch": rank_loss_torch.rank_loss,
+}
+
+
+def rank_distillation_loss(  # noqa: PLR0917 (the public signature)
+    student: Tensor,
+    teacher: Tensor,
+    partners: Tensor,
+    lam: float,
+    tau: float = 0.75,
+    bins: int = 20,
+    low: float = -1.0,
+    high: float = 1.0,
+    label_mixed: bool = True,
+    include_self: bool = True,
+    grad_through_mixed: bool = False,
+    backend: str = "auto",
+) -> Tensor:
+    """Mean over R rounds and 2B queries of 1 - AP, in the joint set of B images and their B mixtures.
+
+    Args:
+        student: [B, d]; need not be normalised. The loss is differentiable (once) in these only.
+        teacher: [B, D], any D; row i is of the same image.
+        partners: long [R, B]; in round r, image k is mixed with image ``partners[r, k]``.
+        lam: the share of image k in its mixtures, in [0, 1].
+        tau: what the teacher finds more similar than this is a positive.
+        bins: C, centres of the quantised AP on [``low``, ``high``].
+        label_mixed: mixtures inherit their parents' positives (mixup labelling).
+        include_self: a query stands in its own list and positive set. Without it, a mixture is positive to
+            its parents only if the teacher says so.
+        grad_through_mixed: let gradient flow into the parents of a mixture too (Table 6), instead of
+            treating mixtures as fixed points to be ranked against (line 10).
+        backend: "auto" takes the fastest that fits; "reference" is dense and for tests.
+
+    Returns:
+        A scalar of the student's type (float32 for half precisions). A batch of one image has loss 0.
+
+    Raises:
+        InvalidInput: shapes or settings that do not fit.
+        BadDescriptors: a descriptor is zero or not finite, or a mixture cancels out; names the row.
+    """
+    check_lam(lam)
+    check_tau(tau)
+    student, teacher = unit_pair(student, teacher)
+    check_partners(partners, len(student))
+    problem = RankProblem(
+        student=student,
+        teacher=teacher,
+        partners=partners.to(student.device),
+        lam=float(lam),
+        tau=tau,
+        bins=Bins(bins, low, high),
+        label_mixed=label_mixed,
+        include_self=include_self,
+        grad_through_mixed=grad_through_mixed,
+    )
+    return pick_backend(backend)(problem)
+
+
+def pick_backend(name: str) -> Backend:
+    """The backend of that name; "auto" is the fastest that is always there.
+
+    Raises:
+        InvalidInput: there is none of that name.
+    """
+    if name == "auto":
+        return BACKENDS["torch"]
+    if name not in BACKENDS:
+        raise InvalidInput(f"There is no backend {name!r}. Choose one of: auto, {', '.join(BACKENDS)}.")
+    return BACKENDS[name]

@@ -1,0 +1,209 @@
+"""The rank distillation loss in its exact fast form: no matrix product per round, no bins in memory.
+
+In: a rank distillation problem. Out: its loss, with the gradient computed along the way.
+
+With F the B unit descriptors, G = F F^T and M = W F the mixtures (W as in ``mixup``):
+
+- **Similarities.** Mixtures to originals are W G, two rows of G each. Mixtures among themselves are
+  W (W G)^T, two rows again. The same for the teacher.
+- **Loss.** Each similarity adds one complex number to a table of its query (``average_precision``).
+- **Gradient.** A similarity's derivative is looked up in the tables of its two queries. Mixtures are
+  constants (line 10 of Algorithm 1), but constant combinations of originals: with H [B, B] the derivatives in
+  mixtures to originals, dL/dF gains H^T M = (W^T H)^T F. So the rounds add up coefficients W^T H, and one
+  product with F closes the batch. Their diagonal is radial, which normalisation removes: it is left out.
+
+Rounds, and tiles of rows in them, follow one another: memory is a few B x B matrices for any R, C, d and D.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from student_trainer.distil.average_precision import losses_and_slopes
+from student_trainer.distil.descriptors import full_precision, similarities
+from student_trainer.distil.labels import similarity_labels
+from student_trainer.distil.mixup import MixingMatrix
+from student_trainer.distil.rank_problem import RankProblem
+
+
+def rank_loss(problem: RankProblem) -> Tensor:
+    """The loss; differentiable once in the student's unit descriptors."""
+    loss: Tensor = _RankLoss.apply(problem.student, problem)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _RankLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, problem: RankProblem) -> Tensor:
+        with_gradient = ctx.needs_input_grad[0]
+        with full_precision(student.device):
+            rounds = _Rounds(problem, with_gradient)
+            for partners in problem.partners:
+                rounds.add(partners)
+            if with_gradient:
+                ctx.save_for_backward(rounds.gradient())
+        return rounds.loss()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream, None
+
+
+class _Rounds:
+    """What the rounds share, what they add up to, and room to work on one of them."""
+
+    def __init__(self, problem: RankProblem, with_gradient: bool) -> None:
+        self.problem, self.with_gradient = problem, with_gradient
+        self.images = len(problem.student)
+        rows = problem.bins.tile_rows(self.images)
+        self.tiles = [slice(start, min(start + rows, self.images)) for start in range(0, self.images, rows)]
+
+        self.similarity = similarities(problem.student.detach())
+        self.teacher_similarity = similarities(problem.teacher)
+        self.relevant = similarity_labels(self.teacher_similarity, problem.tau)
+        self.codes, self.sums = self._room(torch.int32), self._no_sums()
+        for tile in self.tiles:
+            self._rank_square(self.similarity[tile], self.relevant[tile], tile, self.sums, self.codes)
+
+        # For the round at work: originals to mixtures, and the codes of mixtures to originals and mixtures.
+        self.to_mixed, self.teacher_to_mixed = self._room(), self._room()
+        self.relevant_to_mixed = self._room(torch.bool)
+        self.mixed_codes = self._room(torch.int32)
+        self.square_codes = self._room(torch.int32) if problem.grad_through_mixed else None
+
+        self.total_loss = self.similarity.new_zeros((), dtype=torch.float64)
+        self.total_slopes = torch.zeros_like(self.sums.real)
+        self.coefficients = torch.zeros_like(self.similarity)
+
+    def _room(self, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.empty_like(self.similarity, dtype=dtype)
+
+    def _no_sums(self) -> Tensor:
+        return self.similarity.new_zeros((self.images, self.problem.bins.codes), dtype=torch.complex128)
+
+    def add(self, partners: Tensor) -> None:
+        """One round of Algorithm 1, lines 6 to 17."""
+        mixing = MixingMatrix.of(self.similarity, partners, self.problem.lam, "student")
+        teacher_mixing = MixingMatrix.of(self.teacher_similarity, partners, self.problem.lam, "teacher")
+        sums_t, mixed_sums = self.sums.T.contiguous(), self._no_sums()
+        for tile in self.tiles:
+            self._rank_mixtures_with_originals(mixing, teacher_mixing, tile, sums_t, mixed_sums)
+        inherited = self._inherited_among_mixtures(partners)
+        for tile in self.tiles:
+            similarity = mixing.combine(self.to_mixed, tile)
+            relevant = similarity_labels(
+                teacher_mixing.combine(self.teacher_to_mixed, tile), self.problem.tau
+            )
+            if inherited is not None:
+                relevant |= inherited[tile]
+            self._rank_square(similarity, relevant, tile, mixed_sums, self.square_codes)
+        self._close_round(mixing, sums_t, mixed_sums)
+
+    def _rank_mixtures_with_originals(
+        self,
+        mixing: MixingMatrix,
+        teacher_mixing: MixingMatrix,
+        tile: slice,
+        sums_t: Tensor,
+        mixed_sums: Tensor,
+    ) -> None:
+        """Each similarity enters twice: in the list of the mixture and in the list of the original."""
+        similarity = mixing.combine(self.similarity, tile)
+        teacher_similarity = teacher_mixing.combine(self.teacher_similarity, tile)
+        relevant = similarity_labels(teacher_similarity, self.problem.tau)
+        self.to_mixed[:, tile] = similarity.T
+        self.teacher_to_mixed[:, tile] = teacher_similarity.T
+        self.relevant_to_mixed[:, tile] = relevant.T
+        if self.problem.label_mixed:
+            relevant |= self.relevant[tile]
+            relevant |= self.relevant.index_select(0, mixing.pairs[tile, 1])
+        codes, weights = self.problem.bins.encode(similarity, relevant)
+        self.mixed_codes[tile] = codes
+        codes = codes.long()
+        mixed_sums[tile].scatter_add_(1, codes, weights)
+        sums_t.scatter_add_(0, codes, weights)
+
+    def _inherited_among_mixtures(self, partners: Tensor) -> Tensor | None:
+        """Bool [B, B]: which mixtures are relevant to each other through a parent (mixup labelling)."""
+        if not self.problem.label_mixed:
+            return None
+        of_parents = self.relevant_to_mixed | self.relevant_to_mixed.index_select(0, partners)
+        return of_parents | of_parents.T
+
+    def _rank_square(
+        self, similarity: Tensor, relevant: Tensor, tile: slice, sums: Tensor, kept_codes: Tensor | None
+    ) -> None:
+        """Originals to originals, or mixtures to mixtures: on the diagonal stands the query itself."""
+        similarity.diagonal(tile.start).fill_(1.0)
+        relevant.diagonal(tile.start).fill_(self.problem.include_self)
+        codes, weights = self.problem.bins.encode(similarity, relevant)
+        if not self.problem.include_self:
+            weights.diagonal(tile.start).zero_()
+        if kept_codes is not None:
+            kept_codes[tile] = codes
+        sums[tile].scatter_add_(1, codes.long(), weights)
+
+    def _close_round(self, mixing: MixingMatrix, sums_t: Tensor, mixed_sums: Tensor) -> None:
+        losses, slopes = losses_and_slopes(sums_t.T.contiguous(), self.problem.bins)
+        mixed_losses, mixed_slopes = losses_and_slopes(mixed_sums, self.problem.bins)
+        self.total_loss += losses.sum() + mixed_losses.sum()
+        if self.with_gradient:
+            self.total_slopes += slopes
+            slopes_t, mixed_slopes = slopes.T.to(self.similarity), mixed_slopes.to(self.similarity)
+            for tile in self.tiles:
+                both = _look_up(self.mixed_codes, tile, mixed_slopes, slopes_t)
+                mixing.spread(both, tile, self.coefficients)
+            if self.square_codes is not None:
+                self._follow_mixtures(mixing, slopes_t, mixed_slopes, self.square_codes)
+
+    def _follow_mixtures(
+        self, mixing: MixingMatrix, slopes_t: Tensor, mixed_slopes: Tensor, square_codes: Tensor
+    ) -> None:
+        """With gradient through mixtures, what W^T H lacks: H among mixtures, and the normalisation of M.
+
+        ``gradient`` adds the transpose, so the symmetric W^T H W is halved here. Of the radial part of dL/dM,
+        W^T diag(dL/dM . M) W, only the entries (k, r_k) and (r_k, k) are off the diagonal.
+        """
+        mixed_slopes_t = mixed_slopes.T.contiguous()
+        halfway = torch.zeros_like(self.similarity)
+        radial = self.similarity.new_empty(self.images)
+        for tile in self.tiles:
+            to_originals = _look_up(self.mixed_codes, tile, mixed_slopes, slopes_t)
+            among_mixtures = _look_up(square_codes, tile, mixed_slopes, mixed_slopes_t)
+            radial[tile] = (to_originals * mixing.combine(self.similarity, tile)).sum(1)
+            radial[tile] += (among_mixtures * mixing.combine(self.to_mixed, tile)).sum(1)
+            mixing.spread(among_mixtures, tile, halfway)
+        halfway_t = halfway.T.contiguous().mul_(0.5)
+        for tile in self.tiles:
+            mixing.spread(halfway_t[tile], tile, self.coefficients)
+        own, partners = mixing.pairs.unbind(1)
+        self.coefficients[own, partners] -= radial * mixing.weights.prod(1)
+
+    def loss(self) -> Tensor:
+        """The mean over rounds and queries, as a scalar of the student's type."""
+        return (self.total_loss / self._queries()).to(self.similarity.dtype)
+
+    def gradient(self) -> Tensor:
+        """dL/dF [B, d], up to multiples of F's own rows."""
+        coefficients = self.coefficients
+        if self.problem.grad_through_mixed:
+            coefficients = coefficients + coefficients.T
+        slopes = self.total_slopes.to(coefficients)
+        slopes_t = slopes.T.contiguous()
+        for tile in self.tiles:
+            coefficients[tile] += _look_up(self.codes, tile, slopes, slopes_t)
+        coefficients.fill_diagonal_(0.0)
+        return (coefficients.T @ self.problem.student.detach()).div_(self._queries())
+
+    def _queries(self) -> int:
+        return 2 * self.images * len(self.problem.partners)
+
+
+def _look_up(codes: Tensor, tile: slice, row_slopes: Tensor, column_slopes_t: Tensor) -> Tensor:
+    """Derivatives of the summed loss in a tile of similarities: what their rows and their columns see."""
+    index = codes[tile].long()
+    return row_slopes[tile].gather(1, index).add_(column_slopes_t.gather(0, index))
