@@ -1,0 +1,87 @@
+"""Architectures by name: sizes, parameters, and the torchvision weights that they take."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from shared.trunks import ARCHITECTURES, build_trunk, output_channels, parse_architecture, trunk_key
+
+DIMS = {
+    "resnet18": 512,
+    "resnet34": 512,
+    "resnet50": 2048,
+    "resnet101": 2048,
+    "resnet152": 2048,
+    "mobilenet_v2": 1280,
+    "mobilenet_v2-320": 320,
+    "mobilenet_v2-320x0.35": 112,
+    "mobilenet_v2x0.5": 1280,
+    "mobilenet_v2x1.4": 1792,
+}
+
+
+@pytest.fixture(autouse=True)
+def _without_allocating() -> object:
+    """On the meta device networks have shapes but no values: ResNet152 costs nothing."""
+    with torch.device("meta"):
+        yield
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("name", DIMS)
+def test_a_trunk_gives_features_of_its_dimension_a_thirty_second_as_large(name: str) -> None:
+    trunk = build_trunk(parse_architecture(name))
+    assert trunk(torch.empty(2, 3, 96, 64)).shape == (2, DIMS[name], 3, 2)
+    assert output_channels(trunk) == DIMS[name]
+
+
+def test_every_listed_architecture_is_covered_above() -> None:
+    assert set(ARCHITECTURES) <= DIMS.keys()
+
+
+def test_the_papers_mobilenet_student_has_1_81_million_parameters() -> None:
+    assert parameters(build_trunk(parse_architecture("mobilenet_v2-320"))) == 1_811_712
+
+
+def test_a_narrow_mobilenet_is_as_small_as_documented() -> None:
+    assert parameters(build_trunk(parse_architecture("mobilenet_v2-320x0.35"))) == 250_208
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v2-320"])
+def test_torchvisions_weights_are_named_as_the_trunk_names_them(name: str) -> None:
+    architecture = parse_architecture(name)
+    theirs = getattr(torchvision.models, architecture.torchvision_name)().state_dict()
+    ours = build_trunk(architecture).state_dict()
+    renamed = {trunk_key(architecture, key): tensor.shape for key, tensor in theirs.items()}
+    renamed.pop(None)
+    assert renamed == {key: tensor.shape for key, tensor in ours.items()}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_an_unknown_weight_is_refused_by_name(name: str) -> None:
+    with pytest.raises(KeyError, match=r"unknown name blocks\.0\.weight"):
+        trunk_key(parse_architecture(name), "blocks.0.weight")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "resnet",
+        "resnet102",
+        "vgg16",
+        "resnet18x0.5",
+        "mobilenet_v2x",
+        "mobilenet_v2-320x0",
+        "mobilenet_v2x9",
+    ],
+)
+def test_an_unknown_architecture_is_refused_with_what_there_is(name: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"Unknown architecture .*choose one of resnet18, .*mobilenet_v2-320x0\.35"
+    ):
+        parse_architecture(name)
