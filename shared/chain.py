@@ -57,7 +57,7 @@ class Grant(_Event):
 
 
 class Revoke(_Event):
-    """The key was revoked: no settle event may follow."""
+    """The key was revoked: no event may follow."""
 
     kind: Literal["revoke"] = "revoke"
 
@@ -171,8 +171,8 @@ def verify_chain(links: Iterable[Link], account: Account | None = None) -> Accou
 
     Checks: every hash; sequence numbers without gaps; one genesis, first; counts that agree with the
     items; ``used_after`` and ``budget_after`` as sums; used never above budget; under ``distinct``
-    billing no image charged twice and no replay of an image never charged; nothing settled after a
-    revocation; one key throughout.
+    billing no image charged twice; no replay of an image never charged; nothing after a revocation; one
+    key throughout.
 
     Raises:
         ChainBroken: names the first bad record.
@@ -204,6 +204,8 @@ def _opened(event: Genesis | Grant | Revoke | Settle) -> Account:
 def _apply(event: Genesis | Grant | Revoke | Settle, account: Account) -> None:
     if event.key_id != account.key_id:
         raise ChainBroken(event.seq, f"belongs to key {event.key_id}, this chain to {account.key_id}")
+    if account.revoked:
+        raise ChainBroken(event.seq, f"is a {event.kind} event after the key was revoked")
     match event:
         case Genesis():
             raise ChainBroken(event.seq, "is a second genesis")
@@ -220,8 +222,6 @@ def _apply(event: Genesis | Grant | Revoke | Settle, account: Account) -> None:
 
 
 def _settle(event: Settle, account: Account) -> None:
-    if account.revoked:
-        raise ChainBroken(event.seq, "settles a request after the key was revoked")
     charged = [item for item in event.items if item.charged]
     if (len(charged), len(event.items) - len(charged)) != (event.charged, event.replayed):
         raise ChainBroken(event.seq, "its counts disagree with its items")

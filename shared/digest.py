@@ -4,12 +4,13 @@ In: image bytes, plain JSON values. Out: lower-case hexadecimal SHA-256. No I/O.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import orjson
 
-JsonValue: TypeAlias = "str | int | bool | None | Sequence[JsonValue] | Mapping[str, JsonValue]"
+JsonValue: TypeAlias = "str | int | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 
 
 def sha256_hex(data: bytes | bytearray | memoryview) -> str:
@@ -28,6 +29,25 @@ def canonical_json(value: JsonValue) -> bytes:
     """
     _refuse_floats(value)
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def parse_canonical(data: bytes) -> JsonValue:
+    """Read a JSON document that has one meaning only; it may be indented.
+
+    Raises:
+        ValueError: not UTF-8, not JSON, a member named twice (readers differ on which one counts), or a
+            float (readers differ on its digits).
+    """
+    try:
+        value: JsonValue = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_members,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
 
 
 def float_text(value: float) -> str:
@@ -54,3 +74,15 @@ def _refuse_floats(value: object) -> None:
     elif isinstance(value, list | tuple):
         for member in value:
             _refuse_floats(member)
+
+
+def _members(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it names a member twice: {next(n for n in names if names.count(n) > 1)!r}")
+    return members
+
+
+def _refuse_number(text: str) -> JsonValue:
+    raise ValueError(f"it holds the number {text}, where only whole numbers are allowed")
