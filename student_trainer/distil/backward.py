@@ -35,11 +35,11 @@ class InexactBackward(ValueError):
     """A layer makes a descriptor depend on its chunk: batch statistics or dropout."""
 
 
-class NotFinite(ArithmeticError):
-    """NaN or infinity turned up; ``rows`` are the positions in the batch it was traced to."""
+class BadNumbers(ArithmeticError):
+    """NaN, infinity or a zero descriptor; ``rows`` are the positions in the batch it was traced to."""
 
     def __init__(self, what: str, rows: Sequence[int] = ()) -> None:
-        super().__init__(f"{what}: not finite" + (f" (rows {list(rows)[:5]} of the batch)" if rows else ""))
+        super().__init__(what + (f" (rows {list(rows)[:5]} of the batch)" if rows else ""))
         self.what = what
         self.rows = tuple(rows)
 
@@ -75,7 +75,7 @@ def three_stage_backward(
 
     Raises:
         InexactBackward: a layer would make the result differ from the direct gradient.
-        NotFinite: a descriptor, the loss, or a gradient is NaN or infinite.
+        BadNumbers: a descriptor, the loss, or a gradient is not finite, or a descriptor is zero.
     """
     if not allow_inexact:
         refuse_inexact_layers(network)
@@ -87,7 +87,9 @@ def three_stage_backward(
         on_chunk(len(chunk.positions))
     norm = gradient_norm(network)
     if not torch.isfinite(norm):
-        raise NotFinite("gradients of the weights", _rows_to_blame(network, chunks, gradient))
+        raise BadNumbers(
+            "The gradient of the weights is not finite", _rows_to_blame(network, chunks, gradient)
+        )
     return Step(loss, norm.item())
 
 
@@ -115,7 +117,7 @@ def describe_without_graph(network: nn.Module, chunks: Chunks, batch_size: int) 
     """Stage 1: descriptors [B, d] of the whole batch, in the batch's order.
 
     Raises:
-        NotFinite: names the rows.
+        BadNumbers: names the rows.
         ValueError: the chunks do not cover the batch exactly once.
     """
     positions, parts = [], []
@@ -127,7 +129,8 @@ def describe_without_graph(network: nn.Module, chunks: Chunks, batch_size: int) 
         raise ValueError(f"The chunks hold {len(order)} rows, not each of the batch's {batch_size} once.")
     descriptors = torch.empty_like(rows := torch.cat(parts))
     descriptors[order] = rows
-    _check_rows(descriptors, "descriptors")
+    _refuse_rows(~torch.isfinite(descriptors).all(dim=1), "A descriptor is not finite")
+    _refuse_rows((descriptors == 0).all(dim=1), "A descriptor is zero and has no direction")
     return descriptors
 
 
@@ -135,14 +138,16 @@ def loss_and_gradient(descriptors: Tensor, loss_of: Callable[[Tensor], Tensor]) 
     """Stage 2: the loss and its gradient [B, d] with respect to the descriptors.
 
     Raises:
-        NotFinite: the loss, or rows of the gradient.
+        BadNumbers: the loss, or rows of the gradient.
     """
     leaf = descriptors.detach().requires_grad_()
     loss = loss_of(leaf)
     if not torch.isfinite(loss):
-        raise NotFinite("the loss")
+        raise BadNumbers("The loss is not finite")
+    if not loss.requires_grad:  # a batch that leaves nothing to be learned, such as a single image
+        return loss.item(), torch.zeros_like(descriptors)
     (gradient,) = torch.autograd.grad(loss, leaf)
-    _check_rows(gradient, "gradients of the loss with respect to descriptors")
+    _refuse_rows(~torch.isfinite(gradient).all(dim=1), "The gradient of a descriptor is not finite")
     return loss.item(), gradient
 
 
@@ -169,7 +174,6 @@ def _rows_to_blame(network: nn.Module, chunks: Chunks, gradient: Tensor) -> list
     return rows
 
 
-def _check_rows(rows: Tensor, what: str) -> None:
-    finite = torch.isfinite(rows).all(dim=1)
-    if not finite.all():
-        raise NotFinite(what, torch.nonzero(~finite).flatten().tolist())
+def _refuse_rows(bad: Tensor, what: str) -> None:
+    if bad.any():
+        raise BadNumbers(what, torch.nonzero(bad).flatten().tolist())

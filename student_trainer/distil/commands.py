@@ -15,7 +15,7 @@ from student_trainer.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from student_trainer.distil.data import TrainingData
-    from student_trainer.distil.preflight import Objective
+    from student_trainer.distil.objectives import Objective
 
 
 def train(

@@ -123,6 +123,7 @@ def open_store(
         try:
             _build(pixels, index, sources, preprocessing, on_image)
         except OSError as error:
+            pixels.unlink(missing_ok=True)
             raise StorageFailed(f"Cannot write the decoded images to {folder}: {error}.") from None
     return _open(pixels, json.loads(index.read_text()), sources)
 

@@ -5,30 +5,18 @@ In: a recipe and its data. Out: the objective; a refusal; or lines on standard e
 
 import sys
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-from torch import Tensor
 
 from student_trainer.distil import objectives
 from student_trainer.distil.data import TrainingData, nearest_similarity
+from student_trainer.distil.objectives import Objective
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import OBJECTIVE_SEED, Recipe, objective_settings
 
 THRESHOLD = "tau"
 """The objective setting above which the teacher's similarity makes two images relevant to each other."""
 _NAMED = 5
-
-
-class Objective(Protocol):
-    """A loss of a whole batch; ``student_trainer.distil.objectives`` holds them."""
-
-    name: str
-    needs_labels: bool
-    needs_teacher: bool
-
-    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
-        """Descriptors [B, d] and [B, D], labels [B] -> scalar."""
 
 
 def make_objective(recipe: Recipe) -> Objective:
@@ -40,11 +28,7 @@ def make_objective(recipe: Recipe) -> Objective:
     name, settings = recipe.objective.name, recipe.objective.settings
     if OBJECTIVE_SEED in objective_settings(name):
         settings.setdefault(OBJECTIVE_SEED, recipe.training.seed)
-    try:
-        objective: Objective = objectives.get(name)(**settings)
-    except ValueError as error:
-        raise InvalidInput(f"The objective {name!r}: {error}") from None
-    return objective
+    return objectives.get(name)(**settings)
 
 
 def check_data(objective: Objective, data: TrainingData) -> None:

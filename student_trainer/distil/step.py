@@ -9,9 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from student_trainer.distil.backward import NotFinite, Step, three_stage_backward
+from student_trainer.distil.backward import BadNumbers, Step, three_stage_backward
 from student_trainer.distil.batches import BatchSource
-from student_trainer.distil.preflight import Objective, some_names
+from student_trainer.distil.objectives import Objective
+from student_trainer.distil.preflight import some_names
 from student_trainer.distil.schedule import Moment
 from student_trainer.distil.state import TrainingState
 from student_trainer.errors import TrainingFailed
@@ -47,10 +48,10 @@ def take_step(
             allow_inexact=allow_inexact,
             on_chunk=on_images,
         )
-    except NotFinite as error:
+    except BadNumbers as error:
         names = some_names(source.names(moment.batch, error.rows))
-        what = f"{error.what} of {names}" if names else error.what
-        raise TrainingFailed(f"{_where(moment)}: not finite: {what}. {_ADVICE}") from None
+        images = f"; look at {names}" if names else ""
+        raise TrainingFailed(f"{_where(moment)}: {error.what}{images}. {_ADVICE}") from None
     for group in state.optimiser.param_groups:
         group["lr"] = moment.learning_rate
     state.optimiser.step()

@@ -25,8 +25,8 @@ from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import PixelStore, open_store
 from student_trainer.distil.metrics import MetricsLog
+from student_trainer.distil.objectives import Objective
 from student_trainer.distil.preflight import (
-    Objective,
     check_data,
     make_objective,
     neighbours,
@@ -38,7 +38,7 @@ from student_trainer.distil.schedule import Moment, Schedule
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import check_weights, take_step
 from student_trainer.distil.student import build_student, calibrate
-from student_trainer.errors import InvalidInput
+from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.progress import progress
 from student_trainer.recipe import RANDOM, Recipe
 from student_trainer.run_folder import RunFolder
@@ -82,10 +82,16 @@ def train(recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool =
         checkpoint.check_continues(recipe, data.digest())
         if checkpoint.finished and run.student.exists():
             return Outcome(run.student, len(data), recipe.training.epochs, checkpoint.step, True)
-    recipe.write(run.recipe)
     device = _device(recipe)
-    with reproducible(device):
-        return _train(recipe, data, run, objective=objective, device=device, checkpoint=checkpoint)
+    try:
+        recipe.write(run.recipe)
+        with reproducible(device):
+            return _train(recipe, data, run, objective=objective, device=device, checkpoint=checkpoint)
+    except OSError as error:
+        raise StorageFailed(
+            f"Cannot write to the run folder {run.root}: {error}. The last checkpoint is safe: make room and "
+            "run the same command again."
+        ) from None
 
 
 def forget(run: RunFolder) -> None:

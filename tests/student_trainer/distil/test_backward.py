@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from shared.network import DescriptorNet, NetworkSpec, build_network, calibrate_batch_norm
 from student_trainer.distil.backward import (
+    BadNumbers,
     Chunk,
     Chunks,
     InexactBackward,
-    NotFinite,
     describe_without_graph,
     three_stage_backward,
 )
@@ -109,6 +109,13 @@ def test_a_loss_without_any_gradient_leaves_the_weights_alone(network: Descripto
     assert step.gradient_norm == 0
 
 
+def test_a_loss_that_does_not_depend_on_the_descriptors_leaves_the_weights_alone(
+    network: DescriptorNet, images: Tensor
+) -> None:
+    step = three_stage_backward(network, cut(images, 16), B, lambda descriptors: torch.tensor(2.0))
+    assert (step.loss, step.gradient_norm) == (2, 0)
+
+
 def test_only_the_activations_of_one_chunk_live_at_a_time(network: DescriptorNet, images: Tensor) -> None:
     alive, most = 0, 0
 
@@ -175,16 +182,23 @@ class TestRefusals:
             describe_without_graph(nn.Flatten(), lambda: [chunk], 3)
 
 
-class TestWhatIsNotFinite:
+class TestWhatIsBadNumbers:
     def test_an_image_with_nan_is_found(self, network: DescriptorNet, images: Tensor) -> None:
         broken = images[:20].clone()
         broken[13, 0, 0, 0] = torch.nan
-        with pytest.raises(NotFinite, match="descriptors") as caught:
+        with pytest.raises(BadNumbers, match="A descriptor is not finite") as caught:
             three_stage_backward(network, cut(broken, 8), 20, listwise)
         assert caught.value.rows == (13,)
 
+    def test_a_descriptor_without_a_direction_is_found(self) -> None:
+        images = torch.ones(6, 2, 1, 1)
+        images[2] = 0
+        with pytest.raises(BadNumbers, match="zero and has no direction") as caught:
+            describe_without_graph(nn.Flatten(), cut(images, 4), 6)
+        assert caught.value.rows == (2,)
+
     def test_a_loss_that_is_not_finite_is_refused(self, network: DescriptorNet, images: Tensor) -> None:
-        with pytest.raises(NotFinite, match="the loss"):
+        with pytest.raises(BadNumbers, match="The loss"):
             three_stage_backward(network, cut(images, 16), B, lambda f: f.sum() / 0)
 
     def test_the_row_with_an_infinite_gradient_is_named(self, network: DescriptorNet, images: Tensor) -> None:
@@ -192,7 +206,7 @@ class TestWhatIsNotFinite:
             distances = (descriptors - descriptors.detach()[5]).square().sum(dim=1)
             return distances.sqrt().sum()
 
-        with pytest.raises(NotFinite, match="with respect to descriptors") as caught:
+        with pytest.raises(BadNumbers, match="gradient of a descriptor") as caught:
             three_stage_backward(network, cut(images, 16), B, square_root_at_zero)
         assert caught.value.rows == (5,)
 
@@ -203,11 +217,11 @@ class TestWhatIsNotFinite:
                 self.weight = nn.Parameter(torch.ones(2))
 
             def forward(self, images: Tensor) -> Tensor:
-                return (images.flatten(1) * self.weight).abs().sqrt()
+                return 1 + (images.flatten(1) * self.weight).abs().sqrt()
 
         images = torch.ones(6, 2, 1, 1)
         images[4] = 0
 
-        with pytest.raises(NotFinite, match="gradients of the weights") as caught:
+        with pytest.raises(BadNumbers, match="gradient of the weights") as caught:
             three_stage_backward(Root(), cut(images, 2), 6, lambda f: f.sum())
         assert caught.value.rows == (4,)

@@ -1,0 +1,214 @@
+"""A recipe is complete, frozen and checked; what is unknown or impossible is refused with the next step."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from student_trainer.errors import InvalidInput
+from student_trainer.recipe import Recipe, load, shipped_recipes
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    return write(tmp_path, "")
+
+
+class TestWhatIsShipped:
+    def test_the_four_recipes_are_there(self) -> None:
+        assert shipped_recipes() == ["paper-mobilenetv2", "paper-resnet34", "quick-cpu", "supervised-ap"]
+
+    @pytest.mark.parametrize("name", shipped_recipes())
+    def test_every_recipe_loads_and_names_its_source_and_its_command(self, name: str) -> None:
+        load(name)
+        comment = (Path("student_trainer") / "recipes" / f"{name}.toml").read_text()
+        assert f"--recipe {name}" in comment
+        assert "(2020)" in comment
+
+    @pytest.mark.parametrize(
+        ("name", "arch"), [("paper-resnet34", "resnet34"), ("paper-mobilenetv2", "mobilenet_v2-320")]
+    )
+    def test_the_papers_recipes_hold_the_papers_numbers(self, name: str, arch: str) -> None:
+        recipe = load(name)
+        assert (recipe.student.arch, recipe.student.pooling, recipe.student.weights) == (
+            arch,
+            "gem",
+            "imagenet",
+        )
+        assert recipe.images.longest_side_px == 362
+        assert recipe.objective.name == "rank-mixup"
+        assert recipe.objective.settings["rounds"] == 10
+        assert recipe.objective.settings["tau"] == 0.75
+        training = recipe.training
+        assert (training.epochs, training.batch_size) == (30, 1000)
+        assert (training.learning_rate, training.learning_rate_decay) == (1e-4, 0.01)
+        assert training.weight_decay == 1e-6
+        assert training.batch_norm == "frozen"
+        assert recipe.averaging.epochs == (20, 30)
+
+    def test_an_empty_file_is_the_papers_recipe(self, empty: Path) -> None:
+        assert load(empty) == load("paper-resnet34")
+
+    def test_the_supervised_recipe_needs_no_threshold(self) -> None:
+        recipe = load("supervised-ap")
+        assert recipe.objective.name == "ap"
+        assert "tau" not in recipe.objective.settings
+        assert recipe.training.batch_size == 4000
+
+
+class TestOverrides:
+    def test_values_are_read_as_toml_and_bare_words_as_text(self, empty: Path) -> None:
+        recipe = load(
+            empty,
+            [
+                "training.epochs=2",
+                "averaging.epochs=[1, 2]",
+                "training.learning_rate=3e-4",
+                "student.arch=resnet18",
+                'training.device="cpu"',
+                "objective.tau=0.6",
+                "objective.label_mixed = false",
+            ],
+        )
+        assert recipe.training.epochs == 2
+        assert recipe.averaging.epochs == (1, 2)
+        assert recipe.training.learning_rate == 3e-4
+        assert (recipe.student.arch, recipe.training.device) == ("resnet18", "cpu")
+        assert recipe.objective.settings["tau"] == 0.6
+        assert recipe.objective.settings["label_mixed"] is False
+
+    def test_a_whole_number_may_stand_for_a_float(self, empty: Path) -> None:
+        recipe = load(empty, ["training.learning_rate=1", "objective.alpha=2"])
+        assert recipe.training.learning_rate == 1.0
+        assert recipe.objective.settings["alpha"] == 2
+
+    def test_another_objective_keeps_the_settings_that_it_shares(self, tmp_path: Path) -> None:
+        path = write(tmp_path, '[objective]\nname = "rank-mixup"\ntau = 0.6\nrounds = 3\n')
+        recipe = load(path, ["objective.name=rank"])
+        assert recipe.objective.name == "rank"
+        assert recipe.objective.settings["tau"] == 0.6
+        assert "rounds" not in recipe.objective.settings
+
+    def test_later_overrides_win(self, empty: Path) -> None:
+        assert load(empty, ["training.seed=1", "training.seed=2"]).training.seed == 2
+
+    @pytest.mark.parametrize("text", ["training.epochs", "epochs=3", "=3", "training.=3", ".epochs=3"])
+    def test_an_override_of_another_form_is_refused(self, empty: Path, text: str) -> None:
+        with pytest.raises(InvalidInput, match=r"not of the form section\.key=value"):
+            load(empty, [text])
+
+
+class TestWeights:
+    def test_a_file_is_named_from_the_recipes_folder(self, tmp_path: Path) -> None:
+        path = write(tmp_path, '[student]\nweights = "nets/mine.safetensors"\n')
+        assert load(path).student.weights == str(tmp_path / "nets" / "mine.safetensors")
+
+    def test_an_override_names_a_file_from_the_current_folder(
+        self, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        recipe = load(empty, ["student.weights=mine.safetensors"])
+        assert recipe.student.weights == str(elsewhere / "mine.safetensors")
+
+    @pytest.mark.parametrize("word", ["imagenet", "random"])
+    def test_words_are_not_files(self, empty: Path, word: str) -> None:
+        assert load(empty, [f"student.weights={word}"]).student.weights == word
+
+
+class TestWriting:
+    def test_what_is_written_spells_everything_out_and_reads_back_the_same(self, tmp_path: Path) -> None:
+        recipe = load("quick-cpu", ["objective.tau=0.7", "student.weights=random"])
+        path = tmp_path / "recipe.toml"
+        recipe.write(path)
+        document = tomllib.loads(path.read_text())
+        assert document["training"]["chunk_size"] == recipe.training.chunk_size
+        assert document["objective"]["alpha"] == 1.0
+        assert load(path) == recipe
+        assert load(path).digest() == recipe.digest()
+
+    def test_the_objectives_seed_follows_that_of_the_training_unless_it_is_given(self, empty: Path) -> None:
+        assert "seed" not in load(empty).objective.settings
+        assert load(empty, ["objective.seed=5"]).objective.settings["seed"] == 5
+
+
+class TestDigest:
+    def test_every_value_counts_but_the_device(self, empty: Path) -> None:
+        digest = load(empty).digest()
+        assert load(empty, ["training.device=cpu"]).digest() == digest
+        for change in (
+            "training.seed=1",
+            "objective.tau=0.7",
+            "images.longest_side_px=200",
+            "averaging.epochs=[]",
+        ):
+            assert load(empty, [change]).digest() != digest, change
+
+    def test_a_default_that_is_spelled_out_changes_nothing(self, tmp_path: Path) -> None:
+        spelled = write(tmp_path, "[training]\nepochs = 30\n[objective]\nalpha = 1.0\n")
+        assert load(spelled).digest() == load("paper-resnet34").digest()
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("[training]\nepoch = 3", r"training\.epoch is unknown.*Did you mean 'epochs'\?"),
+            ("[trainig]\nepochs = 3", r"trainig is unknown.*Did you mean 'training'\?"),
+            ("[student]\nzzz = 3", r"student\.zzz is unknown; known here: arch, pooling, weights\.$"),
+            ("[objective]\ntua = 0.5", r"objective\.tua is unknown.*Did you mean 'tau'\?"),
+            ('[objective]\nname = "rank"\nrounds = 3', r"objective\.rounds is unknown: 'rank' takes"),
+            ('[objective]\nname = "rank-mix"', r"no objective 'rank-mix'.*Did you mean 'rank-mixup'"),
+            ('[training]\nepochs = "3"', r"training\.epochs = '3': .*valid integer"),
+            ("[training]\nepochs = 3.5", r"training\.epochs = 3\.5"),
+            ("[training]\nepochs = true", r"training\.epochs = True"),
+            ("[training]\nepochs = 0", r"training\.epochs = 0: .*greater than or equal to 1"),
+            ("[training]\nbatch_size = 1", r"training\.batch_size = 1"),
+            ("[training]\nlearning_rate = 0.0", r"training\.learning_rate = 0\.0"),
+            ("[training]\nlearning_rate = nan", r"training\.learning_rate = nan"),
+            (
+                '[training]\nbatch_norm = "thawed"',
+                r"training\.batch_norm = 'thawed'.*'frozen' or 'per-chunk'",
+            ),
+            ("[images]\nlongest_side_px = 4", r"images\.longest_side_px = 4"),
+            ('[objective]\ntau = "high"', r"objective\.tau = 'high' is not a float, such as 0\.75"),
+            ("[objective]\nrounds = true", r"objective\.rounds = True is not a int"),
+            ("[objective]\nlabel_mixed = 1", r"objective\.label_mixed = 1 is not a bool"),
+            ("[averaging]\nepochs = [20, 20]", r"an epoch is named twice in \[20, 20\]"),
+            ("[averaging]\nepochs = [31]", r"names epoch 31, but training ends after epoch 30"),
+            ("[training]\nepochs = 5", r"--set averaging\.epochs=\[5\]"),
+            ("training = 3", r"training = 3"),
+            ("[training", r"is not TOML"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, tmp_path: Path, text: str, message: str) -> None:
+        with pytest.raises(InvalidInput, match=message):
+            load(write(tmp_path, text))
+
+    def test_an_override_is_checked_like_the_file(self, empty: Path) -> None:
+        with pytest.raises(InvalidInput, match=r"With --set: training\.epohcs is unknown.*'epochs'"):
+            load(empty, ["training.epohcs=3"])
+        with pytest.raises(InvalidInput, match=r"With --set: trainng is unknown"):
+            load(empty, ["trainng.epochs=3"])
+
+    def test_an_unknown_recipe_is_refused_with_the_nearest_name(self) -> None:
+        with pytest.raises(
+            InvalidInput, match=r"no recipe 'paper-resnet43'.*Did you mean 'paper-resnet34'\?"
+        ):
+            load("paper-resnet43")
+
+    def test_a_name_cannot_leave_the_folder_of_recipes(self) -> None:
+        with pytest.raises(InvalidInput, match="There is no recipe"):
+            load("../recipes/quick-cpu")
+
+    def test_a_recipe_cannot_be_changed(self) -> None:
+        with pytest.raises(ValidationError, match="frozen"):
+            Recipe().training.epochs = 3  # type: ignore[misc]
