@@ -51,7 +51,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         CheckpointError: missing, cut or not such a file.
     """
     with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.offset_keys()}, dict(file.metadata() or {})
+        # Cloned, because they are views of the mapped file: overwriting it would change a network in use.
+        tensors = {name: file.get_tensor(name).clone() for name in file.offset_keys()}
+        return tensors, dict(file.metadata() or {})
 
 
 def read_safetensors_metadata(path: Path) -> dict[str, str]:
