@@ -199,10 +199,10 @@ class TeacherClient:
             failures += 1
             wait_s = backoff_s(failures) if outcome.wait_s is None else outcome.wait_s
             if outcome.is_rate_limit:
-                failing_since_s += wait_s
-            if self._now_s() + wait_s - failing_since_s > patience_s:
+                failing_since_s = self._now_s() + wait_s  # the service is well, it only asks for time
+            elif self._now_s() + wait_s - failing_since_s > patience_s:
                 raise ServiceRefused(
-                    f"The service at {self._url} could not be used for {patience_s:.0f} s; last: "
+                    f"The service at {self._url} could not be used for {patience_s:g} s; last: "
                     f"{outcome.reason} Nothing is lost: run the same command again when it is back."
                 )
             self._on_wait(outcome.reason, wait_s)

@@ -125,7 +125,8 @@ def fetch(
     if outcome.changed:
         raise InvalidInput(
             f"{len(outcome.changed):,} files are not what was planned, the first "
-            f"{next(iter(outcome.changed))}. Nothing was spent on them. Put them back and run fetch again, or plan again to choose others."
+            f"{next(iter(outcome.changed))}. Nothing was spent on them. Put them back and run fetch again, "
+            "or plan again to choose others."
         )
 
 

@@ -1,0 +1,517 @@
+"""Spending the budget: every image once, whatever the service and the network do."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import Response
+
+from shared.receipts import SignedReceipt, from_header, to_header
+from student_trainer.acquire.fetch import Outcome
+from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.errors import BudgetTooSmall, RevisionChanged, ServiceRefused, VerificationFailed
+from student_trainer.run_folder import RunFolder
+
+Planned = Callable[..., RunFolder]
+Buy = Callable[..., Outcome]
+
+
+def held(run: RunFolder) -> dict[str, np.ndarray]:
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        bought = transfer_set.bought()
+        return dict(zip(bought.images, bought.vectors, strict=True))
+
+
+def assert_complete(run: RunFolder, teacher: Any, n: int, api_key: str = "rtn_k1_secret") -> None:
+    """n descriptors are held, they are the teacher's, and the key was charged for exactly them."""
+    descriptors = held(run)
+    assert len(descriptors) == n
+    assert all((row == teacher.vector(image)).all() for image, row in descriptors.items())
+    key = teacher.keys[api_key]
+    assert key.used == n
+    assert {image for _, image in key.charged} == set(descriptors)
+
+
+def test_everything_planned_is_bought_once_and_stored_as_it_was_sent(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=20, images=25)
+    outcome = buy(run, batch=3, concurrency=4)
+    assert (outcome.charged, outcome.replayed, outcome.remaining) == (20, 0, 980)
+    assert_complete(run, teacher, 20)
+    assert all(len(request.images) <= 3 for request in teacher.seen)
+    assert {request.accept for request in teacher.seen} == {"application/octet-stream"}
+    assert {media for request in teacher.seen for media in request.media_types} == {"image/png"}
+
+
+def test_descriptors_come_back_in_the_order_of_choice_whatever_the_order_of_arrival(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=12)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        chosen = [image.digest for image in transfer_set.chosen()]
+    buy(run, batch=1, concurrency=4)
+    assert list(held(run)) == chosen
+
+
+def test_the_teacher_is_pinned_before_the_first_query(teacher: Any, planned: Planned, buy: Buy) -> None:
+    run = planned(queries=3)
+    pinned = []
+
+    def look() -> None:
+        with sqlite3.connect(f"file:{run.transfer_set}?mode=ro", uri=True) as connection:
+            pinned.extend(connection.execute("SELECT value FROM facts WHERE name = 'teacher'").fetchall())
+
+    teacher.on_request = look
+    buy(run)
+    assert pinned
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        assert transfer_set.teacher is not None
+        assert transfer_set.teacher.revision == teacher.revision
+        assert transfer_set.teacher.description == teacher.description
+
+
+def test_a_request_is_written_down_before_it_is_sent(teacher: Any, planned: Planned, buy: Buy) -> None:
+    run = planned(queries=4)
+    noted: list[set[str]] = []
+
+    def look() -> None:
+        with sqlite3.connect(f"file:{run.transfer_set}?mode=ro", uri=True) as connection:
+            noted.append({row[0] for row in connection.execute("SELECT idempotency_key FROM requests")})
+
+    teacher.on_request = look
+    buy(run, batch=2, concurrency=1)
+    assert all(request.idempotency_key in keys for request, keys in zip(teacher.seen, noted, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(503, "overloaded"), (503, "ledger_unavailable"), (409, "request_in_flight"), (500, "internal_error")],
+)
+def test_a_failure_that_passes_is_tried_again_unchanged(
+    teacher: Any, planned: Planned, buy: Buy, status: int, code: str
+) -> None:
+    run = planned(queries=4)
+    teacher.script.extend([teacher.refusal(status, code, retry_after_ms="5")] * 3)
+    outcome = buy(run, batch=4)
+    assert outcome.charged == 4
+    assert len(teacher.seen) == 4
+    assert len({request.idempotency_key for request in teacher.seen}) == 1
+    assert_complete(run, teacher, 4)
+
+
+def test_a_rate_limit_is_waited_out_and_does_not_wear_out_patience(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=3)
+    teacher.script.extend([teacher.refusal(429, "rate_limit_exceeded", retry_after_ms="20")] * 6)
+    from student_trainer.acquire.client import Patience
+
+    outcome = buy(run, patience=Patience(give_up_after_s=0.05))
+    assert outcome.charged == 3
+
+
+def test_a_connection_that_breaks_after_the_charge_is_replayed_free(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=6)
+    teacher.script.append(teacher.cut_short)
+    outcome = buy(run, batch=3, concurrency=1)
+    assert (outcome.charged, outcome.replayed) == (3, 3)
+    assert teacher.seen[0].images == teacher.seen[1].images
+    assert_complete(run, teacher, 6)
+
+
+def test_billed_per_call_the_same_idempotency_key_makes_the_retry_free(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    teacher.add_key("rtn_k2_secret", billing="every-call")
+    run = planned(queries=6)
+    teacher.script.append(teacher.cut_short)
+    outcome = buy(run, api_key="rtn_k2_secret", batch=3, concurrency=1)
+    assert (outcome.charged, outcome.replayed) == (3, 3)
+    assert_complete(run, teacher, 6, "rtn_k2_secret")
+
+
+def test_a_final_refusal_is_not_tried_again_and_keeps_what_is_held(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=4)
+    teacher.script.extend([lambda response: response, teacher.refusal(403, "invalid_request")])
+    with pytest.raises(ServiceRefused, match=r"for good \(403, invalid_request"):
+        buy(run, batch=2, concurrency=1)
+    assert len(teacher.seen) == 2
+    assert len(held(run)) == 2
+    buy(run, batch=2)
+    assert_complete(run, teacher, 4)
+
+
+def test_an_exhausted_budget_is_never_tried_again(teacher: Any, planned: Planned, buy: Buy) -> None:
+    run = planned(queries=4)
+    teacher.script.append(teacher.refusal(429, "insufficient_quota", x_should_retry="false", retry_after="0"))
+    with pytest.raises(BudgetTooSmall, match="told insufficient_quota"):
+        buy(run, batch=4)
+    assert len(teacher.seen) == 1
+
+
+def test_a_key_that_cannot_pay_is_refused_before_anything_is_sent(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    teacher.add_key("rtn_k2_secret", budget=9)
+    run = planned(queries=10)
+    with pytest.raises(BudgetTooSmall, match=r"needs 10 queries; key k2 has 9 of 9 left\. Nothing was spent"):
+        buy(run, api_key="rtn_k2_secret")
+    assert teacher.seen == []
+
+
+def test_a_grant_lets_the_same_plan_go_on(teacher: Any, planned: Planned, buy: Buy) -> None:
+    key = teacher.add_key("rtn_k2_secret", budget=9)
+    run = planned(queries=10)
+    with pytest.raises(BudgetTooSmall):
+        buy(run, api_key="rtn_k2_secret")
+    key.grant(1)
+    outcome = buy(run, api_key="rtn_k2_secret")
+    assert outcome.remaining == 0
+    assert_complete(run, teacher, 10, "rtn_k2_secret")
+
+
+@pytest.mark.parametrize("billing", ["distinct", "every-call"])
+def test_a_budget_that_is_spent_to_the_last_query_does_not_stop_a_lost_answer(
+    teacher: Any, planned: Planned, buy: Buy, billing: str
+) -> None:
+    """Charged, but the answer was lost and the client died: nothing is left and 3 descriptors are missing."""
+    teacher.add_key("rtn_k2_secret", budget=6, billing=billing)
+    run = planned(queries=6)
+    teacher.script.extend([lambda response: response, drop_and_refuse(teacher)])
+    with pytest.raises(ServiceRefused):
+        buy(run, api_key="rtn_k2_secret", batch=3, concurrency=1)
+    assert teacher.keys["rtn_k2_secret"].used == 6
+    outcome = buy(run, api_key="rtn_k2_secret", batch=3)
+    assert (outcome.charged, outcome.replayed, outcome.remaining) == (0, 3, 0)
+    assert_complete(run, teacher, 6, "rtn_k2_secret")
+
+
+def drop_and_refuse(teacher: Any) -> Callable[[Response], Response]:
+    """Settled, but what arrives is a refusal: for the client, the answer is lost."""
+    return lambda response: teacher.refusal(418, "invalid_request")
+
+
+def test_holds_of_a_killed_fetch_do_not_count_as_spent(teacher: Any, planned: Planned, buy: Buy) -> None:
+    """The service still works on what the last fetch asked for: its hold is ours and will be our charge."""
+    key = teacher.add_key("rtn_k2_secret", budget=6)
+    run = planned(queries=6)
+    teacher.script.append(teacher.refusal(418, "invalid_request"))
+    with pytest.raises(ServiceRefused):
+        buy(run, api_key="rtn_k2_secret", batch=3, concurrency=1)
+    key.held = 3
+    buy(run, api_key="rtn_k2_secret", batch=3)
+    assert_complete(run, teacher, 6, "rtn_k2_secret")
+
+
+def test_a_lost_transfer_set_is_fetched_again_for_free(teacher: Any, planned: Planned, buy: Buy) -> None:
+    teacher.add_key("rtn_k2_secret", budget=5)
+    run = planned(queries=5)
+    buy(run, api_key="rtn_k2_secret")
+    run.transfer_set.unlink()
+    run = planned(queries=5)
+    outcome = buy(run, api_key="rtn_k2_secret")
+    assert (outcome.charged, outcome.replayed) == (0, 5)
+    assert_complete(run, teacher, 5, "rtn_k2_secret")
+
+
+def reply_with(change: Callable[[Response], None]) -> Callable[[Response], Response]:
+    def step(response: Response) -> Response:
+        change(response)
+        return response
+
+    return step
+
+
+def body(data: Callable[[bytes], bytes]) -> Callable[[Response], Response]:
+    def change(response: Response) -> None:
+        response.body = data(bytes(response.body))
+        response.headers["content-length"] = str(len(response.body))
+
+    return reply_with(change)
+
+
+def forged(**facts: Any) -> Callable[[Any], Callable[[Response], Response]]:
+    """Receipts with changed facts, signed by the real key: a service that lies."""
+
+    def make(teacher: Any) -> Callable[[Response], Response]:
+        def change(response: Response) -> None:
+            signed = from_header(response.headers["x-receipt"])
+            changed = signed.body.model_copy(update=facts)
+            response.headers["x-receipt"] = to_header(SignedReceipt.by(teacher.signing_key, changed))
+
+        return reply_with(change)
+
+    return make
+
+
+def edited(response: Response) -> Response:
+    """A receipt changed by somebody without the key."""
+    signed = from_header(response.headers["x-receipt"])
+    changed = signed.model_copy(update={"body": signed.body.model_copy(update={"charged": 1})})
+    response.headers["x-receipt"] = to_header(changed)
+    return response
+
+
+NAN = np.full(8, np.nan, dtype="<f4").tobytes()
+LONG = np.full(8, 0.5, dtype="<f4").tobytes()
+LIES: dict[str, tuple[Callable[[Any], Callable[[Response], Response]], str]] = {
+    "too few rows": (lambda teacher: body(lambda data: data[:32]), r"shape \(2, 8\), got \(1, 8\)"),
+    "half a row": (lambda teacher: body(lambda data: data[:-4]), "not a whole number"),
+    "not a number": (lambda teacher: body(lambda data: NAN + data[32:]), "Descriptor 0 holds NaN"),
+    "not a unit vector": (
+        lambda teacher: body(lambda data: data[:32] + LONG),
+        "Descriptor 1 has norm 1.41421",
+    ),
+    "rows swapped": (lambda teacher: body(lambda data: data[32:] + data[:32]), "states delivery"),
+    "another dimension": (
+        lambda teacher: reply_with(lambda response: response.headers.update({"x-embedding-dim": "4"})),
+        "X-Embedding-Dim is 4",
+    ),
+    "no receipt": (
+        lambda teacher: reply_with(lambda response: response.headers.__delitem__("x-receipt")),
+        "Not a receipt",
+    ),
+    "an edited receipt": (lambda teacher: edited, "signature of this ration-receipt/1 is not valid"),
+    "another key id": (forged(key_id="k9"), "states key k9"),
+    "another request": (forged(request_id="req-0"), "states request req-0"),
+    "a higher charge": (forged(charged=3), "states number of images 3"),
+    "a charge called a replay": (forged(charged=0, replayed=2), "states charge 0"),
+    "another delivery": (forged(delivery_digest="00" * 32), "states delivery"),
+}
+
+
+@pytest.mark.parametrize("lie", sorted(LIES))
+def test_an_answer_that_does_not_hold_is_not_stored(
+    teacher: Any, planned: Planned, buy: Buy, lie: str
+) -> None:
+    make, complaint = LIES[lie]
+    run = planned(queries=2)
+    teacher.script.append(make(teacher))
+    with pytest.raises(VerificationFailed, match=complaint):
+        buy(run, batch=2)
+    assert held(run) == {}
+    outcome = buy(run, batch=2)
+    assert (outcome.charged, outcome.replayed) == (0, 2)
+    assert_complete(run, teacher, 2)
+
+
+def test_an_old_answer_sent_again_for_other_images_is_not_stored(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=4)
+    kept: list[Response] = []
+    teacher.script.extend([reply_with(kept.append), lambda response: kept[0]])
+    with pytest.raises(VerificationFailed, match="states delivery"):
+        buy(run, batch=2, concurrency=1)
+    assert len(held(run)) == 2
+
+
+def test_a_receipt_signed_by_another_key_is_refused(teacher: Any, planned: Planned, buy: Buy) -> None:
+    from nacl.signing import SigningKey
+
+    run = planned(queries=2)
+
+    def resigned(response: Response) -> Response:
+        signed = from_header(response.headers["x-receipt"])
+        other = SignedReceipt.by(SigningKey(b"\x09" * 32), signed.body)
+        response.headers["x-receipt"] = to_header(other)
+        return response
+
+    teacher.script.append(resigned)
+    with pytest.raises(VerificationFailed, match="Signed by"):
+        buy(run)
+
+
+def test_a_teacher_that_changed_since_the_last_fetch_is_noticed_before_spending(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=4)
+    teacher.script.extend([lambda response: response, teacher.refusal(418, "invalid_request")])
+    with pytest.raises(ServiceRefused):
+        buy(run, batch=2, concurrency=1)
+    teacher.weights = "second"
+    with pytest.raises(RevisionChanged, match="Nothing was spent"):
+        buy(run)
+    assert len(teacher.seen) == 2
+    assert len(held(run)) == 2
+    teacher.weights = "first"
+    buy(run)
+    assert_complete(run, teacher, 4)
+
+
+def test_a_teacher_that_changes_midway_ends_the_fetch_and_nothing_is_mixed(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=6)
+    count = iter(range(10))
+
+    def change() -> None:
+        if next(count) == 1:
+            teacher.weights = "second"
+
+    teacher.on_request = change
+    with pytest.raises(RevisionChanged, match="is now"):
+        buy(run, batch=2, concurrency=1)
+    assert len(held(run)) == 2
+    teacher.on_request = lambda: None
+    teacher.weights = "first"
+    buy(run)
+    assert len(held(run)) == 6
+
+
+def test_a_service_that_signs_with_another_key_is_not_the_one_pinned(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    from nacl.signing import SigningKey
+
+    run = planned(queries=4)
+    teacher.script.extend([lambda response: response, teacher.refusal(418, "invalid_request")])
+    with pytest.raises(ServiceRefused):
+        buy(run, batch=2, concurrency=1)
+    teacher.signing_key = SigningKey(b"\x08" * 32)
+    with pytest.raises(VerificationFailed, match="signs with key"):
+        buy(run)
+
+
+def test_another_api_key_than_the_first_is_refused_by_name(teacher: Any, planned: Planned, buy: Buy) -> None:
+    from student_trainer.errors import InvalidInput
+
+    teacher.add_key("rtn_k2_secret")
+    run = planned(queries=4)
+    teacher.script.extend([lambda response: response, teacher.refusal(418, "invalid_request")])
+    with pytest.raises(ServiceRefused):
+        buy(run, batch=2, concurrency=1)
+    with pytest.raises(InvalidInput, match="belongs to API key k1, the key given is k2"):
+        buy(run, api_key="rtn_k2_secret")
+
+
+def test_an_image_that_the_teacher_cannot_read_is_left_out_and_the_others_are_bought(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=7)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        bad = transfer_set.chosen()[2]
+    teacher.unreadable = {bad.digest}
+    outcome = buy(run, batch=4)
+    assert list(outcome.refused) == [bad.path]
+    assert "told invalid_image" in outcome.refused[bad.path]
+    assert_complete(run, teacher, 6)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        assert transfer_set.summary().complete
+    requests = {request.idempotency_key: request.images for request in teacher.seen}
+    assert len(requests) == len(teacher.seen)
+
+
+def test_requests_that_are_too_large_are_sent_again_in_halves(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=8)
+    teacher.script.append(teacher.refusal(413, "request_too_large"))
+    buy(run, batch=8, concurrency=1)
+    assert [len(request.images) for request in teacher.seen] == [8, 4, 4]
+    assert_complete(run, teacher, 8)
+
+
+def test_requests_stay_within_the_limits_and_the_rate_of_the_key(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    teacher.limits["max_images_per_request"] = 5
+    teacher.add_key("rtn_k2_secret", rate="3/second")
+    run = planned(queries=10)
+    buy(run, batch=64, concurrency=1)
+    assert max(len(request.images) for request in teacher.seen) == 5
+    run.transfer_set.unlink()
+    teacher.seen.clear()
+    buy(planned(queries=10), api_key="rtn_k2_secret", batch=64)
+    assert max(len(request.images) for request in teacher.seen) == 3
+
+
+def test_requests_stay_within_the_limit_of_bytes(teacher: Any, planned: Planned, buy: Buy) -> None:
+    run = planned(queries=6)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        largest = max(image.bytes for image in transfer_set.chosen())
+    teacher.limits["max_request_bytes"] = 2 * (largest + 1024)
+    buy(run, batch=64)
+    assert max(len(request.images) for request in teacher.seen) == 2
+
+
+def test_a_file_that_changed_or_vanished_is_named_and_never_sent(
+    teacher: Any, planned: Planned, buy: Buy, write_image: Callable[..., str]
+) -> None:
+    run = planned(queries=6)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        changed, gone = transfer_set.chosen()[1:3]
+    write_image(changed.path, seed=999)
+    gone.path.unlink()
+    outcome = buy(run, batch=3)
+    assert set(outcome.changed) == {changed.path, gone.path}
+    assert "cannot be read" in outcome.changed[gone.path]
+    sent = {image for request in teacher.seen for image in request.images}
+    assert len(sent) == 4
+    assert not sent & {changed.digest, gone.digest}
+    assert_complete(run, teacher, 4)
+
+
+def test_a_request_left_open_whose_file_vanished_is_taken_apart_where_that_is_free(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=4)
+    teacher.script.append(drop_and_refuse(teacher))
+    with pytest.raises(ServiceRefused):
+        buy(run, batch=4)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        gone = transfer_set.chosen()[0]
+    gone.path.unlink()
+    outcome = buy(run, batch=4)
+    assert (outcome.charged, outcome.replayed, list(outcome.changed)) == (0, 3, [gone.path])
+
+
+def test_billed_per_call_a_request_left_open_waits_for_its_file(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    teacher.add_key("rtn_k2_secret", billing="every-call")
+    run = planned(queries=4)
+    teacher.script.append(drop_and_refuse(teacher))
+    with pytest.raises(ServiceRefused):
+        buy(run, api_key="rtn_k2_secret", batch=2, concurrency=1)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        gone = transfer_set.chosen()[0]
+    data = gone.path.read_bytes()
+    gone.path.unlink()
+    outcome = buy(run, api_key="rtn_k2_secret", batch=2)
+    assert outcome.charged == 2
+    gone.path.write_bytes(data)
+    outcome = buy(run, api_key="rtn_k2_secret", batch=2)
+    assert (outcome.charged, outcome.replayed) == (0, 2)
+    assert_complete(run, teacher, 4, "rtn_k2_secret")
+
+
+def test_a_teacher_that_rounds_is_not_asked_for_unit_vectors(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    teacher.decimals = 1
+    run = planned(queries=5)
+    buy(run)
+    assert any(abs(np.linalg.norm(row) - 1) > 1e-3 for row in held(run).values())
+
+
+def test_a_service_that_moved_to_another_address_is_still_the_same(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=4)
+    teacher.script.extend([lambda response: response, teacher.refusal(418, "invalid_request")])
+    with pytest.raises(ServiceRefused):
+        buy(run, batch=2, concurrency=1)
+    moved = teacher.url.replace("127.0.0.1", "localhost")
+    buy(run, url=moved)
+    assert_complete(run, teacher, 4)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        assert transfer_set.teacher is not None
+        assert transfer_set.teacher.url == moved
