@@ -203,11 +203,15 @@ def _batches(decoded: Iterator[tuple[int, Pixels]], batch_size: int) -> Iterator
         group.append((index, pixels))
         waiting_bytes += pixels.nbytes
         full = len(group) >= min(batch_size, max(1, MAX_BATCH_PIXELS // (pixels.shape[0] * pixels.shape[1])))
-        if full or waiting_bytes > MAX_WAITING_BYTES:
-            shape = pixels.shape if full else max(waiting, key=lambda shape: len(waiting[shape]))
-            batch = waiting.pop(shape)
-            waiting_bytes -= sum(pixels.nbytes for _, pixels in batch)
-            yield _stacked(batch)
+        if not full and waiting_bytes <= MAX_WAITING_BYTES:
+            continue
+        # The largest group holds at least what has just come, so the bytes that wait do not grow further.
+        shape = (
+            pixels.shape if full else max(waiting, key=lambda shape: len(waiting[shape]) * math.prod(shape))
+        )
+        batch = waiting.pop(shape)
+        waiting_bytes -= len(batch) * math.prod(shape)
+        yield _stacked(batch)
     for batch in waiting.values():
         yield _stacked(batch)
 
