@@ -29,7 +29,7 @@ from teacher_service.metering.owner import OwnerLock
 from teacher_service.metering.probe import WriteProbe
 from teacher_service.metering.readers import Readers
 from teacher_service.metering.transactions import accounts, archiving, holds, idempotency, reserve, settle
-from teacher_service.metering.validation import check_new_key, check_reservation
+from teacher_service.metering.validation import check_descriptors, check_new_key, check_reservation
 
 Result = TypeVar("Result")
 
@@ -160,10 +160,8 @@ class SqliteLedger:
         return hold
 
     async def settle(self, hold: Hold, descriptors: Mapping[str, str]) -> Settlement:
-        """Charge a hold; see the protocol. Raises ValueError if a descriptor is missing."""
-        missing = [image for image in hold.reservation.images if image not in descriptors]
-        if missing:
-            raise ValueError(f"{len(missing)} images have no descriptor digest, the first {missing[0][:12]}.")
+        """Charge a hold; see the protocol. Raises ValueError if a descriptor digest is missing or none."""
+        check_descriptors(hold.reservation, descriptors)
         kept = self._replays.pop(hold.hold_id, None)
         try:
             return await self._write(

@@ -4,6 +4,7 @@ In: requests to a ledger. Out: nothing, or ValueError naming the value.
 """
 
 import re
+from collections.abc import Iterable, Mapping
 
 from teacher_service.metering.ledger import NewKey, Reservation
 
@@ -29,7 +30,19 @@ def check_reservation(reservation: Reservation) -> None:
         raise ValueError(f"Request {reservation.request_id} asks for no image.")
     if len(set(reservation.images)) != len(reservation.images):
         raise ValueError(f"Request {reservation.request_id} names an image twice; ask for it once.")
-    for digest in (reservation.teacher_revision, *reservation.images):
+    _check_digests((reservation.teacher_revision, *reservation.images))
+
+
+def check_descriptors(reservation: Reservation, descriptors: Mapping[str, str]) -> None:
+    """Raises ValueError: an image has no descriptor digest, or what it has is none."""
+    missing = [image for image in reservation.images if image not in descriptors]
+    if missing:
+        raise ValueError(f"{len(missing)} images have no descriptor digest, the first {missing[0][:12]}.")
+    _check_digests(descriptors[image] for image in reservation.images)
+
+
+def _check_digests(digests: Iterable[str]) -> None:
+    for digest in digests:
         if _is_digest(digest) is None:
             raise ValueError(f"{digest!r} is not a SHA-256 in lower-case hexadecimal.")
 

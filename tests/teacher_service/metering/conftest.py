@@ -1,0 +1,131 @@
+"""Ledgers in real files, driven from plain test code, with a clock that only moves when told to."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.chain import Billing
+from teacher_service.access.keys import mint
+from teacher_service.metering.ledger import Hold, KeyRecord, Reservation, Settlement
+from teacher_service.metering.sqlite import SqliteLedger
+
+LEASE_MS = 10_000
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Clock:
+    """Milliseconds since 1970, as the test says."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_700_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Desk:
+    """A ledger with an event loop of its own. Images and revisions go by names."""
+
+    def __init__(self, ledger: SqliteLedger, clock: Clock) -> None:
+        self.ledger = ledger
+        self.clock = clock
+        self._loop = asyncio.new_event_loop()
+        self._requests = 0
+
+    def run(self, work: Any) -> Any:
+        async def awaited() -> Any:
+            return await work
+
+        return self._loop.run_until_complete(awaited())
+
+    def open(self) -> None:
+        self.run(self.ledger.open())
+
+    def close(self) -> None:
+        if not self._loop.is_closed():
+            self.run(self.ledger.close())
+            self._loop.close()
+
+    def new_key(self, budget: int = 10, billing: Billing = "distinct", name: str = "a student") -> str:
+        _, new = mint(name, budget, billing=billing)
+        self.run(self.ledger.create_key(new))
+        return new.key_id
+
+    def account(self, key_id: str) -> KeyRecord:
+        record: KeyRecord | None = self.run(self.ledger.key(key_id))
+        assert record is not None
+        return record
+
+    def reservation(
+        self, key_id: str, *images: str, revision: str = "teacher", idem: str | None = None, body: str = ""
+    ) -> Reservation:
+        self._requests += 1
+        return Reservation(
+            key_id=key_id,
+            request_id=f"request-{self._requests}",
+            teacher_revision=digest(revision),
+            images=tuple(digest(image) for image in images),
+            idempotency_key=idem,
+            body_digest=digest(body or " ".join(images)),
+        )
+
+    def reserve(self, key_id: str, *images: str, **options: Any) -> Hold:
+        hold: Hold = self.run(self.ledger.reserve(self.reservation(key_id, *images, **options)))
+        return hold
+
+    def settle(self, hold: Hold) -> Settlement:
+        settlement: Settlement = self.run(self.ledger.settle(hold, descriptors_of(hold)))
+        return settlement
+
+    def release(self, hold: Hold) -> None:
+        self.run(self.ledger.release(hold))
+
+    def buy(self, key_id: str, *images: str, **options: Any) -> Settlement:
+        return self.settle(self.reserve(key_id, *images, **options))
+
+    def links(self, key_id: str) -> Sequence[Any]:
+        links: Sequence[Any] = self.run(self.ledger.links(key_id))
+        return links
+
+
+def descriptors_of(hold: Hold) -> dict[str, str]:
+    return {image: digest(image + hold.reservation.teacher_revision) for image in hold.reservation.images}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "ledger.sqlite"
+
+
+@pytest.fixture
+def make_desk() -> Iterator[Callable[..., Desk]]:
+    """``make_desk(path, clock, ...)`` opens a ledger on a file; all are closed in the end."""
+    desks: list[Desk] = []
+
+    def make(path: Path, clock: Clock | None = None, **options: Any) -> Desk:
+        clock = clock or Clock()
+        desk = Desk(SqliteLedger(path, clock_ms=clock, **{"lease_ms": LEASE_MS, **options}), clock)
+        desk.open()
+        desks.append(desk)
+        return desk
+
+    yield make
+    for desk in desks:
+        desk.close()
+
+
+@pytest.fixture
+def desk(make_desk: Callable[..., Desk], path: Path, clock: Clock) -> Desk:
+    return make_desk(path, clock)
