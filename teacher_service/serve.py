@@ -7,6 +7,7 @@ SIGTERM or Ctrl-C. Requests in flight are finished and settled before it ends.
 import errno
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -82,9 +83,11 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """As the base class, except that an orderly end by signal is exit code 0 and not the signal again."""
-        previous = {
-            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        if threading.current_thread() is not threading.main_thread():
+            yield  # part of another program, which handles its signals itself
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        previous = {number: signal.signal(number, self.handle_exit) for number in signals}
         try:
             yield
         finally:
