@@ -27,7 +27,7 @@ def canonical_json(value: JsonValue) -> bytes:
     Raises:
         TypeError: the value holds a float, or anything that is not plain JSON.
     """
-    _refuse_floats(value)
+    _refuse_all_but_plain(value)
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
@@ -65,15 +65,18 @@ def digest_of_list(items: Iterable[str | Sequence[str]]) -> str:
     return digest_of_document([item if isinstance(item, str) else list(item) for item in items])
 
 
-def _refuse_floats(value: object) -> None:
+def _refuse_all_but_plain(value: object) -> None:
+    """orjson would also write dates, UUIDs and dataclasses, floats inside them included."""
     if isinstance(value, float):
         raise TypeError(f"Canonical JSON holds no floats, got {value!r}: write it as text.")
     if isinstance(value, Mapping):
         for member in value.values():
-            _refuse_floats(member)
+            _refuse_all_but_plain(member)
     elif isinstance(value, list | tuple):
         for member in value:
-            _refuse_floats(member)
+            _refuse_all_but_plain(member)
+    elif value is not None and not isinstance(value, str | int):
+        raise TypeError(f"Canonical JSON holds plain values only, got {type(value).__name__}.")
 
 
 def _members(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
