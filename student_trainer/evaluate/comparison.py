@@ -22,6 +22,7 @@ from student_trainer.evaluate.bootstrap import interval
 from student_trainer.evaluate.document import (
     BEFORE,
     STUDENT,
+    TEACHER,
     Evaluation,
     Example,
     Hit,
@@ -168,7 +169,7 @@ def _line(model: _Measured, before: _Measured | None) -> ModelScores:
     queries = model.queries
     means = {name: value for name, value in asdict(queries.means()).items() if name in MEASURES}
     gain: NDArray[np.float64] | None = None
-    if before is not None and model is not before:
+    if before is not None and model.contestant.name not in (BEFORE, TEACHER):
         gain = (queries.map_step - before.queries.map_step)[queries.scored]
     return ModelScores(
         **means,

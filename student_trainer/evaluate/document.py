@@ -48,11 +48,9 @@ class Protocol(_Part):
         left_out = self.queries_without_positives
         without = f"; {left_out:,} without a relevant image are left out of the means" if left_out else ""
         split = f", split {self.split}" if self.split else ""
-        scales = ", ".join(f"{scale:g}" for scale in self.scales)
-        return (
-            f"{who} ({self.manifest}{split}){without}. Relevant means: the same label. "
-            f"{'Scales' if len(self.scales) > 1 else 'Single scale,'} {scales}."
-        )
+        factors = ", ".join(f"{scale:g}" for scale in self.scales)
+        scales = "Single scale" if self.scales == (1.0,) else f"Image scales {factors}"
+        return f"{who} ({self.manifest}{split}){without}. Relevant means: the same label. {scales}."
 
 
 class ModelScores(_Part):

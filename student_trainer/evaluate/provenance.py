@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shared.certificate import transfer_set_digest
 from shared.checkpoints import CheckpointError, read_notes
-from shared.vectors import descriptor_digest
+from student_trainer.acquire.audit import stored_descriptors
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput
 
@@ -20,6 +20,8 @@ class Held:
     digest: str
     """:func:`shared.certificate.transfer_set_digest`."""
     images: int
+    public_key: str | None
+    """The service's key as it was seen when the first descriptor was fetched; None before that."""
 
 
 def held(transfer_set: Path) -> Held:
@@ -30,10 +32,9 @@ def held(transfer_set: Path) -> Held:
         StorageFailed: it is damaged.
     """
     with TransferSet.open(transfer_set) as opened:
-        bought = opened.bought()
-    rows = zip(bought.images, bought.vectors, strict=True)
-    digest = transfer_set_digest({image: descriptor_digest(row) for image, row in rows})
-    return Held(digest, len(bought.images))
+        descriptors = stored_descriptors(opened)
+        teacher = opened.teacher
+    return Held(transfer_set_digest(descriptors), len(descriptors), teacher.public_key if teacher else None)
 
 
 def learned_from(student: Path) -> str | None:

@@ -99,7 +99,7 @@ def test_the_gain_is_the_difference_to_the_student_before(run, manifest):
 def test_the_output_names_its_protocol_in_words_and_no_bare_map(run, manifest):
     text = call("--run", run.root, "--manifest", manifest, "--split", "test", "--scales", "1,0.7071,0.5")
     assert "3 queries rank 12 database images (manifest.csv, split test)" in text
-    assert "Scales 1, 0.7071, 0.5." in text
+    assert "Image scales 1, 0.7071, 0.5." in text
     assert "48" in text.splitlines()[-6]
     for place in range(len(text)):
         if text.startswith("mAP", place):

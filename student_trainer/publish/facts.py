@@ -1,0 +1,160 @@
+"""What a run folder can tell, gathered once for the page and the card.
+
+In: a run folder, complete or not. Out: frozen facts, and for each part that is missing the command that
+makes it. A certificate is verified here and now, and compared with the descriptors that are held.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.document import STUDENT, Evaluation, read_evaluation, sha256_of_file
+from student_trainer.evaluate.provenance import learned_from
+from student_trainer.publish.budget import Budget, check_budget
+from student_trainer.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """What the transfer set holds."""
+
+    source: str
+    """Name of the folder or manifest of photographs, without the path to it."""
+    strategy: str
+    seed: int
+    candidates: int
+    bought: int
+    refused: int
+    teacher_model: str
+    teacher_revision: str
+    teacher_dim: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimisation step of ``metrics.jsonl``."""
+
+    step: int
+    loss: float
+    seconds: float
+    """Time that the step took."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A part that is not there or out of date, and the command that makes it."""
+
+    what: str
+    command: str
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """Everything that the page and the card are made of."""
+
+    name: str
+    evaluation: Evaluation | None
+    budget: Budget | None
+    purchase: Purchase | None
+    recipe: tuple[tuple[str, str], ...]
+    """(``section.key``, value) in the order of the file."""
+    steps: tuple[Step, ...]
+    has_student: bool
+    learned_from_teacher: bool
+    """The student's file says that it learned from bought descriptors."""
+    missing: tuple[Missing, ...]
+
+
+def gather(folder: RunFolder) -> RunFacts:
+    """Read what is there.
+
+    Raises:
+        InvalidInput: a file is there but cannot be understood.
+        StorageFailed: the transfer set is damaged.
+    """
+    evaluation = read_evaluation(folder.evaluation) if folder.evaluation.is_file() else None
+    learned_from_teacher = folder.student.is_file() and learned_from(folder.student) is not None
+    return RunFacts(
+        name=folder.root.resolve().name,
+        evaluation=evaluation,
+        budget=check_budget(folder) if folder.certificate.is_file() else None,
+        purchase=_purchase(folder.transfer_set) if folder.transfer_set.is_file() else None,
+        recipe=tuple(_recipe(folder.recipe)) if folder.recipe.is_file() else (),
+        steps=_steps(folder.metrics) if folder.metrics.is_file() else (),
+        has_student=folder.student.is_file(),
+        learned_from_teacher=learned_from_teacher,
+        missing=(*_absent(folder, learned_from_teacher), *_outdated(folder, evaluation)),
+    )
+
+
+def _absent(folder: RunFolder, learned_from_teacher: bool) -> Iterator[Missing]:
+    """What the next verbs would add; a student that learned from labels needs no purchase and no audit."""
+    run = f"--run {folder.root}"
+    has_student = folder.student.is_file()
+    if not folder.transfer_set.is_file() and not has_student:
+        yield Missing("Bought descriptors", f"student-trainer plan {run} --images DIR --queries N")
+    if not has_student:
+        yield Missing("The distilled student", f"student-trainer train {run}")
+    if not folder.evaluation.is_file():
+        yield Missing("Retrieval scores", f"student-trainer evaluate {run} --manifest FILE")
+    if not folder.certificate.is_file() and (learned_from_teacher or not has_student):
+        yield Missing("The budget certificate", f"student-trainer audit {run}")
+
+
+def _outdated(folder: RunFolder, evaluation: Evaluation | None) -> Iterator[Missing]:
+    measured = evaluation.models.get(STUDENT) if evaluation else None
+    if measured and folder.student.is_file() and measured.checkpoint_sha256 != sha256_of_file(folder.student):
+        yield Missing(
+            "Scores of the present student (those below are of an older file)",
+            f"student-trainer evaluate --run {folder.root} --manifest FILE",
+        )
+
+
+def _purchase(path: Path) -> Purchase:
+    with TransferSet.open(path) as transfer_set:
+        plan, summary, teacher = transfer_set.facts, transfer_set.summary(), transfer_set.teacher
+    return Purchase(
+        source=Path(plan.source).name,
+        strategy=plan.strategy,
+        seed=plan.seed,
+        candidates=summary.candidates,
+        bought=summary.bought,
+        refused=summary.refused,
+        teacher_model=teacher.model if teacher else "",
+        teacher_revision=teacher.revision if teacher else "",
+        teacher_dim=teacher.dim if teacher else 0,
+    )
+
+
+def _recipe(path: Path) -> Iterator[tuple[str, str]]:
+    """Every setting; of a weights file only its name, since its folder is the owner's business."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not a recipe: {error}.") from None
+    for section, settings in document.items():
+        pairs = settings.items() if isinstance(settings, dict) else [("", settings)]
+        for key, value in pairs:
+            text = Path(value).name if key == "weights" else _setting_text(value)
+            yield f"{section}.{key}".rstrip("."), text
+
+
+def _setting_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _steps(path: Path) -> tuple[Step, ...]:
+    """Steps in order; a line that was cut off when the training was killed is passed over."""
+    steps = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+            if record["event"] == "step":
+                steps.append(Step(int(record["step"]), float(record["loss"]), float(record["seconds"])))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return tuple(steps)

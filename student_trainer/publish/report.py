@@ -1,0 +1,154 @@
+"""The report: one HTML page that needs nothing else, neither a network nor a script.
+
+In: the facts of a run. Out: the page as text. Everything that came from a file or a user is escaped by
+the template engine; only our own figures are inserted as they are.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path, PurePath
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from student_trainer.evaluate.document import BEFORE, Evaluation, Example, ModelScores, Ranking
+from student_trainer.evaluate.examples import RULE
+from student_trainer.publish import figures, wording
+from student_trainer.publish.facts import RunFacts
+from student_trainer.publish.thumbnails import Thumbnails
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One model's row of the table; texts only."""
+
+    name: str
+    objective: str
+    map_step: str
+    interval: str
+    map_trapezoid: str
+    mp_at_10: str
+    recall_at_1: str
+    gain: str
+    """Empty where there is nothing to compare with."""
+    images_bought: str
+    dim: str
+    parameters: str
+    file_size: str
+    image_size: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of a strip."""
+
+    name: str
+    uri: str | None
+    relevant: bool = True
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One model's best images for a query."""
+
+    model: str
+    ap_step: str
+    right: int
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class ExampleView:
+    """A query and its strips."""
+
+    query: Picture
+    label: str
+    why: str
+    relevant_in_database: int
+    strips: tuple[Strip, ...]
+
+
+def build_page(facts: RunFacts) -> str:
+    """Render the page; parts that are missing are named with the command that makes them."""
+    evaluation = facts.evaluation
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        facts=facts,
+        headline=wording.headline(facts),
+        spent=wording.spent(facts),
+        evaluation=evaluation,
+        rows=tuple(_rows(evaluation.models)) if evaluation else (),
+        chart=Markup(figures.score_chart(evaluation.models)) if evaluation else None,  # noqa: S704
+        curve=Markup(figures.training_curve(facts.steps)) if facts.steps else None,  # noqa: S704
+        examples=tuple(_examples(evaluation)) if evaluation else (),
+        rule=RULE,
+        version=version("ration"),
+    )
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _rows(models: Mapping[str, ModelScores]) -> Iterator[ScoreRow]:
+    for name, model in models.items():
+        low, high = model.intervals["map_step"]
+        bought = 0 if name == BEFORE else model.images_bought
+        yield ScoreRow(
+            name=name,
+            objective=model.objective or "",
+            map_step=f"{model.map_step:.3f}",
+            interval=f"{low:.3f} to {high:.3f}",
+            map_trapezoid=f"{model.map_trapezoid:.3f}",
+            mp_at_10=f"{model.mp_at_10:.3f}",
+            recall_at_1=f"{model.recall_at_1:.3f}",
+            gain=_gain(model),
+            images_bought="–" if bought is None else f"{bought:,}",
+            dim=f"{model.dim:,}",
+            parameters=f"{model.parameters:,}",
+            file_size=wording.megabytes(model.file_bytes),
+            image_size=f"{model.image_size:,} px",
+        )
+
+
+def _gain(model: ModelScores) -> str:
+    if model.gain_over_before is None or model.gain_interval is None:
+        return ""
+    low, high = model.gain_interval
+    return f"{model.gain_over_before:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def _examples(evaluation: Evaluation) -> Iterator[ExampleView]:
+    thumbnails = Thumbnails(Path(evaluation.images_root))
+    for example in evaluation.examples:
+        yield _example(example, thumbnails)
+
+
+def _example(example: Example, thumbnails: Thumbnails) -> ExampleView:
+    return ExampleView(
+        query=Picture(_short_name(example.query), thumbnails.uri(example.query)),
+        label=example.label,
+        why=example.why,
+        relevant_in_database=example.relevant_in_database,
+        strips=tuple(_strip(model, ranking, thumbnails) for model, ranking in example.rankings.items()),
+    )
+
+
+def _strip(model: str, ranking: Ranking, thumbnails: Thumbnails) -> Strip:
+    pictures = (Picture(_short_name(hit.path), thumbnails.uri(hit.path), hit.relevant) for hit in ranking.top)
+    right = sum(hit.relevant for hit in ranking.top)
+    return Strip(model, f"{ranking.ap_step:.2f}", right, tuple(pictures))
+
+
+def _short_name(path: str) -> str:
+    """The last two parts of a path: enough to find the image, without its owner's folders."""
+    return "/".join(PurePath(path).parts[-2:])

@@ -1,0 +1,73 @@
+"""Numbers and findings as people read them; the page and the card say the same words.
+
+In: the facts of a run. Out: sentences and short texts, not yet escaped for any format.
+"""
+
+from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER, Evaluation, ModelScores
+from student_trainer.publish.facts import RunFacts
+
+
+def headline(facts: RunFacts) -> str:
+    """The run in one sentence."""
+    student = facts.evaluation.models.get(STUDENT) if facts.evaluation else None
+    if facts.evaluation is None or student is None:
+        return _without_scores(facts)
+    cost = spent(facts)
+    opening = f"With {cost}, a" if cost else "A"
+    return (
+        f"{opening} student of {rounded(student.parameters)} parameters reaches mAP (step) "
+        f"{student.map_step:.3f}{_beside_teacher(facts.evaluation, student)}"
+        f"{_beside_before(facts.evaluation, student)}."
+    )
+
+
+def spent(facts: RunFacts) -> str:
+    """What the teacher was asked: by a certificate, or else by what was bought.
+
+    Empty when nothing is known, and when the certificate does not hold: then no number deserves belief.
+    """
+    if facts.budget:
+        verified = facts.budget.verified
+        return _counted(verified.account.used, "query", "queries") if verified else ""
+    if facts.purchase and facts.purchase.bought:
+        return _counted(facts.purchase.bought, "bought descriptor", "bought descriptors")
+    return ""
+
+
+def rounded(count: int) -> str:
+    """``1,811,712`` -> ``1.8 million``."""
+    if count >= 999_500:
+        return f"{count / 1e6:.1f} million"
+    return f"{count / 1e3:.0f} thousand" if count >= 1_000 else str(count)
+
+
+def megabytes(size_bytes: int) -> str:
+    """Size of a file in units of 10^6 bytes."""
+    return f"{size_bytes / 1e6:.1f} MB"
+
+
+def _without_scores(facts: RunFacts) -> str:
+    cost = spent(facts)
+    if not facts.has_student:
+        return f"{cost} so far; no student is trained yet." if cost else "This run has only begun."
+    opening = f"This student was distilled with {cost}" if cost else "This student is trained"
+    return f"{opening}; its retrieval is not measured yet."
+
+
+def _beside_teacher(evaluation: Evaluation, student: ModelScores) -> str:
+    teacher = evaluation.models.get(TEACHER)
+    if teacher is None or teacher.map_step <= 0:
+        return ""
+    return f", {100 * student.map_step / teacher.map_step:.0f} % of its teacher's {teacher.map_step:.3f}"
+
+
+def _beside_before(evaluation: Evaluation, student: ModelScores) -> str:
+    before = evaluation.models.get(BEFORE)
+    if before is None:
+        return ""
+    direction = "up" if student.map_step >= before.map_step else "down"
+    return f", {direction} from {before.map_step:.3f} before distillation"
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
