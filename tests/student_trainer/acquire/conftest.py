@@ -7,6 +7,7 @@ chains is built by ``shared``, so the client's checks are exercised for real.
 import asyncio
 import hashlib
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -378,3 +379,9 @@ def buy(teacher: ScriptedTeacher) -> Callable[..., Outcome]:
             )
 
     return run
+
+
+@pytest.fixture
+def command() -> list[str]:
+    """The command as a user runs it, without its arguments."""
+    return [str(Path(sys.executable).with_name("student-trainer"))]

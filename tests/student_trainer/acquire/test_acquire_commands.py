@@ -1,0 +1,308 @@
+"""The four verbs as a user runs them: output, refusals and exit codes, through the command's entry point."""
+
+import json
+import os
+import pty
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nacl.signing import SigningKey
+
+from student_trainer.acquire.fetch import Outcome
+from student_trainer.acquire.lock import exclusive
+from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.cli import main
+from student_trainer.run_folder import RunFolder
+
+
+@dataclass
+class Done:
+    """How a command ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Trainer = Callable[..., Done]
+SECRET = "rtn_k1_secret"
+
+
+@pytest.fixture
+def trainer(teacher: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Trainer:
+    """A function that calls the command's entry point with arguments, against the test's teacher."""
+
+    def run(*arguments: object, env: Mapping[str, str] = {}) -> Done:
+        environment = {"TEACHER_URL": teacher.url, "TEACHER_API_KEY": SECRET, **env}
+        with monkeypatch.context() as patch, Path(os.devnull).open() as nothing:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["student-trainer", *map(str, arguments)])
+            patch.setattr(sys, "stdin", nothing)
+            with pytest.raises(SystemExit) as exit_:
+                main()
+        printed = capsys.readouterr()
+        return Done(int(exit_.value.code or 0), printed.out, printed.err)
+
+    return run
+
+
+def result_of(done: Done) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_from_photographs_to_a_verified_certificate(
+    trainer: Trainer, teacher: Any, photographs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    folder, run = photographs(9), tmp_path / "run"
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+
+    planned = trainer("plan", "--run", run, "--images", folder, "--queries", 6)
+    assert planned.returncode == 0, planned.stderr
+    assert "10 files listed, 9 distinct readable images, 0 exact duplicates, 1 skipped" in planned.stdout
+    assert f"{folder}/broken.jpg: " in planned.stdout
+    assert "6 queries to spend" in planned.stdout
+    assert "Key k1 has 1,000 of 1,000 queries left" in planned.stdout
+    assert teacher.seen == []
+
+    fetched = trainer("fetch", "--run", run, "--yes", "--json")
+    assert result_of(fetched)["charged"] == 6
+    assert "This will spend 6 queries of the 1,000" in fetched.stderr
+    again = result_of(trainer("fetch", "--run", run, "--yes", "--json"))
+    assert (again["charged"], again["bought"], again["complete"]) == (0, 6, True)
+
+    audited = trainer("audit", "--run", run)
+    assert audited.returncode == 0, audited.stderr
+    assert audited.stdout.startswith("6 of 1,000 queries spent by key k1 for 6 distinct images")
+    certificate = run / "certificate.json"
+    verified = trainer("verify", certificate, "--public-key", teacher.public_key, "--json")
+    assert result_of(verified)["queries_charged"] == 6
+    whole = trainer("verify", "--run", run)
+    assert "certificate itself: consistent, but anyone could have signed it" in whole.stdout
+    assert f"It certifies the descriptors in {run / 'transfer_set.sqlite'}" in whole.stdout
+    assert SECRET not in run.joinpath("transfer_set.sqlite").read_bytes().decode("latin-1")
+    assert SECRET not in "".join(d.stdout + d.stderr for d in (planned, fetched, audited, whole))
+
+
+def test_a_manifest_is_planned_by_split_and_reported_as_json(
+    trainer: Trainer, photographs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    folder = photographs(6)
+    rows = [f"{file},{'train' if i < 4 else 'test'}" for i, file in enumerate(sorted(folder.rglob("*.png")))]
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("\n".join(["path,split", *rows]))
+    options = ("--manifest", manifest, "--split", "train", "--queries", 3, "--dry-run", "--json")
+    result = result_of(trainer("plan", "--run", tmp_path / "run", *options))
+    assert (result["listed"], result["chosen"], result["queries"], result["remaining"]) == (4, 3, 3, 1000)
+    assert not (tmp_path / "run").exists()
+
+
+def test_planning_works_without_a_service(
+    trainer: Trainer, photographs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    options = ("--images", photographs(2), "--queries", 2)
+    done = trainer("plan", "--run", tmp_path / "run", *options, env={"TEACHER_URL": ""})
+    assert done.returncode == 0, done.stderr
+    assert "Give --url and --key to see what the key has left" in done.stdout
+
+
+def test_the_plan_says_when_the_key_cannot_pay(
+    trainer: Trainer, teacher: Any, photographs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    teacher.keys[SECRET].budget = 4
+    done = trainer("plan", "--run", tmp_path / "run", "--images", photographs(6), "--queries", 6)
+    assert "4 of 4 queries left: 2 too few for this plan" in done.stdout
+
+
+@pytest.mark.parametrize("answer", [b"n\n", b"y\n"])
+def test_spending_needs_a_yes_on_the_terminal(
+    command: list[str], teacher: Any, planned: Callable[..., RunFolder], answer: bytes
+) -> None:
+    run = planned(queries=3)
+    outer, inner = pty.openpty()
+    environment = {**os.environ, "TEACHER_URL": teacher.url, "TEACHER_API_KEY": SECRET}
+    arguments = [*command, "fetch", "--run", str(run.root)]
+    process = subprocess.Popen(
+        arguments, stdin=inner, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+    os.write(outer, answer)
+    _, errors = process.communicate(timeout=60)
+    os.close(outer)
+    os.close(inner)
+    assert b"Spend them?" in errors
+    assert teacher.keys[SECRET].used == (3 if answer == b"y\n" else 0)
+    assert process.returncode == (0 if answer == b"y\n" else 1)
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_spent(
+    trainer: Trainer, teacher: Any, planned: Callable[..., RunFolder]
+) -> None:
+    done = trainer("fetch", "--run", planned(queries=3).root)
+    assert done.returncode == 2
+    assert "Spending needs a yes" in done.stderr
+    assert teacher.seen == []
+
+
+def test_a_dry_run_of_fetch_tells_the_cost_and_sends_nothing(
+    trainer: Trainer, teacher: Any, planned: Callable[..., RunFolder]
+) -> None:
+    run = planned(queries=3)
+    result = result_of(trainer("fetch", "--run", run.root, "--dry-run", "--json"))
+    assert (result["cost"], result["missing"], result["remaining"]) == (3, 3, 1000)
+    assert teacher.seen == []
+
+
+def fails(done: Done, exit_code: int, complaint: str) -> None:
+    """The exit code is the documented one, and the message is one line of ours, not a traceback."""
+    assert done.returncode == exit_code, done.stderr
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert SECRET not in done.stderr
+
+
+def test_wrong_input_exits_2(
+    trainer: Trainer, photographs: Callable[[int], Path], planned: Callable[..., RunFolder], tmp_path: Path
+) -> None:
+    folder = photographs(2)
+    plan = ("plan", "--run", tmp_path / "new")
+    fails(trainer(*plan, "--images", folder, "--queries", 5), 2, "only 2 distinct readable images")
+    fails(trainer(*plan, "--queries", 5), 2, "Give either --images DIR, or --manifest FILE")
+    fails(trainer(*plan, "--images", tmp_path / "no", "--queries", 5), 2, "There is no folder")
+    fails(trainer("fetch", "--run", tmp_path / "no", "--yes"), 2, "There is no run folder")
+    run = planned(queries=2)
+    fails(trainer("fetch", "--run", run.root, "--yes", env={"TEACHER_URL": ""}), 2, "set TEACHER_URL")
+    fails(trainer("fetch", "--run", run.root, "--yes", env={"TEACHER_API_KEY": ""}), 2, "set TEACHER_API_KEY")
+    fails(trainer("fetch", "--run", run.root, "--yes", "--url", "ftp://x"), 2, "is not like http://host:8000")
+    fails(trainer("audit", "--run", run.root), 2, "holds no descriptors yet")
+    fails(trainer("verify"), 2, "Name a certificate")
+    fails(trainer("verify", "--run", run.root), 2, "cannot be read")
+
+
+def test_two_fetches_on_one_run_folder_exit_2(trainer: Trainer, planned: Callable[..., RunFolder]) -> None:
+    run = planned(queries=2)
+    with exclusive(run):
+        fails(trainer("fetch", "--run", run.root, "--yes"), 2, f"(process {os.getpid()}) is at work on")
+
+
+def test_a_changed_file_exits_2_after_everything_else_was_bought(
+    trainer: Trainer, teacher: Any, planned: Callable[..., RunFolder], write_image: Callable[..., str]
+) -> None:
+    run = planned(queries=4)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        changed = transfer_set.chosen()[0]
+    write_image(changed.path, seed=999)
+    fails(trainer("fetch", "--run", run.root, "--yes"), 2, f"the first {changed.path}")
+    assert teacher.keys[SECRET].used == 3
+
+
+def test_a_budget_too_small_exits_3_and_spends_nothing(
+    trainer: Trainer, teacher: Any, planned: Callable[..., RunFolder]
+) -> None:
+    teacher.add_key("rtn_small_secret", budget=2)
+    run = planned(queries=3)
+    done = trainer("fetch", "--run", run.root, "--yes", env={"TEACHER_API_KEY": "rtn_small_secret"})
+    fails(done, 3, "still needs 3 queries; key k2 has 2 of 2 left. Nothing was spent")
+    assert teacher.seen == []
+
+
+def test_a_service_that_refuses_or_cannot_be_reached_exits_4(
+    trainer: Trainer, teacher: Any, planned: Callable[..., RunFolder]
+) -> None:
+    run = planned(queries=2)
+    fetch = ("fetch", "--run", run.root, "--yes", "--patience", "0.2")
+    fails(trainer(*fetch, env={"TEACHER_API_KEY": "rtn_wrong"}), 4, "401, invalid_api_key")
+    fails(
+        trainer(*fetch, "--url", "http://127.0.0.1:9"), 4, "could not be used for 0.2 s; last: ConnectError"
+    )
+    teacher.script.append(teacher.refusal(403, "invalid_request"))
+    fails(trainer(*fetch), 4, "403, invalid_request")
+
+
+def test_a_changed_teacher_exits_5(trainer: Trainer, teacher: Any, planned: Callable[..., RunFolder]) -> None:
+    run = planned(queries=4)
+    teacher.script.extend([lambda response: response, teacher.refusal(403, "invalid_request")])
+    trainer("fetch", "--run", run.root, "--yes", "--batch", 2, "--concurrency", 1)
+    teacher.weights = "second"
+    fails(trainer("fetch", "--run", run.root, "--yes"), 5, "The teacher's revision is now")
+
+
+def test_a_damaged_transfer_set_exits_6(trainer: Trainer, planned: Callable[..., RunFolder]) -> None:
+    run = planned(queries=2)
+    run.transfer_set.write_bytes(b"no database" * 1000)
+    fails(trainer("fetch", "--run", run.root, "--yes"), 6, "is damaged")
+
+
+def test_a_disk_that_fills_up_exits_6_and_a_rerun_pays_nothing_twice(
+    command: list[str], trainer: Trainer, teacher: Any, planned: Callable[..., RunFolder]
+) -> None:
+    run = planned(queries=40)
+    limit = run.transfer_set.stat().st_size + 4096
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    fetch = ("fetch", "--run", str(run.root), "--yes", "--batch", "4", "--concurrency", "1")
+    process = subprocess.run(
+        [*command, *fetch],
+        env={**os.environ, "TEACHER_URL": teacher.url, "TEACHER_API_KEY": SECRET},
+        preexec_fn=small_disk,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    fails(Done(process.returncode, "", process.stderr), 6, "What was committed before is safe")
+    spent = teacher.keys[SECRET].used
+    assert spent < 40
+    result = result_of(trainer(*fetch, "--json"))
+    assert (result["bought"], result["charged"]) == (40, 40 - spent)
+    assert teacher.keys[SECRET].used == 40
+
+
+def test_an_answer_that_does_not_hold_exits_7(
+    trainer: Trainer, teacher: Any, planned: Callable[..., RunFolder]
+) -> None:
+    def shortened(response: Any) -> Any:
+        response.body = bytes(response.body)[:-32]
+        response.headers["content-length"] = str(len(response.body))
+        return response
+
+    run = planned(queries=2)
+    teacher.script.append(shortened)
+    fails(trainer("fetch", "--run", run.root, "--yes"), 7, "does not hold and was not stored")
+
+
+def test_verify_exits_7_for_another_key_another_transfer_set_or_an_edited_certificate(
+    trainer: Trainer,
+    teacher: Any,
+    planned: Callable[..., RunFolder],
+    buy: Callable[..., Outcome],
+    tmp_path: Path,
+) -> None:
+    run = planned(queries=2)
+    buy(run)
+    assert trainer("audit", "--run", run.root).returncode == 0
+    other = bytes(SigningKey(b"\x01" * 32).verify_key).hex()
+    fails(trainer("verify", run.certificate, "--public-key", other), 7, "The certificate does not hold")
+    fails(trainer("verify", run.certificate, "--public-key", "12"), 2, "must be 64 hexadecimal digits")
+    assert "from the service at" in trainer("verify", run.certificate, "--url", teacher.url).stdout
+
+    edited = tmp_path / "edited.json"
+    text = run.certificate.read_text()
+    assert '"queries_charged": 2' in text
+    edited.write_text(text.replace('"queries_charged": 2', '"queries_charged": 1'))
+    fails(trainer("verify", edited), 7, "It claims queries_charged = 1")
+    edited.write_text(text[: len(text) // 2])
+    fails(trainer("verify", edited), 7, "Not a certificate")
+
+    with TransferSet.open(run.transfer_set) as transfer_set, transfer_set.transaction():
+        transfer_set.connection.execute("DELETE FROM descriptors WHERE rowid = 1")
+    fails(trainer("verify", "--run", run.root), 7, "holds, but not for")
