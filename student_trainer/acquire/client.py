@@ -54,7 +54,7 @@ class Access:
             url = httpx.URL(self.url)
         except httpx.InvalidURL as error:
             raise InvalidInput(f"The service's address {self.url!r} is not a URL: {error}.") from None
-        if url.scheme not in ("http", "https") or not url.host:
+        if url.scheme not in ("http", "https") or not url.host or len(self.url.split()) != 1:
             raise InvalidInput(f"The service's address {self.url!r} is not like http://host:8000.")
         if url.userinfo:
             raise InvalidInput("The service's address must not carry a password; give the key with --key.")
@@ -217,7 +217,7 @@ class TeacherClient:
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             raise InvalidInput(f"No request can be sent to {self._url}: {error}.") from None
         except httpx.RequestError as error:
-            return Fault(f"{type(error).__name__} ({error or 'no details'}).")
+            return Fault(f"{type(error).__name__} ({str(error) or 'no details'}).")
         if response.is_success:
             return response
         return read_failure(response.status_code, response.headers, response.content)
