@@ -52,6 +52,8 @@ def take_step(
         names = some_names(source.names(moment.batch, error.rows))
         images = f"; look at {names}" if names else ""
         raise TrainingFailed(f"{_where(moment)}: {error.what}{images}. {_ADVICE}") from None
+    except ValueError as error:  # such as batch statistics of a single value
+        raise TrainingFailed(f"{_where(moment)}: {error}") from error
     for group in state.optimiser.param_groups:
         group["lr"] = moment.learning_rate
     state.optimiser.step()

@@ -1,0 +1,92 @@
+"""Before the first step: does the objective get what it needs, and is there anything to be ranked?"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from student_trainer.distil.data import TrainingData
+from student_trainer.distil.preflight import check_data, make_objective, neighbours, some_names
+from student_trainer.errors import InvalidInput
+from student_trainer.recipe import Recipe, load
+
+
+def with_teacher(data: TrainingData, vectors: np.ndarray) -> TrainingData:
+    return replace(data.take(range(len(vectors))), teacher=vectors.astype(np.float32))
+
+
+class TestObjective:
+    def test_it_is_made_with_the_recipes_settings(self, tiny_recipe_file: Path) -> None:
+        objective = make_objective(load(tiny_recipe_file, ["objective.tau=0.6"]))
+        assert objective.name == "rank-mixup"
+        assert (objective.tau, objective.rounds) == (0.6, 2)  # type: ignore[attr-defined]
+
+    def test_its_seed_follows_the_training_unless_it_has_its_own(self, tiny_recipe_file: Path) -> None:
+        follows = make_objective(load(tiny_recipe_file, ["training.seed=7"]))
+        own = make_objective(load(tiny_recipe_file, ["training.seed=7", "objective.seed=3"]))
+        assert (follows.seed, own.seed) == (7, 3)  # type: ignore[attr-defined]
+
+    def test_a_setting_out_of_range_is_refused(self, tiny_recipe_file: Path) -> None:
+        with pytest.raises(InvalidInput, match="tau = 2"):
+            make_objective(load(tiny_recipe_file, ["objective.tau=2"]))
+
+
+class TestData:
+    def test_an_objective_with_labels_needs_labels(
+        self, bought: TrainingData, tiny_recipe_file: Path
+    ) -> None:
+        objective = make_objective(load(tiny_recipe_file, ["objective.name=ap"]))
+        with pytest.raises(InvalidInput, match=r"'ap' learns from labels.*--manifest FILE"):
+            check_data(objective, bought)
+        check_data(objective, replace(bought, teacher=None, labels=np.zeros(18, np.int64)))
+
+    def test_an_objective_with_a_teacher_needs_descriptors(
+        self, bought: TrainingData, tiny_recipe: Recipe
+    ) -> None:
+        objective = make_objective(tiny_recipe)
+        with pytest.raises(InvalidInput, match=r"'rank-mixup' learns from bought descriptors.*fetch"):
+            check_data(objective, replace(bought, teacher=None))
+        check_data(objective, bought)
+
+    @pytest.mark.parametrize("count", [0, 1])
+    def test_a_single_image_cannot_be_ranked(
+        self, bought: TrainingData, tiny_recipe: Recipe, count: int
+    ) -> None:
+        with pytest.raises(InvalidInput, match="a ranking needs at least 2"):
+            check_data(make_objective(tiny_recipe), bought.take(range(count)))
+
+
+class TestNeighbours:
+    def test_images_without_a_neighbour_above_tau_are_counted(
+        self, bought: TrainingData, tiny_recipe: Recipe
+    ) -> None:
+        twins = np.eye(5)[[0, 0, 1, 1, 2, 2, 3, 4]]
+        found = neighbours(tiny_recipe, with_teacher(bought, twins))
+        assert found is not None
+        assert (found.images, found.alone, found.threshold) == (8, 2, 0.75)
+        assert found.sentence().startswith("2 of 8 images have no other image more similar than tau = 0.75")
+        assert "lower the threshold" not in found.sentence()
+
+    def test_when_most_are_alone_a_threshold_that_fits_is_suggested(
+        self, bought: TrainingData, tiny_recipe: Recipe
+    ) -> None:
+        spread = np.eye(8)
+        spread[:, 0] += 0.6
+        spread /= np.linalg.norm(spread, axis=1, keepdims=True)
+        alone = neighbours(tiny_recipe, with_teacher(bought, spread))
+        assert alone is not None
+        assert 4 < alone.alone <= 8
+        assert f"--set objective.tau={alone.median_nearest:.2f}" in alone.sentence()
+        assert "or choose another objective" in alone.sentence()
+
+    def test_objectives_without_threshold_and_data_without_teacher_are_not_judged(
+        self, bought: TrainingData, tiny_recipe: Recipe, tiny_recipe_file: Path
+    ) -> None:
+        assert neighbours(load(tiny_recipe_file, ["objective.name=ap"]), bought) is None
+        assert neighbours(tiny_recipe, replace(bought, teacher=None)) is None
+
+
+def test_long_lists_are_cut() -> None:
+    assert some_names(["a", "b"]) == "a, b"
+    assert some_names([str(n) for n in range(1007)]) == "0, 1, 2, 3, 4 and 1,002 more"

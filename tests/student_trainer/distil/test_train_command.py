@@ -1,0 +1,178 @@
+"""``student-trainer train`` takes its data from where the objective needs them, and ignores nothing silently."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from student_trainer.distil import commands
+from student_trainer.distil.data import TrainingData
+from student_trainer.errors import InvalidInput
+from student_trainer.recipe import load
+
+QUICK = ("--set", "training.epochs=1", "--set", "averaging.epochs=[]")
+
+Train = Callable[..., str]
+
+
+@pytest.fixture
+def train(tiny_recipe_file: Path, tmp_path: Path) -> Train:
+    """Runs the verb on the run folder ``run`` and returns what it printed; errors are raised."""
+    app = typer.Typer()
+    app.command()(commands.train)
+
+    def run_command(*arguments: str | Path, recipe: str | Path = tiny_recipe_file) -> str:
+        command = ["--run", tmp_path / "run", "--recipe", recipe, *arguments]
+        result = CliRunner().invoke(app, [str(part) for part in command])
+        if result.exception is not None:
+            raise result.exception
+        return result.stdout
+
+    return run_command
+
+
+@pytest.fixture
+def run(tmp_path: Path, bought: TrainingData, write_transfer_set: Callable[..., Path]) -> Path:
+    """A run folder in which everything is bought."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_transfer_set(bought, folder / "transfer_set.sqlite")
+    return folder
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, bought: TrainingData) -> Path:
+    rows = [f"{image.path},place{n % 4},train" for n, image in enumerate(bought.images)]
+    path = tmp_path / "labels.csv"
+    path.write_text("path,label,split\n" + "\n".join(rows) + "\n")
+    return path
+
+
+class TestDistillation:
+    def test_it_trains_on_what_the_run_folder_holds(self, train: Train, run: Path) -> None:
+        printed = json.loads(train("--json", *QUICK))
+        assert printed == {
+            "student": str(run / "student.safetensors"),
+            "images": 18,
+            "epochs": 1,
+            "steps": 2,
+            "recipe": load(run / "recipe.toml").digest(),
+            "already_finished": False,
+        }
+        assert (run / "student.safetensors").is_file()
+        assert "Already trained" in train(*QUICK)
+
+    def test_shortcuts_stand_for_changes_of_the_recipe(self, train: Train, run: Path) -> None:
+        text = train("--objective", "rank", "--weights", "random", "--set", "objective.tau=0.6", *QUICK)
+        assert text.startswith(f"Trained: {run / 'student.safetensors'} (18 images, 1 epochs, 2 steps)")
+        written = load(run / "recipe.toml")
+        assert written.objective.name == "rank"
+        assert written.objective.settings["tau"] == 0.6
+
+    def test_another_transfer_set_may_be_named(
+        self, train: Train, bought: TrainingData, write_transfer_set: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        elsewhere = write_transfer_set(bought.take(range(12)), tmp_path / "other.sqlite")
+        assert json.loads(train("--transfer-set", elsewhere, "--json", *QUICK))["images"] == 12
+
+    def test_a_set_that_is_not_complete_needs_partial(
+        self, train: Train, bought: TrainingData, write_transfer_set: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        (tmp_path / "run").mkdir()
+        path = tmp_path / "run" / "transfer_set.sqlite"
+        write_transfer_set(bought.take(range(12)), path, planned=bought.images[12:])
+        with pytest.raises(InvalidInput, match="12 of 18 planned images are bought"):
+            train(*QUICK)
+        assert json.loads(train("--partial", "--json", *QUICK))["images"] == 12
+
+    def test_restart_trains_again(self, train: Train, run: Path) -> None:
+        train(*QUICK)
+        with pytest.raises(InvalidInput, match="--restart"):
+            train(*QUICK, "--set", "training.seed=1")
+        train(*QUICK, "--set", "training.seed=1", "--restart")
+        assert load(run / "recipe.toml").training.seed == 1
+
+
+class TestSupervised:
+    def test_it_trains_on_a_manifest_without_a_transfer_set(
+        self, train: Train, manifest: Path, tmp_path: Path
+    ) -> None:
+        printed = json.loads(
+            train("--objective", "ap", "--manifest", manifest, "--split", "train", "--json", *QUICK)
+        )
+        assert printed["images"] == 18
+        assert (tmp_path / "run" / "student.safetensors").is_file()
+
+    def test_without_labels_it_is_refused_at_once(self, train: Train, tmp_path: Path) -> None:
+        with pytest.raises(InvalidInput, match=r"'ap' learns from labels: name them with --manifest"):
+            train("--objective", "ap", *QUICK)
+        assert not (tmp_path / "run").exists()
+
+
+class TestRefusals:
+    def test_a_run_folder_must_be_there_for_a_distillation(self, train: Train) -> None:
+        with pytest.raises(InvalidInput, match="There is no run folder"):
+            train(*QUICK)
+
+    def test_labels_that_would_be_ignored_are_refused(self, train: Train, run: Path, manifest: Path) -> None:
+        with pytest.raises(InvalidInput, match="'rank-mixup' learns without labels: leave out --manifest"):
+            train("--manifest", manifest, *QUICK)
+
+    def test_a_transfer_set_that_would_be_ignored_is_refused(
+        self, train: Train, run: Path, manifest: Path
+    ) -> None:
+        with pytest.raises(InvalidInput, match="'ap' has no use for --transfer-set"):
+            train("--objective", "ap", "--manifest", manifest, "--transfer-set", run / "transfer_set.sqlite")
+
+    def test_a_split_without_a_manifest_is_refused(self, train: Train, run: Path) -> None:
+        with pytest.raises(InvalidInput, match="--split names a part of a manifest"):
+            train("--split", "train")
+
+    def test_an_unknown_recipe_and_an_unknown_key_are_refused(self, train: Train, run: Path) -> None:
+        with pytest.raises(InvalidInput, match="no recipe 'papr'"):
+            train(recipe="papr")
+        with pytest.raises(InvalidInput, match="Did you mean 'epochs'"):
+            train("--set", "training.epoch=1")
+
+
+INTERRUPTED = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)
+from student_trainer.distil.metrics import MetricsLog
+
+write = MetricsLog.write
+def interrupting_write(log, event, values):
+    write(log, event, values)
+    if values["step"] == 1:
+        os.kill(os.getpid(), signal.SIGINT)
+MetricsLog.write = interrupting_write
+
+from student_trainer.cli import main
+main()
+"""
+
+
+def test_ctrl_c_ends_with_130_and_the_same_command_continues(
+    train: Train, run: Path, tiny_recipe_file: Path
+) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, "train", "--run", run, "--recipe", tiny_recipe_file, *QUICK]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    stopped = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+        check=False,
+    )
+    assert stopped.returncode == 130, stopped.stderr
+    assert "run the same command again to continue" in stopped.stderr
+    assert not (run / "student.safetensors").exists()
+    assert "Trained" in train(*QUICK)

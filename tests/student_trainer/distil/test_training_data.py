@@ -1,0 +1,156 @@
+"""Images, descriptors and labels of a training speak of the same images, and what is missing is refused."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.certificate import transfer_set_digest
+from shared.vectors import descriptor_digest
+from student_trainer.distil.data import (
+    TrainingData,
+    add_labels,
+    from_manifest,
+    from_transfer_set,
+    nearest_similarity,
+)
+from student_trainer.distil.images import digest_files
+from student_trainer.errors import InvalidInput
+
+WriteSet = Callable[..., Path]
+
+
+def manifest(path: Path, rows: Sequence[str]) -> Path:
+    path.write_text("path,label,split\n" + "\n".join(rows) + "\n")
+    return path
+
+
+class TestTransferSet:
+    def test_what_was_bought_comes_back_bit_for_bit(
+        self, bought: TrainingData, write_transfer_set: WriteSet
+    ) -> None:
+        data = from_transfer_set(write_transfer_set(bought))
+        assert data.images == bought.images
+        assert np.array_equal(data.teacher, bought.teacher)
+        assert data.teacher_revision == bought.teacher_revision
+        assert data.digest() == bought.digest()
+        assert data.labels is None
+
+    def test_its_digest_is_the_one_that_the_certificate_states(self, bought: TrainingData) -> None:
+        stated = transfer_set_digest(
+            {
+                image.digest: descriptor_digest(row)
+                for image, row in zip(bought.images, bought.teacher, strict=True)
+            }
+        )
+        assert bought.transfer_set_digest == stated
+
+    def test_an_incomplete_set_is_refused_with_both_counts_unless_partial_is_asked_for(
+        self, bought: TrainingData, write_transfer_set: WriteSet
+    ) -> None:
+        path = write_transfer_set(bought.take(range(10)), planned=bought.images[10:])
+        with pytest.raises(InvalidInput, match=r"10 of 18 planned images are bought.*fetch.*--partial"):
+            from_transfer_set(path)
+        assert len(from_transfer_set(path, partial=True)) == 10
+
+    def test_a_set_without_any_descriptor_is_refused_even_when_partial(
+        self, bought: TrainingData, write_transfer_set: WriteSet
+    ) -> None:
+        path = write_transfer_set(bought.take([]), planned=bought.images)
+        with pytest.raises(InvalidInput, match=r"0 of 18 planned images are bought.*fetch\.$"):
+            from_transfer_set(path, partial=True)
+
+    def test_a_missing_set_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidInput, match="There is no transfer set"):
+            from_transfer_set(tmp_path / "transfer_set.sqlite")
+
+
+class TestManifest:
+    def test_labels_become_class_numbers(self, paint: Callable[[int], list[Path]], tmp_path: Path) -> None:
+        paths = paint(5)
+        rows = [f"{path},{label},train" for path, label in zip(paths, "bacab", strict=True)]
+        data = from_manifest(manifest(tmp_path / "m.csv", rows), "train")
+        assert data.labels is not None
+        assert data.labels.tolist() == [1, 0, 2, 0, 1]
+        assert [image.path for image in data.images] == paths
+        assert data.teacher is None
+        assert data.transfer_set_digest is None
+
+    def test_a_folder_labels_by_its_sub_folders(
+        self, paint: Callable[[int], list[Path]], tmp_path: Path
+    ) -> None:
+        for path, place in zip(paint(4), ("x", "y", "x", "y"), strict=True):
+            (tmp_path / "sorted" / place).mkdir(parents=True, exist_ok=True)
+            path.rename(tmp_path / "sorted" / place / path.name)
+        data = from_manifest(tmp_path / "sorted", None)
+        assert data.labels is not None
+        assert data.labels.tolist() == [0, 0, 1, 1]
+        with pytest.raises(InvalidInput, match="has no splits"):
+            from_manifest(tmp_path / "sorted", "train")
+
+    def test_an_image_without_a_label_is_refused(
+        self, paint: Callable[[int], list[Path]], tmp_path: Path
+    ) -> None:
+        one, two, three = paint(3)
+        rows = [f"{one},a,", f"{two},,", f"{three},,"]
+        with pytest.raises(InvalidInput, match=r"2 of 3 images of the manifest .* have no label: .*001\.png"):
+            from_manifest(manifest(tmp_path / "m.csv", rows), None)
+
+    def test_labels_are_matched_to_bought_images_by_their_bytes(
+        self, bought: TrainingData, tmp_path: Path
+    ) -> None:
+        copies = []
+        for n, image in enumerate(reversed(bought.images)):
+            copy = tmp_path / f"copy{n}.png"
+            copy.write_bytes(image.path.read_bytes())
+            copies.append(f"{copy},label{(len(bought) - 1 - n) % 4},")
+        data = add_labels(bought, manifest(tmp_path / "m.csv", copies), None)
+        assert data.labels is not None
+        assert data.labels.tolist() == [n % 4 for n in range(len(bought))]
+        assert data.teacher is bought.teacher
+
+    def test_a_bought_image_without_a_label_is_refused(self, bought: TrainingData, tmp_path: Path) -> None:
+        rows = [f"{image.path},a," for image in bought.images[1:]]
+        with pytest.raises(InvalidInput, match=r"1 of 18 bought images are not in the manifest .*000\.png"):
+            add_labels(bought, manifest(tmp_path / "m.csv", rows), None)
+
+
+class TestDigest:
+    def test_images_descriptors_labels_and_their_order_count(self, bought: TrainingData) -> None:
+        assert bought.teacher is not None
+        other_vectors = bought.teacher.copy()
+        other_vectors[3, 2] += 1e-6
+        variants = [
+            bought,
+            bought.take(range(17)),
+            bought.take([1, 0, *range(2, 18)]),
+            replace(bought, teacher=other_vectors),
+            replace(bought, labels=np.zeros(18, np.int64)),
+            replace(bought, teacher=None),
+        ]
+        assert len({data.digest() for data in variants}) == len(variants)
+
+    def test_where_the_files_lie_does_not_count(self, bought: TrainingData, tmp_path: Path) -> None:
+        moved = []
+        for image in bought.images:
+            (tmp_path / "moved").mkdir(exist_ok=True)
+            moved.append(tmp_path / "moved" / image.path.name)
+            moved[-1].write_bytes(image.path.read_bytes())
+        assert replace(bought, images=tuple(digest_files(moved))).digest() == bought.digest()
+
+
+@given(st.integers(2, 40), st.integers(1, 5), st.integers(1, 7), st.integers(0, 10**6))
+def test_the_nearest_similarity_is_the_largest_cosine_to_another_image(
+    images: int, dim: int, block: int, seed: int
+) -> None:
+    vectors = np.random.default_rng(seed).standard_normal((images, dim)).astype(np.float32)
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    similarity = units @ units.T
+    np.fill_diagonal(similarity, -1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("student_trainer.distil.data._SIMILARITY_BLOCK_ROWS", block)
+        assert nearest_similarity(vectors) == pytest.approx(similarity.max(axis=1), abs=1e-5)
