@@ -18,6 +18,9 @@ SMALLEST_NORM = 1e-12
 """A descriptor shorter than this has no direction that could be trusted."""
 
 
+_GRAM_BLOCKS = 4
+
+
 class BadDescriptors(TrainingFailed, ValueError):
     """A descriptor without a direction: zero, not finite, or a mixture of two opposite ones."""
 
@@ -81,6 +84,18 @@ def _make_exact(restore: ExitStack, backend: Any) -> None:
         restore.callback(setattr, backend.matmul, "fp32_precision", before)
 
 
+def _gram(units: Tensor) -> Tensor:
+    """F F^T by blocks of rows, each up to the diagonal, then mirrored: 5/8 of the work of the product."""
+    size = len(units)
+    gram = units.new_empty(size, size)
+    step = max(1, -(-size // _GRAM_BLOCKS))
+    for start in range(0, size, step):
+        stop = min(start + step, size)
+        torch.mm(units[start:stop], units[:stop].T, out=gram[start:stop, :stop])
+        gram[:start, start:stop] = gram[start:stop, :start].T
+    return gram
+
+
 class _Similarities(torch.autograd.Function):
     """F F^T, whose backward product is in full precision too."""
 
@@ -88,7 +103,7 @@ class _Similarities(torch.autograd.Function):
     def forward(ctx: Any, units: Tensor) -> Tensor:
         ctx.save_for_backward(units)
         with full_precision(units.device):
-            return (units @ units.T).fill_diagonal_(1.0)
+            return _gram(units).fill_diagonal_(1.0)
 
     @staticmethod
     @once_differentiable

@@ -69,6 +69,11 @@ class MixingMatrix:
         """The rows ``tile`` of W ``matrix``: each is a sum of two rows."""
         return embedding_bag(self.pairs[tile], matrix, per_sample_weights=self.weights[tile], mode="sum")
 
+    def combine_columns(self, rows: Tensor) -> Tensor:
+        """``rows`` W^T: each column is a sum of two columns. With rows of W G it gives rows of W G W^T."""
+        own, partners = self.weights.unbind(1)
+        return rows.index_select(1, self.pairs[:, 1]).mul_(partners).addcmul_(rows, own)
+
     def spread(self, rows: Tensor, tile: slice, into: Tensor) -> None:
         """Add W^T X to ``into``, where X is ``rows`` in ``tile`` and zero elsewhere."""
         into[tile].addcmul_(rows, self.weights[tile, :1])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from student_trainer.distil import rank_loss_reference, rank_loss_torch
 from student_trainer.distil.average_precision import Bins
+from student_trainer.distil.descriptors import full_precision
 from student_trainer.distil.rank_problem import RankProblem, check_lam, check_partners, check_tau, unit_pair
 from student_trainer.errors import InvalidInput
 
@@ -73,7 +74,8 @@ def rank_distillation_loss(  # noqa: PLR0917 (the public signature)
         include_self=include_self,
         grad_through_mixed=grad_through_mixed,
     )
-    return pick_backend(backend)(problem)
+    with full_precision(student.device):
+        return pick_backend(backend)(problem)
 
 
 def pick_backend(name: str) -> Backend:

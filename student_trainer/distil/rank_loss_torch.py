@@ -5,7 +5,7 @@ In: a rank distillation problem. Out: its loss, with the gradient computed along
 With F the B unit descriptors, G = F F^T and M = W F the mixtures (W as in ``mixup``):
 
 - **Similarities.** Mixtures to originals are W G, two rows of G each. Mixtures among themselves are
-  W (W G)^T, two rows again. The same for the teacher.
+  W G W^T, two columns of that. The same for the teacher.
 - **Loss.** Each similarity adds one complex number to a table of its query (``average_precision``).
 - **Gradient.** A similarity's derivative is looked up in the tables of its two queries. Mixtures are
   constants (line 10 of Algorithm 1), but constant combinations of originals: with H [B, B] the derivatives in
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from student_trainer.distil.average_precision import losses_and_slopes
-from student_trainer.distil.descriptors import full_precision, similarities
+from student_trainer.distil.descriptors import similarities
 from student_trainer.distil.labels import similarity_labels
 from student_trainer.distil.mixup import MixingMatrix
 from student_trainer.distil.rank_problem import RankProblem
@@ -38,12 +38,11 @@ class _RankLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, student: Tensor, problem: RankProblem) -> Tensor:
         with_gradient = ctx.needs_input_grad[0]
-        with full_precision(student.device):
-            rounds = _Rounds(problem, with_gradient)
-            for partners in problem.partners:
-                rounds.add(partners)
-            if with_gradient:
-                ctx.save_for_backward(rounds.gradient())
+        rounds = _Rounds(problem, with_gradient)
+        for partners in problem.partners:
+            rounds.add(partners)
+        if with_gradient:
+            ctx.save_for_backward(rounds.gradient())
         return rounds.loss()
 
     @staticmethod
@@ -65,21 +64,19 @@ class _Rounds:
         self.similarity = similarities(problem.student.detach())
         self.teacher_similarity = similarities(problem.teacher)
         self.relevant = similarity_labels(self.teacher_similarity, problem.tau)
+        self.relevant.fill_diagonal_(problem.include_self)
+        # The lists of originals begin with the originals: the same in every round.
         self.codes, self.sums = self._room(torch.int32), self._no_sums()
         for tile in self.tiles:
-            self._rank_square(self.similarity[tile], self.relevant[tile], tile, self.sums, self.codes)
+            self._rank(self.similarity[tile], self.relevant[tile], tile, self.sums, self.codes)
 
-        # For the round at work: originals to mixtures, and the codes of mixtures to originals and mixtures.
-        self.to_mixed, self.teacher_to_mixed = self._room(), self._room()
-        self.relevant_to_mixed = self._room(torch.bool)
         self.mixed_codes = self._room(torch.int32)
         self.square_codes = self._room(torch.int32) if problem.grad_through_mixed else None
-
         self.total_loss = self.similarity.new_zeros((), dtype=torch.float64)
         self.total_slopes = torch.zeros_like(self.sums.real)
         self.coefficients = torch.zeros_like(self.similarity)
 
-    def _room(self, dtype: torch.dtype | None = None) -> Tensor:
+    def _room(self, dtype: torch.dtype) -> Tensor:
         return torch.empty_like(self.similarity, dtype=dtype)
 
     def _no_sums(self) -> Tensor:
@@ -88,58 +85,42 @@ class _Rounds:
     def add(self, partners: Tensor) -> None:
         """One round of Algorithm 1, lines 6 to 17."""
         mixing = MixingMatrix.of(self.similarity, partners, self.problem.lam, "student")
-        teacher_mixing = MixingMatrix.of(self.teacher_similarity, partners, self.problem.lam, "teacher")
+        relevant_originals, relevant_mixtures = self._labels(partners)
         sums_t, mixed_sums = self.sums.T.contiguous(), self._no_sums()
         for tile in self.tiles:
-            self._rank_mixtures_with_originals(mixing, teacher_mixing, tile, sums_t, mixed_sums)
-        inherited = self._inherited_among_mixtures(partners)
+            to_originals = mixing.combine(self.similarity, tile)
+            codes, weights = self.problem.bins.encode(to_originals, relevant_originals[tile])
+            self.mixed_codes[tile] = codes
+            # Each of these similarities stands in two lists: the mixture's and the original's.
+            codes = codes.long()
+            mixed_sums[tile].scatter_add_(1, codes, weights)
+            sums_t.scatter_add_(0, codes, weights)
+            to_mixtures = mixing.combine_columns(to_originals)
+            to_mixtures.diagonal(tile.start).fill_(1.0)
+            self._rank(to_mixtures, relevant_mixtures[tile], tile, mixed_sums, self.square_codes)
+        self._close_round(mixing, sums_t.T.contiguous(), mixed_sums)
+
+    def _labels(self, partners: Tensor) -> tuple[Tensor, Tensor]:
+        """Relevance of mixtures to originals and to mixtures, bool [B, B] each, by what the teacher says."""
+        mixing = MixingMatrix.of(self.teacher_similarity, partners, self.problem.lam, "teacher")
+        originals, mixtures = self._room(torch.bool), self._room(torch.bool)
         for tile in self.tiles:
-            similarity = mixing.combine(self.to_mixed, tile)
-            relevant = similarity_labels(
-                teacher_mixing.combine(self.teacher_to_mixed, tile), self.problem.tau
-            )
-            if inherited is not None:
-                relevant |= inherited[tile]
-            self._rank_square(similarity, relevant, tile, mixed_sums, self.square_codes)
-        self._close_round(mixing, sums_t, mixed_sums)
-
-    def _rank_mixtures_with_originals(
-        self,
-        mixing: MixingMatrix,
-        teacher_mixing: MixingMatrix,
-        tile: slice,
-        sums_t: Tensor,
-        mixed_sums: Tensor,
-    ) -> None:
-        """Each similarity enters twice: in the list of the mixture and in the list of the original."""
-        similarity = mixing.combine(self.similarity, tile)
-        teacher_similarity = teacher_mixing.combine(self.teacher_similarity, tile)
-        relevant = similarity_labels(teacher_similarity, self.problem.tau)
-        self.to_mixed[:, tile] = similarity.T
-        self.teacher_to_mixed[:, tile] = teacher_similarity.T
-        self.relevant_to_mixed[:, tile] = relevant.T
+            similarity = mixing.combine(self.teacher_similarity, tile)
+            originals[tile] = similarity_labels(similarity, self.problem.tau)
+            mixtures[tile] = similarity_labels(mixing.combine_columns(similarity), self.problem.tau)
         if self.problem.label_mixed:
-            relevant |= self.relevant[tile]
-            relevant |= self.relevant.index_select(0, mixing.pairs[tile, 1])
-        codes, weights = self.problem.bins.encode(similarity, relevant)
-        self.mixed_codes[tile] = codes
-        codes = codes.long()
-        mixed_sums[tile].scatter_add_(1, codes, weights)
-        sums_t.scatter_add_(0, codes, weights)
+            # A mixture resembles a parent of the other one, or the other way round.
+            inherited = originals | originals.index_select(1, partners)
+            mixtures |= inherited
+            mixtures |= inherited.T
+            originals |= self.relevant
+            originals |= self.relevant.index_select(0, partners)
+        return originals, mixtures.fill_diagonal_(self.problem.include_self)
 
-    def _inherited_among_mixtures(self, partners: Tensor) -> Tensor | None:
-        """Bool [B, B]: which mixtures are relevant to each other through a parent (mixup labelling)."""
-        if not self.problem.label_mixed:
-            return None
-        of_parents = self.relevant_to_mixed | self.relevant_to_mixed.index_select(0, partners)
-        return of_parents | of_parents.T
-
-    def _rank_square(
+    def _rank(
         self, similarity: Tensor, relevant: Tensor, tile: slice, sums: Tensor, kept_codes: Tensor | None
     ) -> None:
-        """Originals to originals, or mixtures to mixtures: on the diagonal stands the query itself."""
-        similarity.diagonal(tile.start).fill_(1.0)
-        relevant.diagonal(tile.start).fill_(self.problem.include_self)
+        """Rank a set against itself: on the diagonal stands the query, which may not count."""
         codes, weights = self.problem.bins.encode(similarity, relevant)
         if not self.problem.include_self:
             weights.diagonal(tile.start).zero_()
@@ -147,8 +128,8 @@ class _Rounds:
             kept_codes[tile] = codes
         sums[tile].scatter_add_(1, codes.long(), weights)
 
-    def _close_round(self, mixing: MixingMatrix, sums_t: Tensor, mixed_sums: Tensor) -> None:
-        losses, slopes = losses_and_slopes(sums_t.T.contiguous(), self.problem.bins)
+    def _close_round(self, mixing: MixingMatrix, sums: Tensor, mixed_sums: Tensor) -> None:
+        losses, slopes = losses_and_slopes(sums, self.problem.bins)
         mixed_losses, mixed_slopes = losses_and_slopes(mixed_sums, self.problem.bins)
         self.total_loss += losses.sum() + mixed_losses.sum()
         if self.with_gradient:
@@ -165,18 +146,19 @@ class _Rounds:
     ) -> None:
         """With gradient through mixtures, what W^T H lacks: H among mixtures, and the normalisation of M.
 
-        ``gradient`` adds the transpose, so the symmetric W^T H W is halved here. Of the radial part of dL/dM,
-        W^T diag(dL/dM . M) W, only the entries (k, r_k) and (r_k, k) are off the diagonal.
+        ``gradient`` adds the transpose, so the symmetric W^T H W is halved here. Of the radial part of
+        dL/dM, W^T diag(dL/dM . M) W, only the entries (k, r_k) and (r_k, k) are off the diagonal.
         """
         mixed_slopes_t = mixed_slopes.T.contiguous()
         halfway = torch.zeros_like(self.similarity)
         radial = self.similarity.new_empty(self.images)
         for tile in self.tiles:
-            to_originals = _look_up(self.mixed_codes, tile, mixed_slopes, slopes_t)
-            among_mixtures = _look_up(square_codes, tile, mixed_slopes, mixed_slopes_t)
-            radial[tile] = (to_originals * mixing.combine(self.similarity, tile)).sum(1)
-            radial[tile] += (among_mixtures * mixing.combine(self.to_mixed, tile)).sum(1)
-            mixing.spread(among_mixtures, tile, halfway)
+            to_originals = mixing.combine(self.similarity, tile)
+            slopes_to_originals = _look_up(self.mixed_codes, tile, mixed_slopes, slopes_t)
+            slopes_to_mixtures = _look_up(square_codes, tile, mixed_slopes, mixed_slopes_t)
+            radial[tile] = (slopes_to_originals * to_originals).sum(1)
+            radial[tile] += (slopes_to_mixtures * mixing.combine_columns(to_originals)).sum(1)
+            mixing.spread(slopes_to_mixtures, tile, halfway)
         halfway_t = halfway.T.contiguous().mul_(0.5)
         for tile in self.tiles:
             mixing.spread(halfway_t[tile], tile, self.coefficients)

@@ -47,9 +47,9 @@ class RankMixup:
     backend: str = "auto"
     step: int = field(default=0, init=False)
 
-    name: str = field(default="rank-mixup", init=False)
-    needs_labels: bool = field(default=False, init=False)
-    needs_teacher: bool = field(default=True, init=False)
+    name: str = field(default="rank-mixup", init=False, repr=False)
+    needs_labels: bool = field(default=False, init=False, repr=False)
+    needs_teacher: bool = field(default=True, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.rounds != int(self.rounds):
@@ -102,9 +102,9 @@ class Rank:
     high: float = 1.0
     include_self: bool = True
 
-    name: str = field(default="rank", init=False)
-    needs_labels: bool = field(default=False, init=False)
-    needs_teacher: bool = field(default=True, init=False)
+    name: str = field(default="rank", init=False, repr=False)
+    needs_labels: bool = field(default=False, init=False, repr=False)
+    needs_teacher: bool = field(default=True, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_tau(self.tau)

@@ -35,9 +35,9 @@ class SupervisedAP:
     high: float = 1.0
     include_self: bool = True
 
-    name: str = field(default="ap", init=False)
-    needs_labels: bool = field(default=True, init=False)
-    needs_teacher: bool = field(default=False, init=False)
+    name: str = field(default="ap", init=False, repr=False)
+    needs_labels: bool = field(default=True, init=False, repr=False)
+    needs_teacher: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         Bins(self.bins, self.low, self.high)
