@@ -16,6 +16,8 @@ from shared.protocol import Header
 WAIT_CAP_S = 60.0
 """The longest single wait; a server that asks for more is asked again after this."""
 FIRST_BACKOFF_S = 0.5
+LAST_BACKOFF_S = 10.0
+"""A service that comes back is found again within this time."""
 SPREAD = 0.2
 """Waits are lengthened by up to this part, so that concurrent requests do not return together."""
 
@@ -56,7 +58,7 @@ def hinted_wait_s(headers: Mapping[str, str], wall_s: float) -> float | None:
 
 def backoff_s(failures: int) -> float:
     """The wait after the n-th failure in a row (from 1) where the server gives no hint."""
-    return min(FIRST_BACKOFF_S * 2.0 ** (failures - 1), WAIT_CAP_S)
+    return min(FIRST_BACKOFF_S * 2.0 ** (failures - 1), LAST_BACKOFF_S)
 
 
 class Stopped(Exception):

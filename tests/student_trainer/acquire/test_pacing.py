@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from student_trainer.acquire.pacing import (
+    LAST_BACKOFF_S,
     WAIT_CAP_S,
     Pacer,
     Stopped,
@@ -55,7 +56,7 @@ def test_a_server_that_asks_for_an_hour_is_asked_again_after_the_cap() -> None:
 
 def test_backing_off_doubles_up_to_the_cap() -> None:
     assert [backoff_s(n) for n in (1, 2, 3, 4)] == [0.5, 1.0, 2.0, 4.0]
-    assert backoff_s(60) == WAIT_CAP_S
+    assert backoff_s(60) == LAST_BACKOFF_S
 
 
 class Clock:
