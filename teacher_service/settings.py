@@ -9,9 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.images import FORMATS, PIXELS_CEILING
 from shared.protocol import ModelLimits
-
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
 
 
 class Settings(BaseSettings):
@@ -60,7 +59,7 @@ class Settings(BaseSettings):
     max_images: int = Field(default=64, ge=1)
     max_image_bytes: int = Field(default=20_000_000, ge=1)
     max_request_bytes: int = Field(default=256_000_000, ge=1)
-    max_image_pixels: int = Field(default=50_000_000, ge=1)
+    max_image_pixels: int = Field(default=50_000_000, ge=1, le=PIXELS_CEILING)
 
     # --- how work is batched ------------------------------------------------------------------------
     max_batch: int = Field(default=16, ge=1)
@@ -108,5 +107,5 @@ class Settings(BaseSettings):
             max_image_bytes=self.max_image_bytes,
             max_request_bytes=self.max_request_bytes,
             max_image_pixels=self.max_image_pixels,
-            formats=list(IMAGE_FORMATS),
+            formats=list(FORMATS),
         )

@@ -90,7 +90,7 @@ def test_an_unusual_image_is_described_and_costs_one(service: Any, what: str) ->
 
 
 def test_a_rotated_photograph_is_turned_upright(service: Any) -> None:
-    """A JPEG stored upside down with its EXIF note, and the same picture upright, look alike to the teacher."""
+    """A JPEG stored upside down with its EXIF note, and the same picture upright, look alike."""
     key = service.key()
     upright = encoded(picture(), "JPEG", quality=95)
     stored_wrongly = encoded(picture().transpose(Image.Transpose.ROTATE_180), "JPEG", quality=95)

@@ -165,6 +165,9 @@ def test_a_compressed_body_is_refused(small: Any, key: str, photo: Callable[...,
     refused(send(small, key, content=photo(1), headers=headers), 415, "unsupported_media_type")
 
 
+FIELD = b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n'
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [

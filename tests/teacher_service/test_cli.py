@@ -1,0 +1,198 @@
+"""The commands beside ``serve``: their results, their one-line errors and their exit codes."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from teacher_service import cli
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process, on a folder of the test's own."""
+    monkeypatch.setenv("TEACHER_DATA_DIR", str(data_dir))
+
+    def command(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["teacher-service", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Outcome(ended.value.code, captured.out, captured.err)
+
+    return command
+
+
+def one_line(outcome: Outcome, code: int) -> str:
+    """An error is one line on standard error, under the program's name, with its documented code."""
+    assert (outcome.code, outcome.out) == (code, "")
+    [line] = outcome.err.splitlines()
+    assert line.startswith("teacher-service: ")
+    return line
+
+
+# --- keys ---------------------------------------------------------------------------------------------
+
+
+def test_a_created_key_is_printed_once_and_never_stored(run: Run, data_dir: Path) -> None:
+    made = run("keys", "create", "alice", "--budget", "10", "--rate", "600/minute")
+    key = made.out.strip()
+    assert made.code == 0
+    assert key.startswith("rtn_")
+    assert key.split("_")[2] not in run("keys", "list").out
+    stored = b"".join(path.read_bytes() for path in data_dir.glob("ledger.sqlite*"))
+    assert key.split("_")[2].encode() not in stored
+
+
+def test_keys_are_created_listed_raised_and_revoked(run: Run) -> None:
+    made = run("keys", "create", "bob", "--budget", "10", "--billing", "every-call", "--json").json
+    assert (made["name"], made["billing"], made["remaining"]) == ("bob", "every-call", 10)
+    assert run("keys", "grant", "bob", "5", "--json").json["budget"] == 15
+    assert run("keys", "grant", made["key_id"], "5", "--json").json["budget"] == 20
+    assert "20 of 20" not in run("keys", "revoke", "bob").out
+    [account] = run("keys", "list", "--json").json["keys"]
+    assert (account["revoked"], account["budget"]) == (True, 20)
+    assert "revoked" in run("keys", "list").out
+    assert "was revoked" in one_line(run("keys", "grant", "bob", "5"), 1)
+
+
+def test_no_keys_yet_says_how_to_make_one(run: Run) -> None:
+    assert "no ledger" in one_line(run("keys", "list"), 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("create", "x", "--budget", "1", "--rate", "fast"), 2, "is not a rate"),
+        (("create", "x", "--budget", "1", "--billing", "free"), 2, "distinct or every-call"),
+        (("create", "", "--budget", "1"), 2, "1 to 200 characters"),
+        (("create", "x", "--budget", str(2**60)), 2, "not possible"),
+    ],
+)
+def test_a_key_that_cannot_be_is_refused(run: Run, arguments: tuple[str, ...], code: int, words: str) -> None:
+    assert words in one_line(run("keys", *arguments), code)
+
+
+def test_a_negative_budget_is_a_usage_error(run: Run) -> None:
+    assert run("keys", "create", "x", "--budget", "-1").code == 2
+
+
+def test_a_key_is_found_by_id_or_by_a_name_that_is_unique(run: Run) -> None:
+    run("keys", "create", "twin", "--budget", "1")
+    run("keys", "create", "twin", "--budget", "1")
+    assert "2 keys are named 'twin'" in one_line(run("keys", "revoke", "twin"), 1)
+    assert "no key 'nobody'" in one_line(run("keys", "revoke", "nobody"), 1)
+
+
+# --- ledger -------------------------------------------------------------------------------------------
+
+
+def test_the_ledger_is_shown_verified_exported_and_imported(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("keys", "create", "alice", "--budget", "1000")
+    run("keys", "grant", "alice", "500")
+    shown = run("ledger", "show", "alice", "--json").json
+    assert [entry["record"]["kind"] for entry in shown["records"]] == ["genesis", "grant"]
+    assert "+500 = 1,500" in run("ledger", "show", "alice").out
+    assert "alice" in run("ledger", "show").out
+    verified = run("ledger", "verify", "--json").json
+    assert (verified["ok"], verified["keys"], verified["records"]) == (True, 1, 2)
+
+    export = tmp_path / "export.jsonl"
+    assert run("ledger", "export", str(export)).code == 0
+    assert export.stat().st_mode & 0o077 == 0
+    assert run("ledger", "verify", str(export), "--json").json["heads"] == verified["heads"]
+    monkeypatch.setenv("TEACHER_DATA_DIR", str(tmp_path / "elsewhere"))
+    assert run("ledger", "import", str(export)).code == 0
+    assert run("ledger", "verify", "--json").json["heads"] == verified["heads"]
+    assert "an empty one" in one_line(run("ledger", "import", str(export)), 7)
+
+
+def test_a_changed_export_is_detected(run: Run, tmp_path: Path) -> None:
+    run("keys", "create", "alice", "--budget", "1000")
+    export = tmp_path / "export.jsonl"
+    run("ledger", "export", str(export))
+    export.write_bytes(export.read_bytes().replace(b'"budget":1000', b'"budget":2000'))
+    one_line(run("ledger", "verify", str(export)), 7)
+    one_line(run("ledger", "import", str(export)), 7)
+
+
+def test_a_file_that_cannot_be_read_or_written_is_named(run: Run, tmp_path: Path) -> None:
+    run("keys", "create", "alice", "--budget", "1")
+    assert "nothing.jsonl" in one_line(run("ledger", "verify", str(tmp_path / "nothing.jsonl")), 1)
+    assert "nowhere" in one_line(run("ledger", "export", str(tmp_path / "nowhere" / "x.jsonl")), 1)
+
+
+def test_a_ledger_that_is_no_ledger_is_refused(run: Run, data_dir: Path) -> None:
+    data_dir.mkdir()
+    (data_dir / "ledger.sqlite").write_bytes(b"this is not a database, whatever its name may say" * 100)
+    assert "ledger.sqlite" in one_line(run("ledger", "show"), 4)
+
+
+def test_a_store_that_does_not_exist_here_is_refused(run: Run) -> None:
+    assert "sqlite:///FILE" in one_line(
+        run("keys", "create", "x", "--budget", "1", "--ledger", "oracle://x"), 2
+    )
+
+
+# --- model and serve ----------------------------------------------------------------------------------
+
+
+def test_model_info_tells_what_would_be_served(run: Run) -> None:
+    card = run("model", "info", "--arch", "mobilenet_v2-320x0.1", "--truncate-dims", "8", "--json").json
+    assert (card["model"], card["dimension"]) == ("mobilenet_v2-320x0.1-gem", 8)
+    assert card["description"]["output"]["truncate_dims"] == 8
+    text = run("model", "info", "--arch", "mobilenet_v2-320x0.1", "--truncate-dims", "8").out
+    assert f"teacher_revision {card['teacher_revision']}" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--port", "99999"), 2, "--port"),
+        (("--host", "no.such.host.invalid", "--port", "0"), 3, "no.such.host.invalid"),
+        (("--arch", "vgg", "--port", "0"), 5, "Unknown architecture"),
+        (("--checkpoint", "/nowhere.safetensors", "--port", "0"), 5, "/nowhere.safetensors"),
+        (("--data-dir", "/proc/none", "--port", "0"), 4, "/proc/none"),
+        (("--ledger", "redis://x", "--port", "0"), 2, "redis://x"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why(
+    run: Run, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    assert words in one_line(run("serve", *arguments), code)
+
+
+def test_a_taken_port_is_reported_before_the_teacher_is_loaded(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = one_line(run("serve", "--arch", "no-such-arch", "--port", str(port)), 3)
+    assert f"Port {port}" in line
+
+
+def test_the_commands_start_without_loading_the_tensor_library() -> None:
+    """Every keys and ledger command would otherwise take seconds."""
+    code = "import sys, teacher_service.cli, teacher_service.state; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

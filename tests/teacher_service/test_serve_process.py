@@ -1,0 +1,176 @@
+"""The real command in a process of its own: what it prints, how it ends, and what survives its death."""
+
+import asyncio
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from shared.protocol import Header
+from shared.vectors import Float32Rows, decode_rows
+from teacher_service import cli
+from teacher_service.access.keys import mint
+from teacher_service.metering.sqlite import SqliteLedger
+from teacher_service.metering.verify import verify_store
+
+COMMAND = [sys.executable, "-c", "from teacher_service.cli import main; main()"]
+TINY = ["--arch", "mobilenet_v2-320x0.1", "--image-size", "64", "--log-level", "warning"]
+
+
+@dataclass
+class Process:
+    """A running ``teacher-service serve`` and the lines that it printed."""
+
+    popen: subprocess.Popen[str]
+    facts: dict[str, str]
+
+    def end(self, number: int) -> int:
+        self.popen.send_signal(number)
+        return self.popen.wait(timeout=30)
+
+
+@pytest.fixture
+def serve(data_dir: Path) -> Iterator[Callable[..., Process]]:
+    """``serve(port)`` starts the command on one data folder; whatever still runs is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(port: int = 0) -> Process:
+        command = [*COMMAND, "serve", *TINY, "--port", str(port), "--data-dir", str(data_dir)]
+        popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
+        started.append(popen)
+        assert popen.stdout is not None
+        lines = [popen.stdout.readline().split() for _ in range(4)]
+        return Process(popen, {name: value for name, value in lines})
+
+    yield start
+    for popen in started:
+        if popen.poll() is None:
+            popen.kill()
+        popen.communicate()
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def with_ledger(data_dir: Path, work: Callable[[SqliteLedger], Any]) -> Any:
+    async def opened() -> Any:
+        ledger = SqliteLedger(data_dir / "ledger.sqlite", serve=False)
+        await ledger.open()
+        try:
+            return await work(ledger)
+        finally:
+            await ledger.close()
+
+    return asyncio.run(opened())
+
+
+def make_key(data_dir: Path, budget: int) -> str:
+    text, new = mint("test", budget)
+    with_ledger(data_dir, lambda ledger: ledger.create_key(new))
+    return text
+
+
+def ask(address: str, key: str, *images: bytes) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {key}", "Accept": "application/octet-stream"}
+    files = [("images", ("x", image, "image/png")) for image in images]
+    with httpx.Client(trust_env=False, verify=False, timeout=30) as client:
+        return client.post(f"{address}/v1/embeddings", files=files, headers=headers)
+
+
+def test_it_prints_its_facts_ends_in_order_and_is_the_same_after_a_restart(
+    serve: Callable[..., Process],
+    data_dir: Path,
+    photo: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = serve()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", first.facts["address"])
+    assert re.fullmatch(r"[0-9a-f]{64}", first.facts["public_key"])
+    key = make_key(data_dir, budget=1)
+    bought = ask(first.facts["address"], key, photo(1))
+    assert bought.headers[Header.TEACHER_REVISION] == first.facts["teacher_revision"]
+
+    # A second server on the same folder is refused while the first one serves.
+    argv = ["teacher-service", "serve", *TINY, "--port", "0", "--data-dir", str(data_dir)]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 4
+    assert "serves from" in capsys.readouterr().err
+
+    assert first.end(signal.SIGTERM) == 0
+    second = serve()
+    unchanged = ("model", "public_key", "teacher_revision")
+    assert [second.facts[name] for name in unchanged] == [first.facts[name] for name in unchanged]
+    again = ask(second.facts["address"], key, photo(1))
+    assert (again.headers[Header.QUERIES_CHARGED], again.content) == ("0", bought.content)
+    assert second.end(signal.SIGINT) == 0
+
+
+def test_killing_it_under_load_never_changes_the_final_count(
+    serve: Callable[..., Process], data_dir: Path, photo: Callable[..., bytes]
+) -> None:
+    """Invariant 4: kill -9 at seeded random moments, clients that retry, one charge for each image."""
+    chance = random.Random(20_260_101)
+    images = {seed: photo(seed, 40, 30) for seed in range(48)}
+    key = make_key(data_dir, budget=len(images))
+    process = serve()
+    address = process.facts["address"]
+    answered, done = threading.Semaphore(0), threading.Event()
+    rows: dict[int, list[Float32Rows]] = {seed: [] for seed in images}
+    failures: list[str] = []
+
+    def client(order: list[int]) -> None:
+        for start in range(0, len(order), 2):
+            pair = order[start : start + 2]
+            while not done.is_set():
+                try:
+                    answer = ask(address, key, *(images[seed] for seed in pair))
+                except httpx.HTTPError:  # the server is dead, or died with the request
+                    done.wait(0.05)
+                    continue
+                if answer.status_code != 200:
+                    failures.append(answer.text)
+                    return
+                for seed, row in zip(pair, decode_rows(answer.content, 32), strict=True):
+                    rows[seed].append(row)
+                answered.release()
+                break
+
+    orders = [chance.sample(sorted(images), len(images)) for _ in range(4)]
+    clients = [threading.Thread(target=client, args=(order,)) for order in orders]
+    for thread in clients:
+        thread.start()
+    try:
+        for _ in range(3):
+            for _ in range(chance.randint(5, 20)):
+                assert answered.acquire(timeout=30), failures
+            done.wait(chance.uniform(0.0, 0.02))
+            process.end(signal.SIGKILL)
+            process = serve(int(address.rpartition(":")[2]))
+        for thread in clients:
+            thread.join(timeout=60)
+            assert not thread.is_alive()
+    finally:
+        done.set()
+    assert failures == []
+    for seen in rows.values():  # computed anew after a restart: equal but for the last bits
+        assert np.allclose(np.stack(seen), seen[0], atol=1e-5)
+    assert process.end(signal.SIGTERM) == 0
+    verified = with_ledger(data_dir, verify_store)
+    [account] = verified.accounts
+    assert (account.used, len(account.charged_images)) == (len(images), len(images))
+    assert with_ledger(data_dir, lambda ledger: ledger.key(account.key_id)).held == 0

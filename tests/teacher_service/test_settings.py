@@ -1,0 +1,56 @@
+"""Settings: flags win over variables, variables over defaults; nonsense is refused by name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from teacher_service.errors import InvalidArgument
+from teacher_service.options import settings_from
+from teacher_service.settings import Settings
+
+
+def test_flags_win_over_variables_and_variables_over_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACHER_IMAGE_SIZE", "100")
+    monkeypatch.setenv("TEACHER_SCALES", "1,0.5")
+    settings = settings_from(image_size=200, max_batch=None)
+    assert (settings.image_size, settings.scales, settings.max_batch) == (200, (1.0, 0.5), 16)
+
+
+def test_every_setting_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACHER_DATA_DIR", "/somewhere")
+    monkeypatch.setenv("TEACHER_PORT", "0")
+    settings = Settings()
+    assert settings.ledger_url == "sqlite:////somewhere/ledger.sqlite"
+    assert settings.port == 0
+
+
+def test_a_ledger_url_wins_over_the_data_folder() -> None:
+    assert settings_from(ledger="sqlite:///x.db", data_dir=Path("d")).ledger_url == "sqlite:///x.db"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"port": 70_000}, "--port"),
+        ({"scales": "1,fast"}, "--scales"),
+        ({"scales": "0"}, "0.05 to 4"),
+        ({"image_size": "big"}, r"--image-size \(TEACHER_IMAGE_SIZE\)"),
+        ({"noise_sigma": 0.1}, "noise_seed"),
+        ({"max_queue": 3}, "max_queue"),
+        ({"cache": "redis://x"}, "--cache"),
+        ({"log_level": "loud"}, "--log-level"),
+        ({"max_image_pixels": 10**9}, "--max-image-pixels"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_name(flags: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        settings_from(**flags)
+
+
+def test_settings_are_frozen_and_keep_the_noise_seed_out_of_sight() -> None:
+    settings = Settings(noise_sigma=0.1, noise_seed="topsecret")
+    assert "topsecret" not in repr(settings)
+    with pytest.raises(ValidationError):
+        settings.port = 1  # type: ignore[misc]
