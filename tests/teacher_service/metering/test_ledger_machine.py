@@ -1,0 +1,247 @@
+"""The real ledger against a model of a few lines, through any sequence of events, crashes included.
+
+After every step: invariant 1 (used + held <= budget), invariant 3 (used = charged images = the sum of the
+events), and a chain that verifies.
+"""
+
+import itertools
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from shared.chain import Billing
+from teacher_service.metering.ledger import (
+    BudgetExhausted,
+    Hold,
+    HoldExpired,
+    IdempotencyMismatch,
+    InFlight,
+    KeyRevoked,
+    LedgerError,
+    Settlement,
+)
+from teacher_service.metering.verify import verify_store
+
+LEASE_MS = 1000
+
+# Few of each, so that requests meet: the interesting cases are the collisions.
+bodies = st.sampled_from([("a",), ("b",), ("a", "b"), ("b", "c", "d")])
+revisions = st.sampled_from(["old", "old", "new"])
+idempotency_keys = st.sampled_from([None, None, "i", "j"])
+LATE = 12
+"""Revocations end a key's story: not before this many steps."""
+
+
+@dataclass
+class Held:
+    images: tuple[str, ...]
+    pays: frozenset[str]
+    revision: str
+    expires_at_ms: int
+    idem: str | None
+    replays_a_call: bool
+
+
+@dataclass
+class Model:
+    """What a key must look like."""
+
+    billing: str
+    budget: int
+    charges: Counter[tuple[str, str]] = field(default_factory=Counter)
+    holds: dict[str, Held] = field(default_factory=dict)
+    settled_calls: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    replayed: int = 0
+    revoked: bool = False
+
+    @property
+    def used(self) -> int:
+        return self.charges.total()
+
+    def live(self, now_ms: int) -> dict[str, Held]:
+        return {name: held for name, held in self.holds.items() if held.expires_at_ms > now_ms}
+
+    def calls_in_flight(self, now_ms: int) -> dict[str | None, tuple[str, ...]]:
+        live = self.live(now_ms).values()
+        return {held.idem: held.images for held in live if held.idem and not held.replays_a_call}
+
+    def reserve(
+        self, wanted: tuple[str, ...], revision: str, idem: str | None, now_ms: int
+    ) -> frozenset[str] | type[LedgerError]:
+        """The images to pay for, or the refusal."""
+        if self.revoked:
+            return KeyRevoked
+        in_flight, settled = self.calls_in_flight(now_ms), self.settled_calls.get(idem or "")
+        body = in_flight.get(idem) if idem else None
+        if body is None and settled is not None:
+            body = settled[0]
+        if body is not None and body != wanted:
+            return IdempotencyMismatch
+        if idem in in_flight:
+            return InFlight
+        repeated = settled is not None and settled[1] == revision
+        new = frozenset(image for image in wanted if not self.charges[revision, image])
+        pays = frozenset(wanted) if self.billing == "every-call" and not repeated else new
+        others = self.live(now_ms).values()
+        if self.billing == "distinct" and any(h.pays & pays for h in others if h.revision == revision):
+            return InFlight
+        if self.used + sum(len(held.pays) for held in others) + len(pays) > self.budget:
+            return BudgetExhausted
+        return pays
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    keys: Bundle[str] = Bundle("keys")
+    holds: Bundle[Hold] = Bundle("holds")
+
+    def __init__(self, make_desk: Callable[..., Any], clock: Any, folder: Path) -> None:
+        super().__init__()
+        self._make_desk, self._clock, self._folder = make_desk, clock, folder
+        self._generation = self._steps = 0
+        self._models: dict[str, Model] = {}
+        self._desk = self._open()
+
+    def _open(self) -> Any:
+        return self._make_desk(self._path, self._clock, lease_ms=LEASE_MS)
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"{self._generation}.sqlite"
+
+    @initialize(target=keys, budgets=st.tuples(st.integers(0, 8), st.integers(2, 8)))
+    def create_keys(self, budgets: tuple[int, int]) -> Any:
+        billings: tuple[Billing, Billing] = ("distinct", "every-call")
+        for budget, billing in zip(budgets, billings, strict=True):
+            self._models[self._desk.new_key(budget, billing)] = Model(billing, budget)
+        return multiple(*self._models)
+
+    @rule(target=holds, key_id=keys, names=bodies, revision=revisions, idem=idempotency_keys)
+    def reserve(self, key_id: str, names: tuple[str, ...], revision: str, idem: str | None) -> Any:
+        model = self._models[key_id]
+        expected = model.reserve(names, revision, idem, self._clock())
+        try:
+            hold: Hold = self._desk.reserve(key_id, *names, revision=revision, idem=idem)
+        except LedgerError as error:
+            assert type(error) is expected, (error, expected)
+            return multiple()
+        by_name = dict(zip(names, hold.reservation.images, strict=True))
+        assert hold.charged_images == {by_name[name] for name in expected}  # type: ignore[union-attr]
+        settled = model.settled_calls.get(idem or "")
+        repeats = settled == (names, revision)
+        if idem and not repeats:
+            model.settled_calls.pop(idem, None)
+        pays = frozenset(expected)  # type: ignore[arg-type]
+        model.holds[hold.hold_id] = Held(names, pays, revision, hold.expires_at_ms, idem, repeats)
+        return hold
+
+    @rule(hold=holds)
+    def settle(self, hold: Hold) -> None:
+        model = self._models[hold.reservation.key_id]
+        held = model.live(self._clock()).get(hold.hold_id)
+        expected = KeyRevoked if model.revoked else HoldExpired if held is None else Settlement
+        try:
+            settlement: Settlement = self._desk.settle(hold)
+        except LedgerError as error:
+            assert type(error) is expected, (error, expected)
+            return
+        assert expected is Settlement and held is not None
+        del model.holds[hold.hold_id]
+        model.charges.update((held.revision, image) for image in held.pays)
+        model.replayed += len(held.images) - len(held.pays)
+        if held.idem and not held.replays_a_call:
+            model.settled_calls[held.idem] = (held.images, held.revision)
+        assert settlement.charged == len(held.pays)
+        assert settlement.replayed == len(held.images) - len(held.pays)
+        assert settlement.used_after == model.used
+
+    @rule(hold=holds)
+    def release(self, hold: Hold) -> None:
+        self._desk.release(hold)
+        self._models[hold.reservation.key_id].holds.pop(hold.hold_id, None)
+
+    @rule(key_id=keys, amount=st.integers(1, 4))
+    def grant(self, key_id: str, amount: int) -> None:
+        model = self._models[key_id]
+        try:
+            self._desk.run(self._desk.ledger.grant(key_id, amount))
+        except KeyRevoked:
+            assert model.revoked
+        else:
+            assert not model.revoked
+            model.budget += amount
+
+    @precondition(lambda self: self._steps > LATE)
+    @rule(key_id=keys)
+    def revoke(self, key_id: str) -> None:
+        self._desk.run(self._desk.ledger.revoke(key_id))
+        self._models[key_id].revoked = True
+        self._models[key_id].holds.clear()
+
+    @rule(passed_ms=st.sampled_from([1, LEASE_MS // 2, LEASE_MS]))
+    def time_passes(self, passed_ms: int) -> None:
+        self._clock.now_ms += passed_ms
+
+    @rule()
+    def sweep(self) -> None:
+        self._desk.run(self._desk.ledger.sweep())
+        for key_id, model in self._models.items():
+            model.holds = model.live(self._clock())
+            assert self._desk.account(key_id).held == sum(len(held.pays) for held in model.holds.values())
+
+    @rule()
+    def crash(self) -> None:
+        """What the disk holds at this instant is all that the next server finds."""
+        old, self._generation = self._path, self._generation + 1
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{old}{suffix}", f"{self._path}{suffix}")
+        self._desk.close()
+        self._desk = self._open()
+        for model in self._models.values():
+            model.holds.clear()
+
+    @invariant()
+    def the_ledger_is_sound_and_as_modelled(self) -> None:
+        self._steps += 1
+        verified = self._desk.run(verify_store(self._desk.ledger))
+        for account in verified.accounts:
+            key, model = self._desk.account(account.key_id), self._models[account.key_id]
+            assert key.used + key.held <= key.budget
+            assert (key.used, key.budget, key.revoked) == (model.used, model.budget, model.revoked)
+            assert (account.used, account.replayed) == (model.used, model.replayed)
+            live = sum(len(held.pays) for held in model.live(self._clock()).values())
+            kept = sum(len(held.pays) for held in model.holds.values())
+            assert live <= key.held <= kept
+
+    def teardown(self) -> None:
+        self._desk.close()
+
+
+def test_the_ledger_does_what_the_model_does(
+    make_desk: Callable[..., Any], clock: Any, tmp_path: Path
+) -> None:
+    folders = itertools.count()
+
+    def machine() -> LedgerMachine:
+        folder = tmp_path / str(next(folders))
+        folder.mkdir()
+        return LedgerMachine(make_desk, clock, folder)
+
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        machine, settings=settings(max_examples=45, stateful_step_count=40, deadline=None)
+    )
