@@ -1,0 +1,152 @@
+"""The whole line, as a user would type it: photographs, teacher, budget, student, certificate.
+
+In: settings. Out: a run folder with everything that the commands leave there, and the measured scores.
+The teacher is trained here only because a demo needs one; from then on it is a black box behind HTTP.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from student_trainer.acquire.client import Access, TeacherClient, Upload
+from student_trainer.acquire.manifest import read_manifest
+from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.demo.narrator import Narrator
+from student_trainer.demo.photographs import TEST, TRAIN, labelled_manifest
+from student_trainer.demo.settings import DemoSettings
+from student_trainer.demo.teacher_process import create_key, keep_key, running_teacher
+from student_trainer.errors import BudgetTooSmall, VerificationFailed
+from student_trainer.evaluate.document import Evaluation, read_evaluation
+from student_trainer.recipe import load
+from student_trainer.run_folder import RunFolder
+
+STAGES = 8
+
+
+def run_demo(settings: DemoSettings) -> Evaluation:
+    """Run or continue every stage.
+
+    Raises:
+        TrainerError: from the stage that failed; running the demo again continues there.
+        VerificationFailed: the service delivered more than the budget.
+    """
+    tell, run = Narrator(STAGES), RunFolder(settings.run)
+
+    with tell.stage("Photographs" if settings.images or settings.manifest else "Rendering landmarks"):
+        manifest = labelled_manifest(settings)
+        print(f"  {len(read_manifest(manifest)):,} images, listed in {manifest}")
+
+    with tell.stage("Training a teacher on labelled landmarks that the test never shows"):
+        tell.trainer(
+            *("train", "--run", settings.teacher_run.root, "--recipe", settings.teacher_recipe),
+            *_changes(settings.teacher_changes, settings.seed),
+            *("--manifest", manifest, "--split", TRAIN),
+        )
+
+    with _served(settings, tell) as (url, key, public_key):
+        _buy(settings, tell, run, manifest, url)
+        with tell.stage("Asking for one query more"):
+            print(f"  refused: {ask_for_one_more(run, manifest, url, key)}")
+        with tell.stage("Auditing what was spent"):
+            tell.trainer("audit", "--run", run.root)
+
+    with tell.stage("Distilling offline; the service is stopped"):
+        student = ("--recipe", settings.student_recipe, *_changes(settings.student_changes, settings.seed))
+        tell.trainer("train", "--run", run.root, *student)
+        others = ("--objective", "rank", "--transfer-set", run.transfer_set)
+        tell.trainer("train", "--run", settings.rank_run.root, *student, *others)
+
+    with tell.stage("Measuring retrieval on landmarks that nobody has seen"):
+        size = load(settings.teacher_run.recipe).images.longest_side_px
+        tell.trainer(
+            *("evaluate", "--run", run.root, "--also", f"rank={settings.rank_run.root}"),
+            *("--teacher", settings.teacher_run.student, "--teacher-image-size", size),
+            *("--manifest", manifest, "--split", TEST),
+        )
+
+    with tell.stage("Checking the certificate offline, and writing the report"):
+        tell.trainer("verify", "--run", run.root, "--public-key", public_key)
+        tell.trainer("report", "--run", run.root)
+    return read_evaluation(run.evaluation)
+
+
+def ask_for_one_more(run: RunFolder, manifest: Path, url: str, key: str) -> str:
+    """Ask for an image beyond the budget; the service's words.
+
+    Raises:
+        VerificationFailed: it was delivered.
+    """
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        bought = {path.resolve() for path in transfer_set.bought().paths}
+    entries = read_manifest(manifest, TEST)
+    image = next(entry.path for entry in entries if entry.path.resolve() not in bought)
+    upload = Upload(image.read_bytes(), "image/jpeg")
+
+    async def ask() -> None:
+        async with TeacherClient(Access(url, key)) as client:
+            await client.embed([upload], f"one-more-{image.name}")
+
+    try:
+        asyncio.run(ask())
+    except BudgetTooSmall as refusal:
+        return str(refusal)
+    raise VerificationFailed("The service delivered a descriptor beyond the budget.")
+
+
+def _buy(settings: DemoSettings, tell: Narrator, run: RunFolder, manifest: Path, url: str) -> None:
+    """Plan once, then fetch whatever is missing."""
+    with tell.stage(f"Buying {settings.queries:,} descriptors: no label, one query an image"):
+        if not run.transfer_set.is_file():
+            tell.trainer(
+                *("plan", "--run", run.root, "--manifest", manifest, "--split", TRAIN),
+                *("--queries", settings.queries, "--seed", settings.seed, "--url", url),
+            )
+        tell.trainer("fetch", "--run", run.root, "--url", url, "--yes")
+
+
+@contextmanager
+def _served(settings: DemoSettings, tell: Narrator) -> Iterator[tuple[str, str, str]]:
+    """The teacher behind HTTP, and a key for exactly the budget in the environment of the commands."""
+    size = load(settings.teacher_run.recipe).images.longest_side_px
+    data_dir = settings.service_data
+    serve = [
+        *("--checkpoint", str(settings.teacher_run.student), "--image-size", str(size)),
+        *("--data-dir", str(data_dir), "--port", "0"),
+    ]
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        with tell.stage(f"Serving it in a process of its own, with a key for {settings.queries:,} queries"):
+            tell.show("teacher-service", ["serve", *serve])
+            teacher = stack.enter_context(running_teacher(serve, data_dir / "service.log"))
+            print(f"  listening at {teacher.address}, teacher revision {teacher.teacher_revision[:12]}")
+            key = _key(settings, tell)
+        stack.enter_context(_environment("TEACHER_API_KEY", key))
+        yield teacher.address, key, teacher.public_key
+
+
+def _key(settings: DemoSettings, tell: Narrator) -> str:
+    """The key of an interrupted demo, or a new one."""
+    if not settings.api_key.is_file():
+        words = ["keys", "create", "demo", "--budget", str(settings.queries)]
+        tell.show("teacher-service", [*words, "--data-dir", str(settings.service_data)])
+        keep_key(create_key(settings.service_data, "demo", settings.queries), settings.api_key)
+    return settings.api_key.read_text(encoding="utf-8")
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _changes(changes: tuple[str, ...], seed: int) -> list[str]:
+    return [word for change in (f"training.seed={seed}", *changes) for word in ("--set", change)]

@@ -1,0 +1,51 @@
+"""What a person watching the demo sees: the stage, the command that is run, and how long it took.
+
+In: titles, and arguments of ``student-trainer``. Out: lines on standard output; the commands run in this
+process, exactly as typed.
+"""
+
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import typer
+
+INTERRUPTED = 130
+
+
+@dataclass
+class Narrator:
+    """Counts the stages and runs their commands."""
+
+    stages: int
+    _stage: int = 0
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """One stage: its title before, its time after."""
+        self._stage += 1
+        print(f"\n[{self._stage}/{self.stages}] {title}", flush=True)
+        started_s = time.monotonic()
+        yield
+        print(f"    done in {time.monotonic() - started_s:.1f} s", flush=True)
+
+    def trainer(self, *arguments: str | object) -> None:
+        """Run ``student-trainer`` with these arguments, after showing them.
+
+        Raises:
+            TrainerError: as the command does.
+            KeyboardInterrupt: the command was interrupted.
+        """
+        from student_trainer.cli import app  # which imports the demo's own command
+
+        words = [str(argument) for argument in arguments]
+        self.show("student-trainer", words)
+        code = typer.main.get_command(app)(words, standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+
+    def show(self, program: str, words: Sequence[str]) -> None:
+        """The command line as a user would type it."""
+        print(f"  $ {program} {shlex.join(words)}", flush=True)

@@ -1,0 +1,62 @@
+"""Where the demo's photographs come from: rendered, or the user's own with labels.
+
+In: settings. Out: a manifest with the splits ``train`` and ``test`` whose labels are disjoint.
+"""
+
+import csv
+import random
+from collections import Counter
+from pathlib import Path
+
+from student_trainer.acquire.manifest import Entry, list_entries
+from student_trainer.demo.settings import DemoSettings
+from student_trainer.errors import InvalidInput
+
+TRAIN, TEST = "train", "test"
+
+
+def labelled_manifest(settings: DemoSettings) -> Path:
+    """The manifest of the demo's photographs; rendered or divided first where that is needed.
+
+    Raises:
+        InvalidInput: the photographs carry no labels, or too few to learn from some and test on others.
+    """
+    if settings.images is None and settings.manifest is None:
+        from student_trainer.demo.scenes import render_landmarks
+
+        scenery = settings.scenery
+        return render_landmarks(
+            settings.run / "landmarks",
+            landmarks_train=scenery.landmarks_train,
+            landmarks_test=scenery.landmarks_test,
+            views=scenery.views,
+            side_px=scenery.side_px,
+            seed=settings.seed,
+        )
+    entries, source = list_entries(settings.images, settings.manifest, None)
+    if settings.manifest is not None and {TRAIN, TEST} <= {entry.split for entry in entries}:
+        return settings.manifest
+    return _divide(entries, source, settings)
+
+
+def _divide(entries: list[Entry], source: str, settings: DemoSettings) -> Path:
+    """Half of the labels to learn from, the other half to test on, drawn by the seed."""
+    counts = Counter(entry.label for entry in entries if entry.label is not None)
+    labels = sorted(label for label, count in counts.items() if count > 1)
+    if len(labels) < 4:
+        raise InvalidInput(
+            f"The {source} has {len(labels)} labels with two images or more; the demo needs at least 4, because "
+            "its teacher learns from one half of them and is tested on the other. Sub-folders are labels."
+        )
+    random.Random(settings.seed).shuffle(labels)  # noqa: S311 (a draw, not a secret)
+    split = {label: TRAIN if place % 2 == 0 else TEST for place, label in enumerate(labels)}
+    path = settings.run / "photographs.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "split"])
+        writer.writerows(
+            [str(entry.path.resolve()), entry.label, split[entry.label]]
+            for entry in entries
+            if entry.label in split
+        )
+    return path
