@@ -137,11 +137,11 @@ class Fetch:
         uploads: dict[PlannedImage, Upload] = {}
         for image in images:
             try:
-                data = await asyncio.to_thread(image.path.read_bytes)
+                data = await asyncio.to_thread(_read_planned, image)
             except OSError as error:
                 self.outcome.changed[image.path] = f"cannot be read any more ({error.strerror})"
                 continue
-            if sha256_hex(data) != image.digest:
+            if data is None:
                 self.outcome.changed[image.path] = "is not the file that was planned any more"
                 continue
             uploads[image] = Upload(data, f"image/{image.format.lower()}")
@@ -195,3 +195,11 @@ class Fetch:
         if receipt.seq > outcome.newest_seq:
             outcome.newest_seq, outcome.remaining = receipt.seq, receipt.budget - receipt.used_after
         self._on_progress(images, outcome)
+
+
+def _read_planned(image: PlannedImage) -> bytes | None:
+    """The file's bytes; None if they are not those that were planned. Raises OSError."""
+    if image.path.stat().st_size != image.bytes:
+        return None
+    data = image.path.read_bytes()
+    return data if sha256_hex(data) == image.digest else None

@@ -130,4 +130,4 @@ def request_size(batch: int, quote: Quote) -> int:
         raise InvalidInput(f"--batch must be at least 1, got {batch}.")
     amount = quote.usage.rate.split("/")[0].split(" ")[0]
     rate = int(amount) if amount.isdigit() and int(amount) > 0 else batch
-    return min(batch, quote.limits.max_images_per_request, rate)
+    return max(1, min(batch, quote.limits.max_images_per_request, rate))

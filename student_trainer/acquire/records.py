@@ -1,4 +1,4 @@
-"""What a transfer set records: images, how they were chosen, and whose descriptors were bought.
+"""What a transfer set records: images, how they were chosen, whose descriptors were bought, and counts.
 
 In and out: frozen values; no I/O.
 """
@@ -54,3 +54,22 @@ class Teacher:
     """Whether the teacher promises descriptors of norm 1."""
     description: Mapping[str, Any] = field(default_factory=dict)
     """The service's own words: weights digest, architecture, preprocessing, output policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts of a transfer set; ``charged`` and ``replayed`` add up the stored receipts."""
+
+    candidates: int
+    chosen: int
+    bought: int
+    refused: int
+    missing: int
+    bytes_missing: int
+    charged: int
+    replayed: int
+
+    @property
+    def complete(self) -> bool:
+        """Everything that the teacher accepts is held."""
+        return self.missing == 0

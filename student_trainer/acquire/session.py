@@ -7,6 +7,7 @@ the blocking entry points of the commands; each runs its own event loop.
 import asyncio
 import re
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -122,9 +123,9 @@ def fetch(
             on_wait=on_wait,
         ) as client:
             work = Fetch(transfer_set, client, terms, stop, batch=settings.batch, on_progress=on_progress)
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, work.interrupt)
+            if threading.current_thread() is threading.main_thread():
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    asyncio.get_running_loop().add_signal_handler(number, work.interrupt)
             return await work.run(settings.concurrency)
 
     # Before the first query is spent, so that no later run can mix two teachers.

@@ -12,8 +12,7 @@ from shared.protocol import UsageResponse
 from student_trainer.acquire.audit import Verification
 from student_trainer.acquire.fetch import Outcome
 from student_trainer.acquire.plan import Choice, Inventory
-from student_trainer.acquire.records import PlanFacts
-from student_trainer.acquire.transfer_set import Summary
+from student_trainer.acquire.records import PlanFacts, Summary
 
 NAMED_FILES = 20
 """Files named in a text; ``--json`` names all."""

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from shared.receipts import SignedReceipt
 from shared.vectors import BYTES_PER_VALUE, Float32Rows, decode_rows
 from student_trainer.acquire import store
-from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
+from student_trainer.acquire.records import PlanFacts, PlannedImage, Summary, Teacher
 from student_trainer.errors import StorageFailed
 
 
@@ -34,25 +34,6 @@ class Bought:
     vectors: Float32Rows
     """float32 [n, D], row i for ``paths[i]``."""
     teacher_revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Counts of a transfer set; ``charged`` and ``replayed`` add up the stored receipts."""
-
-    candidates: int
-    chosen: int
-    bought: int
-    refused: int
-    missing: int
-    bytes_missing: int
-    charged: int
-    replayed: int
-
-    @property
-    def complete(self) -> bool:
-        """Everything that the teacher accepts is held."""
-        return self.missing == 0
 
 
 class TransferSet:
