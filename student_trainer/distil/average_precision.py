@@ -23,6 +23,10 @@ from student_trainer.errors import InvalidInput, TrainingFailed
 TILE_ELEMENTS = 1 << 17
 """Similarities worked on at a time: enough to occupy a few cores, and few enough to stay in their caches."""
 
+CODE_TYPE = torch.int16
+"""Of codes that are kept for the backward pass."""
+MOST_BINS = 10_000
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -33,7 +37,7 @@ class Bins:
     ``low``. The codes of positives follow those of negatives, so there are 2 (C + 1).
 
     Raises:
-        InvalidInput: fewer than 2 bins, or an interval that is empty or not finite.
+        InvalidInput: fewer than 2 bins or more than 10,000, or an interval that is empty or not finite.
     """
 
     count: int = 20
@@ -41,10 +45,8 @@ class Bins:
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.count < 2:
-            raise InvalidInput(
-                f"bins = {self.count}: at least 2 are needed, one at each end of the interval."
-            )
+        if not 2 <= self.count <= MOST_BINS or self.count != int(self.count):
+            raise InvalidInput(f"bins = {self.count}: use a whole number from 2 (the ends) to {MOST_BINS:,}.")
         if not (isfinite(self.low) and isfinite(self.high) and self.low < self.high):
             raise InvalidInput(f"low = {self.low}, high = {self.high}: low must be below high, both finite.")
 
@@ -182,7 +184,7 @@ class _BinnedAP(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, similarity: Tensor, relevant: Tensor, bins: Bins) -> Tensor:
         rows, columns = similarity.shape
-        codes = torch.empty(rows, columns, dtype=torch.int32, device=similarity.device)
+        codes = torch.empty(rows, columns, dtype=CODE_TYPE, device=similarity.device)
         sums = torch.zeros(rows, bins.codes, dtype=torch.complex128, device=similarity.device)
         for start in range(0, rows, bins.tile_rows(columns)):
             tile = slice(start, start + bins.tile_rows(columns))

@@ -15,6 +15,9 @@ from student_trainer.distil.descriptors import BadDescriptors
 SHORTEST_MIXTURE = 1e-3
 """Below this length before normalisation, the direction of a mixture is mostly rounding error."""
 
+_CANCELLING = 0.25
+"""Below this length, the formula for it from the similarity loses more than a digit to cancellation."""
+
 
 def mix(descriptors: Tensor, partners: Tensor, lam: float, whose: str = "given") -> Tensor:
     """lam f_k + (1 - lam) f_{r_k} (Eq. 1), scaled to length 1.
@@ -51,16 +54,22 @@ class MixingMatrix:
     """[B, 2]: what stands there."""
 
     @classmethod
-    def of(cls, similarity: Tensor, partners: Tensor, lam: float, whose: str) -> "MixingMatrix":
-        """From the similarities [B, B] of unit rows alone.
+    def of(
+        cls, units: Tensor, similarity: Tensor, partners: Tensor, lam: float, whose: str
+    ) -> "MixingMatrix":
+        """From unit rows [B, d] and their similarities [B, B].
 
-        n_k^2 = lam^2 + (1 - lam)^2 + 2 lam (1 - lam) f_k . f_{r_k}
+        n_k^2 = lam^2 + (1 - lam)^2 + 2 lam (1 - lam) f_k . f_{r_k}, unless that nearly cancels out: then
+        the sum of the two rows is more exact.
 
         Raises:
             BadDescriptors: two nearly opposite descriptors cancel out.
         """
         cosines = similarity.gather(1, partners[:, None]).squeeze(1)
         lengths = (lam**2 + (1 - lam) ** 2 + 2 * lam * (1 - lam) * cosines).clamp(min=0).sqrt()
+        short = (lengths < _CANCELLING).nonzero().squeeze(1)
+        sums = lam * units[short] + (1 - lam) * units[partners[short]]
+        lengths[short] = torch.linalg.vector_norm(sums, dim=1)
         _check_lengths(lengths, partners, lam, whose)
         own = torch.arange(len(partners), device=partners.device)
         return cls(torch.stack([own, partners], 1), torch.stack([lam / lengths, (1 - lam) / lengths], 1))

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from student_trainer.distil.average_precision import losses_and_slopes
+from student_trainer.distil.average_precision import CODE_TYPE, losses_and_slopes
 from student_trainer.distil.descriptors import similarities
 from student_trainer.distil.labels import similarity_labels
 from student_trainer.distil.mixup import MixingMatrix
@@ -57,21 +57,22 @@ class _Rounds:
 
     def __init__(self, problem: RankProblem, with_gradient: bool) -> None:
         self.problem, self.with_gradient = problem, with_gradient
-        self.images = len(problem.student)
+        self.student = problem.student.detach()
+        self.images = len(self.student)
         rows = problem.bins.tile_rows(self.images)
         self.tiles = [slice(start, min(start + rows, self.images)) for start in range(0, self.images, rows)]
 
-        self.similarity = similarities(problem.student.detach())
+        self.similarity = similarities(self.student)
         self.teacher_similarity = similarities(problem.teacher)
         self.relevant = similarity_labels(self.teacher_similarity, problem.tau)
         self.relevant.fill_diagonal_(problem.include_self)
         # The lists of originals begin with the originals: the same in every round.
-        self.codes, self.sums = self._room(torch.int32), self._no_sums()
+        self.codes, self.sums = self._room(CODE_TYPE), self._no_sums()
         for tile in self.tiles:
             self._rank(self.similarity[tile], self.relevant[tile], tile, self.sums, self.codes)
 
-        self.mixed_codes = self._room(torch.int32)
-        self.square_codes = self._room(torch.int32) if problem.grad_through_mixed else None
+        self.mixed_codes = self._room(CODE_TYPE)
+        self.square_codes = self._room(CODE_TYPE) if problem.grad_through_mixed else None
         self.total_loss = self.similarity.new_zeros((), dtype=torch.float64)
         self.total_slopes = torch.zeros_like(self.sums.real)
         self.coefficients = torch.zeros_like(self.similarity)
@@ -84,7 +85,7 @@ class _Rounds:
 
     def add(self, partners: Tensor) -> None:
         """One round of Algorithm 1, lines 6 to 17."""
-        mixing = MixingMatrix.of(self.similarity, partners, self.problem.lam, "student")
+        mixing = MixingMatrix.of(self.student, self.similarity, partners, self.problem.lam, "student")
         relevant_originals, relevant_mixtures = self._labels(partners)
         sums_t, mixed_sums = self.sums.T.contiguous(), self._no_sums()
         for tile in self.tiles:
@@ -102,7 +103,8 @@ class _Rounds:
 
     def _labels(self, partners: Tensor) -> tuple[Tensor, Tensor]:
         """Relevance of mixtures to originals and to mixtures, bool [B, B] each, by what the teacher says."""
-        mixing = MixingMatrix.of(self.teacher_similarity, partners, self.problem.lam, "teacher")
+        teacher, similarity = self.problem.teacher, self.teacher_similarity
+        mixing = MixingMatrix.of(teacher, similarity, partners, self.problem.lam, "teacher")
         originals, mixtures = self._room(torch.bool), self._room(torch.bool)
         for tile in self.tiles:
             similarity = mixing.combine(self.teacher_similarity, tile)
@@ -179,7 +181,7 @@ class _Rounds:
         for tile in self.tiles:
             coefficients[tile] += _look_up(self.codes, tile, slopes, slopes_t)
         coefficients.fill_diagonal_(0.0)
-        return (coefficients.T @ self.problem.student.detach()).div_(self._queries())
+        return (coefficients.T @ self.student).div_(self._queries())
 
     def _queries(self) -> int:
         return 2 * self.images * len(self.problem.partners)

@@ -159,6 +159,16 @@ def test_raising_a_positive_lowers_the_loss_and_raising_a_negative_does_not() ->
     assert similarity.grad[relevant].sum() < 0
 
 
+def test_the_most_bins_are_still_exact() -> None:
+    similarity, relevant = example(3, 40)
+    similarity.requires_grad_()
+    fast, dense = binned_ap_loss(similarity, relevant, 10_000), ap_losses(similarity, relevant, Bins(10_000))
+    torch.testing.assert_close(fast, dense.mean(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        *torch.autograd.grad(fast, similarity), *torch.autograd.grad(dense.mean(), similarity)
+    )
+
+
 def test_tiles_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     similarity, relevant = example(23, 17)
     similarity.requires_grad_()
@@ -218,6 +228,8 @@ def test_without_itself_in_the_list_the_diagonal_does_not_matter() -> None:
     ("settings", "message"),
     [
         ({"bins": 1}, "bins = 1"),
+        ({"bins": 4.5}, r"bins = 4\.5"),
+        ({"bins": 10_001}, "bins = 10001"),
         ({"low": 1.0}, "low must be below high"),
         ({"high": float("nan")}, "low must be below high"),
         ({"low": float("-inf")}, "both finite"),

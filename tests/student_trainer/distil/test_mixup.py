@@ -56,7 +56,7 @@ def test_opposite_descriptors_mixed_half_and_half_are_refused_by_name(how: str) 
         if how == "descriptors":
             mix(rows, partners, 0.5, "student")
         else:
-            MixingMatrix.of(similarities(rows), partners, 0.5, "student")
+            MixingMatrix.of(rows, similarities(rows), partners, 0.5, "student")
 
 
 def test_opposite_descriptors_mixed_unevenly_have_a_direction() -> None:
@@ -73,7 +73,7 @@ def test_opposite_descriptors_mixed_unevenly_have_a_direction() -> None:
 def test_the_mixing_matrix_mixes_as_equation_1_does(images: int, dim: int, lam: float, seed: int) -> None:
     rows = units(images, dim, seed)
     partners = torch.randint(images, (images,), generator=torch.Generator().manual_seed(seed))
-    mixing = MixingMatrix.of(similarities(rows), partners, lam, "test's")
+    mixing = MixingMatrix.of(rows, similarities(rows), partners, lam, "test's")
     torch.testing.assert_close(
         mixing.combine(rows, slice(0, images)), mix(rows, partners, lam), rtol=0, atol=1e-11
     )
@@ -83,7 +83,7 @@ def test_the_mixing_matrix_mixes_as_equation_1_does(images: int, dim: int, lam: 
 def test_combine_and_spread_are_products_with_the_matrix_and_its_transpose(dtype: torch.dtype) -> None:
     rows = units(7, 4).to(dtype)
     partners = torch.tensor([2, 2, 2, 0, 4, 6, 6])
-    mixing = MixingMatrix.of(similarities(rows), partners, 0.3, "test's")
+    mixing = MixingMatrix.of(rows, similarities(rows), partners, 0.3, "test's")
     matrix, tile = torch.randn(7, 7, dtype=dtype), slice(2, 6)
     torch.testing.assert_close(mixing.combine(matrix, tile), (dense(mixing) @ matrix)[tile])
     torch.testing.assert_close(mixing.combine_columns(matrix[tile]), matrix[tile] @ dense(mixing).T)
