@@ -89,7 +89,8 @@ class GroupCommitter:
 
         Args:
             operation: reads and writes; an exception rolls back its own changes alone.
-            if_abandoned: called in the loop with the result, if the caller was cancelled meanwhile.
+            if_abandoned: called in the loop with the result, if the caller was cancelled meanwhile; must
+                not raise.
 
         Raises:
             LedgerUnavailable: the ledger was closed.

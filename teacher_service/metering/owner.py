@@ -4,6 +4,7 @@ In: the database's path. Out: a lock that lives as long as its holder, however t
 gets it knows that every hold in the file belongs to a dead process.
 """
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -20,20 +21,26 @@ class OwnerLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Raises LedgerUnavailable if another process serves from this file."""
-        descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+        """Raises LedgerUnavailable if another process serves from this file, or no lock can be had."""
+        try:
+            descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            raise LedgerUnavailable(
+                f"{self._path} cannot be opened ({error}). Serve from a folder that this program may write."
+            ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise LedgerUnavailable(
-                f"Another process (pid {owner}) serves from {self._database}. "
+                f"Another process (pid {owner}) serves from {self._database} ({error}). "
                 "Stop it first, or give this one another --data-dir."
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._descriptor = descriptor
+        with contextlib.suppress(OSError):  # the number only helps whoever is refused
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def release(self) -> None:
         """Let go; does nothing if it is not held."""

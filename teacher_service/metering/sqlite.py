@@ -6,6 +6,7 @@ them together; short reads run at once on a connection of their own, which write
 """
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -211,8 +212,9 @@ class SqliteLedger:
 
     def _release_soon(self, hold: Hold) -> None:
         """The request was cancelled while it waited for its hold: nobody else can give it back."""
-        if self._writer is not None:
-            self._writer.submit(lambda db: holds.release(db, hold))
+        with contextlib.suppress(LedgerUnavailable):  # if it fails, the lease or the next owner ends it
+            releasing = self._write(lambda db: holds.release(db, hold))
+            releasing.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _write(
         self, operation: Operation[Result], if_abandoned: Callable[[Result], None] | None = None

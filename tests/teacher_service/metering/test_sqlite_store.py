@@ -183,6 +183,12 @@ class TestOwner:
         with pytest.raises(HoldExpired):
             make_desk(path, clock).settle(orphan)
 
+    def test_a_folder_that_allows_no_lock_file_is_named(self, path: Path) -> None:
+        path.parent.mkdir()
+        path.with_name(path.name + ".owner").mkdir()
+        with pytest.raises(LedgerUnavailable, match=r"\.owner cannot be opened"):
+            asyncio.run(SqliteLedger(path).open())
+
     def test_a_server_that_could_not_open_lets_go_of_the_file(
         self, path: Path, make_desk: Callable[..., Any]
     ) -> None:
@@ -261,6 +267,22 @@ class TestFailures:
         desk.new_key()
         with pytest.raises(sqlite3.IntegrityError, match="a ledger record cannot be"):
             by_hand(path, statement)
+
+    def test_a_request_cancelled_while_the_ledger_closes_harms_no_other(self, desk: Any) -> None:
+        """Its hold cannot be given back any more; those beside it must still hear their results."""
+        key = desk.new_key()
+
+        async def story() -> bool:
+            cancelled = asyncio.ensure_future(desk.ledger.reserve(desk.reservation(key, "a")))
+            other = asyncio.ensure_future(desk.ledger.reserve(desk.reservation(key, "b")))
+            await asyncio.sleep(0)
+            cancelled.cancel()
+            await desk.ledger.close()
+            return bool(await asyncio.wait_for(other, 30))
+
+        assert desk.run(story())
+        desk.open()
+        assert desk.account(key).held == 0
 
     def test_the_reading_connection_cannot_write(self, path: Path, desk: Any) -> None:
         db = database.connect(path, busy_timeout_ms=0, read_only=True)
