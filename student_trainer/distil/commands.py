@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from student_trainer.distil.data import TrainingData
     from student_trainer.distil.objectives import Objective
 
+INTERRUPTED = 130
+
 
 def train(
     *,
@@ -49,7 +51,7 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Train the student, or continue where training was stopped."""
-    from student_trainer.distil.preflight import make_objective
+    from student_trainer.distil.preflight import make_objective, say
     from student_trainer.distil.train import train as train_student
     from student_trainer.recipe import load
 
@@ -64,7 +66,11 @@ def train(
         split=split,
         partial=partial,
     )
-    outcome = train_student(chosen, data, folder, restart=restart)
+    try:
+        outcome = train_student(chosen, data, folder, restart=restart)
+    except KeyboardInterrupt:
+        say("Interrupted: run the same command again to continue from the last checkpoint.")
+        raise typer.Exit(INTERRUPTED) from None
     state = "Already trained" if outcome.already_finished else "Trained"
     emit(
         {

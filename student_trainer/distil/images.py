@@ -12,6 +12,7 @@ nothing is padded or cropped.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -123,7 +124,8 @@ def open_store(
         try:
             _build(pixels, index, sources, preprocessing, on_image)
         except OSError as error:
-            pixels.unlink(missing_ok=True)
+            with suppress(OSError):  # make room again
+                pixels.unlink(missing_ok=True)
             raise StorageFailed(f"Cannot write the decoded images to {folder}: {error}.") from None
     return _open(pixels, json.loads(index.read_text()), sources)
 

@@ -19,6 +19,7 @@ import torch
 from shared.checkpoints import save_network
 from shared.extraction import pick_device
 from shared.images import Preprocessing
+from student_trainer.acquire.lock import exclusive
 from student_trainer.distil.backward import Step
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.checkpoint import Checkpoint
@@ -69,23 +70,22 @@ def train(recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool =
 
     Raises:
         InvalidInput: the objective needs labels or descriptors that are not there, an image has changed,
-            or the run folder holds a training of another recipe or of other data.
+            the run folder holds a training of another recipe or of other data, or somebody works on it.
         TrainingFailed: a descriptor, a loss or a gradient is not finite; names the step and the images.
         StorageFailed: the disk is full, or the checkpoint is damaged.
     """
-    objective = make_objective(recipe)
+    objective, device = make_objective(recipe), _device(recipe)
     check_data(objective, data)
-    if restart:
-        forget(run)
-    checkpoint = Checkpoint.load(run.checkpoints)
-    if checkpoint is not None:
-        checkpoint.check_continues(recipe, data.digest())
-        if checkpoint.finished and run.student.exists():
-            return Outcome(run.student, len(data), recipe.training.epochs, checkpoint.step, True)
-    device = _device(recipe)
     try:
-        recipe.write(run.recipe)
-        with reproducible(device):
+        with exclusive(run), reproducible(device):
+            if restart:
+                forget(run)
+            checkpoint = Checkpoint.load(run.checkpoints)
+            if checkpoint is not None:
+                checkpoint.check_continues(recipe, data.digest())
+                if checkpoint.finished and run.student.exists():
+                    return Outcome(run.student, len(data), recipe.training.epochs, checkpoint.step, True)
+            recipe.write(run.recipe)
             return _train(recipe, data, run, objective=objective, device=device, checkpoint=checkpoint)
     except OSError as error:
         raise StorageFailed(

@@ -19,6 +19,7 @@ from torch import Tensor
 from shared.batch_norm import batch_norm_layers
 from shared.checkpoints import load_network, read_notes
 from shared.digest import sha256_hex
+from student_trainer.acquire.lock import exclusive
 from student_trainer.distil import train as training
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData
@@ -259,10 +260,10 @@ class TestContinuing:
     def test_a_finished_training_is_left_alone(self, fit: Fit, whole: RunFolder, tmp_path: Path) -> None:
         run = RunFolder(tmp_path / "run")
         shutil.copytree(whole.root, run.root)
-        before = {path: path.stat().st_mtime_ns for path in run.root.rglob("*")}
+        before = {path: path.stat().st_mtime_ns for path in run.root.rglob("[!.]*")}
         _, outcome = fit("run")
         assert outcome == Outcome(run.student, images=18, epochs=3, steps=STEPS, already_finished=True)
-        assert {path: path.stat().st_mtime_ns for path in run.root.rglob("*")} == before
+        assert {path: path.stat().st_mtime_ns for path in run.root.rglob("[!.]*")} == before
 
     def test_a_training_that_stopped_before_it_saved_the_student_saves_it(
         self, fit: Fit, whole: RunFolder, tmp_path: Path
@@ -354,6 +355,10 @@ class TestRefusals:
         _, outcome = fit("run", *ONE_EPOCH, data=replace(bought, images=tuple(images)))
         assert outcome.images == 17
         assert "1 of 18 images are left out" in capsys.readouterr().err
+
+    def test_two_trainings_in_one_run_folder_are_refused(self, fit: Fit, tmp_path: Path) -> None:
+        with exclusive(RunFolder.create(tmp_path / "run")), pytest.raises(InvalidInput, match="at work on"):
+            fit("run")
 
     def test_a_device_that_is_not_there_is_refused(self, fit: Fit) -> None:
         with pytest.raises(InvalidInput, match=r"training\.device"):

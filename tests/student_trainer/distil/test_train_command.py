@@ -1,4 +1,4 @@
-"""``student-trainer train`` takes its data from where the objective needs them, and ignores nothing silently."""
+"""``student-trainer train`` takes its data from where the objective needs them, and ignores nothing."""
 
 import json
 import os
@@ -173,6 +173,6 @@ def test_ctrl_c_ends_with_130_and_the_same_command_continues(
         check=False,
     )
     assert stopped.returncode == 130, stopped.stderr
-    assert "run the same command again to continue" in stopped.stderr
+    assert "run the same command again to continue from the last checkpoint" in stopped.stderr
     assert not (run / "student.safetensors").exists()
     assert "Trained" in train(*QUICK)
