@@ -89,8 +89,7 @@ class GroupCommitter:
 
         Args:
             operation: reads and writes; an exception rolls back its own changes alone.
-            if_abandoned: called in the loop with the result, if the caller was cancelled meanwhile; must
-                not raise.
+            if_abandoned: called in the loop with the result, if the caller was cancelled meanwhile.
 
         Raises:
             LedgerUnavailable: the ledger was closed.
@@ -200,11 +199,14 @@ def _hand_over(group: list[_Job]) -> None:
 
 
 def _resolve(jobs: list[_Job]) -> None:
+    abandoned = [job for job in jobs if job.future.cancelled() and job.error is None]
     for job in jobs:
-        if not job.future.cancelled():
-            if job.error is None:
-                job.future.set_result(job.result)
-            else:
-                job.future.set_exception(job.error)
-        elif job.error is None and job.if_abandoned is not None:
+        if job.future.cancelled():
+            continue
+        if job.error is None:
+            job.future.set_result(job.result)
+        else:
+            job.future.set_exception(job.error)
+    for job in abandoned:  # last: nobody's result may depend on how this goes
+        if job.if_abandoned is not None:
             job.if_abandoned(job.result)

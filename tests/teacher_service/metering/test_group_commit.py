@@ -240,6 +240,28 @@ def test_the_result_of_a_cancelled_caller_is_handed_to_its_stand_in(
     assert stored(file) == {1, 3, 4}
 
 
+def test_a_stand_in_that_fails_keeps_no_result_from_the_others(committer: GroupCommitter, file: Path) -> None:
+    def fail(_: int) -> None:
+        raise LedgerUnavailable("closed meanwhile")
+
+    async def story() -> tuple[list[int], list[BaseException]]:
+        reported: list[BaseException] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: reported.append(what["exception"]))
+        gate = Gate()
+        held = committer.submit(gate)
+        await asyncio.to_thread(gate.entered.wait, PATIENCE_S)
+        cancelled = committer.submit(insert(1), fail)
+        others = [committer.submit(insert(n)) for n in (2, 3)]
+        cancelled.cancel()
+        gate.open()
+        await held
+        return await asyncio.wait_for(asyncio.gather(*others), PATIENCE_S), reported
+
+    results, reported = run(story())
+    assert results == [2, 3]
+    assert [str(error) for error in reported] == ["closed meanwhile"]
+
+
 def test_a_caller_whose_event_loop_is_gone_disturbs_nobody(committer: GroupCommitter, file: Path) -> None:
     async def leave() -> Gate:
         gate = Gate()
