@@ -7,30 +7,23 @@ The defaults are the paper's (Laskar and Kannala 2020, Section 4) for its ResNet
 paper is silent, ``docs/method.md`` says what we chose and why.
 """
 
-import difflib
-import inspect
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from shared.digest import JsonValue, digest_of_document, float_text
 from student_trainer.errors import InvalidInput
+from student_trainer.recipe_checks import complete_settings, explain, nearest, objective_settings
 
 SHIPPED = Path(__file__).parent / "recipes"
 """The folder of the recipes that come with the package."""
 
-OBJECTIVE_SEED = "seed"
-"""The one objective setting that is not spelled out: it follows ``training.seed`` unless it is given."""
-
 IMAGENET, RANDOM = "imagenet", "random"
 """What ``student.weights`` may say instead of a file."""
-
-_MIN_SIMILARITY = 0.5
 
 
 class _Section(BaseModel):
@@ -156,18 +149,6 @@ def shipped_recipes() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.toml"))
 
 
-def objective_settings(name: str) -> dict[str, Any]:
-    """The settings that an objective takes, with their defaults.
-
-    Raises:
-        InvalidInput: there is no such objective.
-    """
-    from student_trainer.distil import objectives  # loads torch, which a recipe's reader may not need
-
-    parameters = inspect.signature(objectives.get(name)).parameters
-    return {key: parameter.default for key, parameter in parameters.items()}
-
-
 def _find(name_or_path: str | Path) -> Path:
     shipped = SHIPPED / f"{name_or_path}.toml"
     if shipped.parent == SHIPPED and shipped.is_file():
@@ -175,7 +156,7 @@ def _find(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    hint = _nearest(str(name_or_path), shipped_recipes())
+    hint = nearest(str(name_or_path), shipped_recipes())
     raise InvalidInput(
         f"There is no recipe {str(name_or_path)!r}, neither among the shipped ones "
         f"({', '.join(shipped_recipes())}) nor as a file.{hint}"
@@ -193,8 +174,8 @@ def _parse(document: Mapping[str, Any], origin: str, weights_folder: Path) -> Re
     try:
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
-        raise InvalidInput(f"{origin}: {_explain(error.errors()[0])}") from None
-    settings = _check_objective(recipe.objective, origin)
+        raise InvalidInput(f"{origin}: {explain(error.errors()[0], Recipe)}") from None
+    settings = complete_settings(recipe.objective.name, recipe.objective.settings, origin)
     return recipe.model_copy(
         update={
             "student": recipe.student.model_copy(
@@ -208,35 +189,6 @@ def _parse(document: Mapping[str, Any], origin: str, weights_folder: Path) -> Re
 def _absolute(weights: str, folder: Path) -> str:
     """A weights file is named from the recipe's own folder, and from the current one with ``--set``."""
     return weights if weights in (IMAGENET, RANDOM) else str((folder / weights).resolve())
-
-
-def _check_objective(objective: ObjectiveSection, origin: str) -> dict[str, Any]:
-    """All settings of the objective: those given, checked, and the defaults of the others."""
-    known = objective_settings(objective.name)
-    for key, value in objective.settings.items():
-        if key not in known:
-            hint = _nearest(key, known)
-            raise InvalidInput(
-                f"{origin}: objective.{key} is unknown: {objective.name!r} takes "
-                f"{', '.join(sorted(known)) or 'no settings'}.{hint}"
-            )
-        _check_type(f"{origin}: objective.{key}", value, known[key])
-    defaults = {
-        key: value
-        for key, value in known.items()
-        if key != OBJECTIVE_SEED and value is not None and value is not inspect.Parameter.empty
-    }
-    return {**defaults, **objective.settings}
-
-
-def _check_type(where: str, value: object, default: object) -> None:
-    """A setting has its default's type; a whole number may stand for a float."""
-    if default is None or default is inspect.Parameter.empty:
-        return
-    fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
-    whole_for_float = isinstance(default, float) and type(value) is int
-    if not (fits or whole_for_float):
-        raise InvalidInput(f"{where} = {value!r} is not a {type(default).__name__}, such as {default!r}.")
 
 
 def _parse_overrides(overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -265,23 +217,6 @@ def _apply(document: dict[str, Any], changes: Mapping[str, Mapping[str, Any]]) -
     for section, values in changes.items():
         document.setdefault(section, {}).update(values)
     return document
-
-
-def _explain(error: ErrorDetails) -> str:
-    """One sentence of what is wrong, from pydantic's finding."""
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        *section, key = error["loc"]
-        fields = Recipe.model_fields
-        known = fields[str(section[0])].annotation.model_fields if section else fields  # type: ignore[union-attr]
-        return f"{where} is unknown; known here: {', '.join(known)}.{_nearest(str(key), known)}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{where} = {error['input']!r}: {message}." if where else f"{message}."
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=_MIN_SIMILARITY)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _floats_as_text(value: Any) -> JsonValue:

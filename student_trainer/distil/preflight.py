@@ -12,7 +12,8 @@ from student_trainer.distil import objectives
 from student_trainer.distil.data import TrainingData, nearest_similarity
 from student_trainer.distil.objectives import Objective
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import OBJECTIVE_SEED, Recipe, objective_settings
+from student_trainer.recipe import Recipe
+from student_trainer.recipe_checks import OBJECTIVE_SEED, objective_settings
 
 THRESHOLD = "tau"
 """The objective setting above which the teacher's similarity makes two images relevant to each other."""

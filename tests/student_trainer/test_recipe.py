@@ -90,6 +90,7 @@ class TestOverrides:
         recipe = load(empty, ["training.learning_rate=1", "objective.alpha=2"])
         assert recipe.training.learning_rate == 1.0
         assert recipe.objective.settings["alpha"] == 2
+        assert load(empty, ["objective.alpha=1"]).digest() == load(empty).digest()
 
     def test_another_objective_keeps_the_settings_that_it_shares(self, tmp_path: Path) -> None:
         path = write(tmp_path, '[objective]\nname = "rank-mixup"\ntau = 0.6\nrounds = 3\n')
@@ -181,9 +182,9 @@ class TestRefusals:
                 r"training\.batch_norm = 'thawed'.*'frozen' or 'per-chunk'",
             ),
             ("[images]\nlongest_side_px = 4", r"images\.longest_side_px = 4"),
-            ('[objective]\ntau = "high"', r"objective\.tau = 'high' is not a float, such as 0\.75"),
-            ("[objective]\nrounds = true", r"objective\.rounds = True is not a int"),
-            ("[objective]\nlabel_mixed = 1", r"objective\.label_mixed = 1 is not a bool"),
+            ('[objective]\ntau = "high"', r"objective\.tau = 'high' is not of type float, such as 0\.75"),
+            ("[objective]\nrounds = true", r"objective\.rounds = True is not of type int"),
+            ("[objective]\nlabel_mixed = 1", r"objective\.label_mixed = 1 is not of type bool"),
             ("[averaging]\nepochs = [20, 20]", r"an epoch is named twice in \[20, 20\]"),
             ("[averaging]\nepochs = [31]", r"names epoch 31, but training ends after epoch 30"),
             ("[training]\nepochs = 5", r"--set averaging\.epochs=\[5\]"),

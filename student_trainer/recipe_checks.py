@@ -1,0 +1,87 @@
+"""What a recipe's values are held against, and how a wrong one is explained.
+
+In: an objective's name and settings, or a finding of pydantic. Out: complete settings, or one sentence that
+names the place, the value and the nearest thing that would be right.
+"""
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from student_trainer.errors import InvalidInput
+
+OBJECTIVE_SEED = "seed"
+"""The one objective setting that is not spelled out: it follows ``training.seed`` unless it is given."""
+
+_MIN_SIMILARITY = 0.5
+
+
+def objective_settings(name: str) -> dict[str, Any]:
+    """The settings that an objective takes, with their defaults.
+
+    Raises:
+        InvalidInput: there is no such objective.
+    """
+    from student_trainer.distil import objectives  # loads torch, which a recipe's reader may not need
+
+    parameters = inspect.signature(objectives.get(name)).parameters
+    return {key: parameter.default for key, parameter in parameters.items()}
+
+
+def complete_settings(name: str, given: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """All settings of an objective: those given, checked, and the defaults of the others.
+
+    Args:
+        name: the objective's.
+        given: some of its settings.
+        origin: where they come from, for the message.
+
+    Raises:
+        InvalidInput: no such objective, an unknown setting, or a value of the wrong type.
+    """
+    known = objective_settings(name)
+    complete = {
+        key: default
+        for key, default in known.items()
+        if key != OBJECTIVE_SEED and default is not None and default is not inspect.Parameter.empty
+    }
+    for key, value in given.items():
+        if key not in known:
+            hint = nearest(key, known)
+            raise InvalidInput(
+                f"{origin}: objective.{key} is unknown: {name!r} takes "
+                f"{', '.join(sorted(known)) or 'no settings'}.{hint}"
+            )
+        complete[key] = _typed(f"{origin}: objective.{key}", value, known[key])
+    return complete
+
+
+def _typed(where: str, value: Any, default: Any) -> Any:
+    """The value in its default's type; a whole number may stand for a float, and nothing else for another."""
+    if default is None or default is inspect.Parameter.empty or type(value) is type(default):
+        return value
+    if type(value) is int and type(default) is float:
+        return float(value)
+    raise InvalidInput(f"{where} = {value!r} is not of type {type(default).__name__}, such as {default!r}.")
+
+
+def explain(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """One sentence of what is wrong with a document of ``model``, from pydantic's finding."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        *section, key = error["loc"]
+        fields = model.model_fields
+        known = fields[str(section[0])].annotation.model_fields if section else fields  # type: ignore[union-attr]
+        return f"{where} is unknown; known here: {', '.join(known)}.{nearest(str(key), known)}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where} = {error['input']!r}: {message}." if where else f"{message}."
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'epochs'?``, or nothing if no known word is close."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=_MIN_SIMILARITY)
+    return f" Did you mean {close[0]!r}?" if close else ""
