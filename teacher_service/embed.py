@@ -97,14 +97,17 @@ async def embed(stations: Stations, ask: Ask) -> Answer:
 def _reservation(
     stations: Stations, ask: Ask, key_id: str, submission: Submission, images: dict[str, bytes]
 ) -> Reservation:
+    body_digest = ""
+    if ask.idempotency_key is not None:
+        # Over what is asked, not over the bytes of the body: a multipart boundary changes at every try.
+        body_digest = digest_of_list([stations.model_id, *(image for image, _ in submission.images)])
     return Reservation(
         key_id=key_id,
         request_id=ask.request_id,
         teacher_revision=stations.revision,
         images=tuple(images),
         idempotency_key=ask.idempotency_key,
-        # Over what is asked, not over the bytes of the body: a multipart boundary changes at every try.
-        body_digest=digest_of_list([stations.model_id, *(image for image, _ in submission.images)]),
+        body_digest=body_digest,
     )
 
 

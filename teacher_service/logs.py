@@ -44,22 +44,22 @@ def log(event: str, *, level: str = "info", error: BaseException | None = None, 
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] | None = getattr(record, "fields", None)
+        if fields is None:  # a line of another module or library
+            fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         line: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "event": _clean(record.getMessage()),
+            "event": _cut(record.getMessage()),
         }
-        extras = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        fields: dict[str, Any] = extras.pop("fields", {}) | extras
-        line |= {name: _clean(value) for name, value in fields.items() if value is not None}
-        if record.exc_info and record.exc_info[1] is not None:
-            kind, error, trace = record.exc_info
-            line["error"] = _clean(f"{kind.__name__ if kind else ''}: {error}")
-            line["trace"] = [f"{at.filename}:{at.lineno} {at.name}" for at in traceback.extract_tb(trace)]
-        return orjson.dumps(line, default=str).decode()
+        line |= {name: _cut(value) for name, value in fields.items() if value is not None}
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            line["error"] = _cut(f"{type(error).__name__}: {error}")
+            frames = traceback.extract_tb(error.__traceback__)
+            line["trace"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        return _KEY_TEXT.sub("rtn_***", orjson.dumps(line, default=str).decode())
 
 
-def _clean(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return _KEY_TEXT.sub("rtn_***", value[:_MAX_TEXT])
+def _cut(value: Any) -> Any:
+    return value[:_MAX_TEXT] if isinstance(value, str) else value

@@ -24,6 +24,7 @@ class Metrics:
         self._seconds = Histogram(
             "teacher_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=self._registry
         )
+        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._charged = Counter("teacher_queries_charged", "Descriptors paid for", registry=self._registry)
         self._replayed = Counter("teacher_queries_replayed", "Descriptors repeated", registry=self._registry)
         self._batch = Histogram(
@@ -34,8 +35,12 @@ class Metrics:
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
-        self._requests.labels(route, status).inc()
-        self._seconds.labels(route).observe(seconds)
+        children = self._children.get((route, status))
+        if children is None:  # kept, as looking them up by labels costs more than counting
+            children = self._requests.labels(route, status), self._seconds.labels(route)
+            self._children[route, status] = children
+        children[0].inc()
+        children[1].observe(seconds)
 
     def settled(self, charged: int, replayed: int) -> None:
         """A request was charged."""

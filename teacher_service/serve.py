@@ -44,6 +44,7 @@ def run(settings: Settings, *, as_json: bool) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nothing here depends on the client's address
             backlog=LISTEN_BACKLOG,
             timeout_graceful_shutdown=settings.graceful_timeout_s,
         )

@@ -35,7 +35,7 @@ def test_a_stop_finishes_the_requests_in_flight(
     asking.start()
     assert entered.wait(30)
     service.server.should_exit = True
-    with pytest.raises(httpx.ConnectError):  # no new connection is taken ...
+    with pytest.raises(httpx.TransportError):  # no new connection is taken ...
         while True:
             service.usage(key)
     go_on.set()

@@ -1,0 +1,226 @@
+"""The service beside what it is made of: images per second beside the bare network, CPU beside a bare echo.
+
+In: nothing. Out: two tables on standard output. Both sides of a comparison run in turns in one session, the
+service as a process of its own, as a user starts it.
+
+    python -m benchmarks.serving
+"""
+
+import io
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import torch
+from PIL import Image
+
+from shared.protocol import EMBEDDINGS_PATH, OCTET_STREAM
+from teacher_service.inference.teacher import Teacher, build_teacher
+from teacher_service.settings import Settings
+
+ARCH = "resnet101-gem"
+IMAGE_SIZE = 362
+PHOTOGRAPH = (1024, 768)
+CLIENTS = 8
+"""Concurrent clients, and the bare network's batch size: the service cannot see more images at once."""
+ROUNDS = 3
+IMAGES_A_ROUND = 24
+REPLAYS_A_ROUND = 400
+REPLAY_ROUNDS = 5
+
+_SERVE = "from teacher_service.cli import main; main()"
+_ECHO = "from benchmarks.serving import serve_echo; serve_echo()"
+
+
+def run() -> None:
+    """Print both tables and the environment they were measured in."""
+    print(
+        f"{platform.platform()}, {os.cpu_count()} cores, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        data_dir = Path(folder)
+        key = _make_key(data_dir)
+        flags = ["--arch", ARCH, "--image-size", str(IMAGE_SIZE), "--port", "0", "--data-dir", folder]
+        with _process(_SERVE, "serve", *flags) as service, _process(_ECHO) as echo:
+            _report_throughput(service, key)
+            _report_cpu(service, echo, key)
+
+
+def _report_throughput(service: "Served", key: str) -> None:
+    teacher = build_teacher(Settings(arch=ARCH, image_size=IMAGE_SIZE))
+    rates: dict[str, list[float]] = {"network alone": [], "decode + network": [], "service": []}
+    for turn in range(ROUNDS + 1):
+        images = [_photograph(turn * IMAGES_A_ROUND + n) for n in range(IMAGES_A_ROUND)]
+        measured = (
+            _network_rate(teacher, images),
+            _pipeline_rate(teacher, images),
+            _service_rate(service, key, images),
+        )
+        if turn:  # the first warms up
+            for name, rate in zip(rates, measured, strict=True):
+                rates[name].append(rate)
+    print(f"\n{ARCH}, {IMAGE_SIZE} px, {CLIENTS} clients with one image each, batches of {CLIENTS}")
+    print(f"{'':<18}{'images/s':>10}{'of network alone':>20}{'of decode + network':>22}")
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    for name, rate in medians.items():
+        alone, piped = rate / medians["network alone"], rate / medians["decode + network"]
+        print(f"{name:<18}{rate:>10.2f}{alone:>20.2f}{piped:>22.2f}")
+
+
+def _report_cpu(service: "Served", echo: "Served", key: str) -> None:
+    body = _photograph(1)
+    headers = {"Content-Type": "image/jpeg", "Accept": OCTET_STREAM, "Authorization": f"Bearer {key}"}
+    costs: dict[str, list[float]] = {"bare echo": [], "replay": []}
+    for turn in range(REPLAY_ROUNDS + 1):
+        measured = (_cpu_ms(echo, "/", body, headers), _cpu_ms(service, EMBEDDINGS_PATH, body, headers))
+        if turn:  # the first buys the image, and warms up
+            for name, cost in zip(costs, measured, strict=True):
+                costs[name].append(cost)
+    print(f"\nServer CPU of a request with a raw body of {len(body):,} bytes, {CLIENTS} clients at once")
+    print(f"{'':<18}{'CPU ms':>10}{'of the echo':>20}")
+    medians = {name: statistics.median(values) for name, values in costs.items()}
+    for name, cost in medians.items():
+        print(f"{name:<18}{cost:>10.3f}{cost / medians['bare echo']:>20.2f}")
+
+
+def _network_rate(teacher: Teacher, images: list[bytes]) -> float:
+    pixels = [teacher.load(image) for image in images]
+    started_s = time.perf_counter()
+    for at in range(0, len(pixels), CLIENTS):
+        batch = np.stack(pixels[at : at + CLIENTS])
+        teacher.describe(batch, [""] * len(batch))
+    return len(images) / (time.perf_counter() - started_s)
+
+
+def _pipeline_rate(teacher: Teacher, images: list[bytes]) -> float:
+    started_s = time.perf_counter()
+    for at in range(0, len(images), CLIENTS):
+        batch = np.stack([teacher.load(image) for image in images[at : at + CLIENTS]])
+        teacher.describe(batch, [""] * len(batch))
+    return len(images) / (time.perf_counter() - started_s)
+
+
+def _service_rate(service: "Served", key: str, images: list[bytes]) -> float:
+    """Eight clients, each on a connection of its own, take the images in turn; each buys one at a time."""
+    headers = {"Content-Type": "image/jpeg", "Accept": OCTET_STREAM, "Authorization": f"Bearer {key}"}
+    started_s = time.perf_counter()
+    _post_all(service, EMBEDDINGS_PATH, images, headers)
+    return len(images) / (time.perf_counter() - started_s)
+
+
+def _cpu_ms(server: "Served", path: str, body: bytes, headers: dict[str, str]) -> float:
+    """User and system time of all the server's threads, for one of many equal requests."""
+    before = server.process.cpu_times()
+    _post_all(server, path, [body] * REPLAYS_A_ROUND, headers)
+    after = server.process.cpu_times()
+    spent_s = after.user + after.system - before.user - before.system
+    return spent_s / REPLAYS_A_ROUND * 1000
+
+
+def _post_all(server: "Served", path: str, bodies: list[bytes], headers: dict[str, str]) -> None:
+    waiting = iter(bodies)
+    taking = threading.Lock()
+    failures: list[BaseException] = []
+
+    def client() -> None:
+        try:
+            with server.client() as http:
+                while True:
+                    with taking:
+                        body = next(waiting, None)
+                    if body is None:
+                        return
+                    http.post(path, content=body, headers=headers).raise_for_status()
+        except httpx.HTTPError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _photograph(seed: int) -> bytes:
+    """A JPEG of the size that a camera's web version has, about 190 kB."""
+    rng = np.random.default_rng(seed)
+    rough = rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)
+    smooth = Image.fromarray(rough).resize(PHOTOGRAPH, Image.Resampling.BICUBIC)
+    grain = rng.normal(0, 6, (PHOTOGRAPH[1], PHOTOGRAPH[0], 3))
+    pixels = np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+@dataclass
+class Served:
+    """A server in a process of its own."""
+
+    address: str
+    process: psutil.Process
+
+    def client(self) -> httpx.Client:
+        """A connection of its own."""
+        return httpx.Client(base_url=self.address, timeout=600, trust_env=False, verify=False)
+
+
+@contextmanager
+def _process(code: str, *arguments: str) -> Iterator[Served]:
+    """Start ``python -c``, wait for its line ``address http://...``, and end it; its log is thrown away."""
+    command = [sys.executable, "-c", code, *arguments]
+    popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert popen.stdout is not None
+        address = popen.stdout.readline().split()[1]
+        yield Served(address, psutil.Process(popen.pid))
+    finally:
+        popen.terminate()
+        popen.wait()
+
+
+def _make_key(data_dir: Path) -> str:
+    """A key with budget for everything and no rate limit."""
+    command = [sys.executable, "-c", _SERVE, "keys", "create", "benchmark", "--budget", "100000"]
+    made = subprocess.run(
+        [*command, "--data-dir", str(data_dir)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return made.stdout.strip()
+
+
+def serve_echo() -> None:
+    """The bare comparison: FastAPI on the same web server, which sends each body back."""
+    import uvicorn
+    from fastapi import FastAPI, Request, Response
+
+    from teacher_service.serve import bind
+
+    app = FastAPI()
+
+    @app.post("/")
+    async def echo(request: Request) -> Response:
+        return Response(await request.body())
+
+    listener = bind("127.0.0.1", 0)
+    print(f"address http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    listener.listen()
+    config = uvicorn.Config(app, http="httptools", loop="uvloop", log_config=None, access_log=False)
+    uvicorn.Server(config).run([listener])
+
+
+if __name__ == "__main__":
+    run()
