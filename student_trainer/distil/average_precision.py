@@ -20,8 +20,8 @@ from torch.autograd.function import once_differentiable
 from student_trainer.distil.descriptors import without_diagonal
 from student_trainer.errors import InvalidInput, TrainingFailed
 
-TILE_ELEMENTS = 1 << 17
-"""Similarities worked on at a time: enough to occupy a few cores, and few enough to stay in their caches."""
+TILE_ELEMENTS = 1 << 16
+"""Similarities worked on at a time: so many that calls cost little, and so few that they stay in a cache."""
 
 CODE_TYPE = torch.int16
 """Of codes that are kept for the backward pass."""

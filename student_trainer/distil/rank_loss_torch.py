@@ -12,9 +12,12 @@ With F the B unit descriptors, G = F F^T and M = W F the mixtures (W as in ``mix
   mixtures to originals, dL/dF gains H^T M = (W^T H)^T F. So the rounds add up coefficients W^T H, and one
   product with F closes the batch. Their diagonal is radial, which normalisation removes: it is left out.
 
-Rounds, and tiles of rows in them, follow one another: memory is a few B x B matrices for any R, C, d and D.
+Rounds, and tiles of rows in them, follow one another: memory is a few B x B matrices, whatever R, d and D,
+and a few tables of 2 (C + 1) numbers per row.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -39,8 +42,8 @@ class _RankLoss(torch.autograd.Function):
     def forward(ctx: Any, student: Tensor, problem: RankProblem) -> Tensor:
         with_gradient = ctx.needs_input_grad[0]
         rounds = _Rounds(problem, with_gradient)
-        for partners in problem.partners:
-            rounds.add(partners)
+        with _one_thread(student.device):
+            rounds.run()
         if with_gradient:
             ctx.save_for_backward(rounds.gradient())
         return rounds.loss()
@@ -50,6 +53,24 @@ class _RankLoss(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * upstream, None
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """Within it, operations on the CPU use one thread.
+
+    Thousands of small ones follow each other, and a second thread must be woken for each. On two free cores
+    that saves a third of the time; beside a busy neighbour each wake-up waits, and all took ten times longer.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Rounds:
@@ -66,11 +87,8 @@ class _Rounds:
         self.teacher_similarity = similarities(problem.teacher)
         self.relevant = similarity_labels(self.teacher_similarity, problem.tau)
         self.relevant.fill_diagonal_(problem.include_self)
-        # The lists of originals begin with the originals: the same in every round.
+        # The lists of originals begin with the originals, in every round the same.
         self.codes, self.sums = self._room(CODE_TYPE), self._no_sums()
-        for tile in self.tiles:
-            self._rank(self.similarity[tile], self.relevant[tile], tile, self.sums, self.codes)
-
         self.mixed_codes = self._room(CODE_TYPE)
         self.square_codes = self._room(CODE_TYPE) if problem.grad_through_mixed else None
         self.total_loss = self.similarity.new_zeros((), dtype=torch.float64)
@@ -83,8 +101,17 @@ class _Rounds:
     def _no_sums(self) -> Tensor:
         return self.similarity.new_zeros((self.images, self.problem.bins.codes), dtype=torch.complex128)
 
-    def add(self, partners: Tensor) -> None:
-        """One round of Algorithm 1, lines 6 to 17."""
+    def run(self) -> None:
+        """Algorithm 1, but for the products with F before and after."""
+        for tile in self.tiles:
+            self._rank(self.similarity[tile], self.relevant[tile], tile, self.sums, self.codes)
+        for partners in self.problem.partners:
+            self._run_round(partners)
+        if self.with_gradient:
+            self._close_batch()
+
+    def _run_round(self, partners: Tensor) -> None:
+        """Lines 6 to 17."""
         mixing = MixingMatrix.of(self.student, self.similarity, partners, self.problem.lam, "student")
         relevant_originals, relevant_mixtures = self._labels(partners)
         sums_t, mixed_sums = self.sums.T.contiguous(), self._no_sums()
@@ -103,13 +130,13 @@ class _Rounds:
 
     def _labels(self, partners: Tensor) -> tuple[Tensor, Tensor]:
         """Relevance of mixtures to originals and to mixtures, bool [B, B] each, by what the teacher says."""
-        teacher, similarity = self.problem.teacher, self.teacher_similarity
-        mixing = MixingMatrix.of(teacher, similarity, partners, self.problem.lam, "teacher")
+        teacher, lam, tau = self.problem.teacher, self.problem.lam, self.problem.tau
+        mixing = MixingMatrix.of(teacher, self.teacher_similarity, partners, lam, "teacher")
         originals, mixtures = self._room(torch.bool), self._room(torch.bool)
         for tile in self.tiles:
-            similarity = mixing.combine(self.teacher_similarity, tile)
-            originals[tile] = similarity_labels(similarity, self.problem.tau)
-            mixtures[tile] = similarity_labels(mixing.combine_columns(similarity), self.problem.tau)
+            to_originals = mixing.combine(self.teacher_similarity, tile)
+            originals[tile] = similarity_labels(to_originals, tau)
+            mixtures[tile] = similarity_labels(mixing.combine_columns(to_originals), tau)
         if self.problem.label_mixed:
             # A mixture resembles a parent of the other one, or the other way round.
             inherited = originals | originals.index_select(1, partners)
@@ -138,8 +165,8 @@ class _Rounds:
             self.total_slopes += slopes
             slopes_t, mixed_slopes = slopes.T.to(self.similarity), mixed_slopes.to(self.similarity)
             for tile in self.tiles:
-                both = _look_up(self.mixed_codes, tile, mixed_slopes, slopes_t)
-                mixing.spread(both, tile, self.coefficients)
+                rows = _look_up(self.mixed_codes, tile, mixed_slopes, slopes_t)
+                mixing.spread(rows, tile, self.coefficients)
             if self.square_codes is not None:
                 self._follow_mixtures(mixing, slopes_t, mixed_slopes, self.square_codes)
 
@@ -148,7 +175,7 @@ class _Rounds:
     ) -> None:
         """With gradient through mixtures, what W^T H lacks: H among mixtures, and the normalisation of M.
 
-        ``gradient`` adds the transpose, so the symmetric W^T H W is halved here. Of the radial part of
+        ``_close_batch`` adds the transpose, so the symmetric W^T H W is halved here. Of the radial part of
         dL/dM, W^T diag(dL/dM . M) W, only the entries (k, r_k) and (r_k, k) are off the diagonal.
         """
         mixed_slopes_t = mixed_slopes.T.contiguous()
@@ -167,21 +194,23 @@ class _Rounds:
         own, partners = mixing.pairs.unbind(1)
         self.coefficients[own, partners] -= radial * mixing.weights.prod(1)
 
+    def _close_batch(self) -> None:
+        """Add what originals give to originals, in all rounds at once."""
+        if self.problem.grad_through_mixed:
+            self.coefficients += self.coefficients.T.clone()
+        slopes = self.total_slopes.to(self.similarity)
+        slopes_t = slopes.T.contiguous()
+        for tile in self.tiles:
+            self.coefficients[tile] += _look_up(self.codes, tile, slopes, slopes_t)
+        self.coefficients.fill_diagonal_(0.0)
+
     def loss(self) -> Tensor:
         """The mean over rounds and queries, as a scalar of the student's type."""
         return (self.total_loss / self._queries()).to(self.similarity.dtype)
 
     def gradient(self) -> Tensor:
         """dL/dF [B, d], up to multiples of F's own rows."""
-        coefficients = self.coefficients
-        if self.problem.grad_through_mixed:
-            coefficients = coefficients + coefficients.T
-        slopes = self.total_slopes.to(coefficients)
-        slopes_t = slopes.T.contiguous()
-        for tile in self.tiles:
-            coefficients[tile] += _look_up(self.codes, tile, slopes, slopes_t)
-        coefficients.fill_diagonal_(0.0)
-        return (coefficients.T @ self.student).div_(self._queries())
+        return (self.coefficients.T @ self.student).div_(self._queries())
 
     def _queries(self) -> int:
         return 2 * self.images * len(self.problem.partners)

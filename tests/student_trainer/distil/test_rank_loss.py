@@ -348,6 +348,20 @@ def test_the_number_of_threads_does_not_matter(backend: str, thread_count: Calla
     assert torch.equal(together[0], again[0]) and torch.equal(together[1], again[1])
 
 
+@every_backend
+def test_the_number_of_threads_is_as_before_also_after_a_refusal(
+    backend: str, thread_count: Callable[[int], None]
+) -> None:
+    student, teacher, partners = batch(4)
+    thread_count(2)
+    rank_distillation_loss(student, teacher, partners, 0.5, backend=backend)
+    assert torch.get_num_threads() == 2
+    opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
+    with pytest.raises(BadDescriptors):
+        rank_distillation_loss(opposite, opposite, torch.tensor([[1, 0]]), 0.5, backend=backend)
+    assert torch.get_num_threads() == 2
+
+
 @fast_backends
 @pytest.mark.parametrize("seed", range(3))
 def test_in_float32_it_errs_no_more_than_twice_as_much_as_the_dense_form(backend: str, seed: int) -> None:
