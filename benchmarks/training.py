@@ -40,7 +40,7 @@ BATCHES = (64, 256, 1024)
 DIRECT_BATCHES = (64, 256)
 """For comparison: the whole batch as one chunk."""
 TIMED_BATCH = 256
-REPEATS = 2
+REPEATS = 3
 DISTINCT_IMAGES = 64
 TEACHER_DIM = 2048
 _SAMPLE_EVERY_S = 0.002
