@@ -90,6 +90,9 @@ class _Rounds:
         # The lists of originals begin with the originals, in every round the same.
         self.codes, self.sums = self._room(CODE_TYPE), self._no_sums()
         self.mixed_codes = self._room(CODE_TYPE)
+        starts = torch.arange(self.images, dtype=torch.int32, device=self.similarity.device)
+        self.column_starts = starts * problem.bins.codes
+        """Where the table of a column begins, among the tables of all."""
         self.square_codes = self._room(CODE_TYPE) if problem.grad_through_mixed else None
         self.total_loss = self.similarity.new_zeros((), dtype=torch.float64)
         self.total_slopes = torch.zeros_like(self.sums.real)
@@ -114,19 +117,19 @@ class _Rounds:
         """Lines 6 to 17."""
         mixing = MixingMatrix.of(self.student, self.similarity, partners, self.problem.lam, "student")
         relevant_originals, relevant_mixtures = self._labels(partners)
-        sums_t, mixed_sums = self.sums.T.contiguous(), self._no_sums()
+        sums, mixed_sums = self.sums.clone(), self._no_sums()
         for tile in self.tiles:
             to_originals = mixing.combine(self.similarity, tile)
             codes, weights = self.problem.bins.encode(to_originals, relevant_originals[tile])
             self.mixed_codes[tile] = codes
             # Each of these similarities stands in two lists: the mixture's and the original's.
-            codes = codes.long()
-            mixed_sums[tile].scatter_add_(1, codes, weights)
-            sums_t.scatter_add_(0, codes, weights)
+            mixed_sums[tile].scatter_add_(1, codes.long(), weights)
+            places = (codes + self.column_starts).long()
+            sums.view(-1).scatter_add_(0, places.view(-1), weights.view(-1))
             to_mixtures = mixing.combine_columns(to_originals)
             to_mixtures.diagonal(tile.start).fill_(1.0)
             self._rank(to_mixtures, relevant_mixtures[tile], tile, mixed_sums, self.square_codes)
-        self._close_round(mixing, sums_t.T.contiguous(), mixed_sums)
+        self._close_round(mixing, sums, mixed_sums)
 
     def _labels(self, partners: Tensor) -> tuple[Tensor, Tensor]:
         """Relevance of mixtures to originals and to mixtures, bool [B, B] each, by what the teacher says."""
@@ -139,7 +142,8 @@ class _Rounds:
             mixtures[tile] = similarity_labels(mixing.combine_columns(to_originals), tau)
         if self.problem.label_mixed:
             # A mixture resembles a parent of the other one, or the other way round.
-            inherited = originals | originals.index_select(1, partners)
+            inherited = originals.T.contiguous()
+            inherited = inherited | inherited.index_select(0, partners)
             mixtures |= inherited
             mixtures |= inherited.T
             originals |= self.relevant
@@ -163,28 +167,33 @@ class _Rounds:
         self.total_loss += losses.sum() + mixed_losses.sum()
         if self.with_gradient:
             self.total_slopes += slopes
-            slopes_t, mixed_slopes = slopes.T.to(self.similarity), mixed_slopes.to(self.similarity)
+            slopes, mixed_slopes = slopes.to(self.similarity), mixed_slopes.to(self.similarity)
             for tile in self.tiles:
-                rows = _look_up(self.mixed_codes, tile, mixed_slopes, slopes_t)
+                rows = self._look_up(self.mixed_codes[tile], mixed_slopes[tile], slopes)
                 mixing.spread(rows, tile, self.coefficients)
             if self.square_codes is not None:
-                self._follow_mixtures(mixing, slopes_t, mixed_slopes, self.square_codes)
+                self._follow_mixtures(mixing, slopes, mixed_slopes, self.square_codes)
+
+    def _look_up(self, codes: Tensor, row_slopes: Tensor, column_slopes: Tensor) -> Tensor:
+        """Derivatives of the summed loss in similarities: what their rows and what their columns see."""
+        places = (codes + self.column_starts).long()
+        by_column = column_slopes.view(-1).index_select(0, places.view(-1)).view(places.shape)
+        return by_column.add_(row_slopes.gather(1, codes.long()))
 
     def _follow_mixtures(
-        self, mixing: MixingMatrix, slopes_t: Tensor, mixed_slopes: Tensor, square_codes: Tensor
+        self, mixing: MixingMatrix, slopes: Tensor, mixed_slopes: Tensor, square_codes: Tensor
     ) -> None:
         """With gradient through mixtures, what W^T H lacks: H among mixtures, and the normalisation of M.
 
         ``_close_batch`` adds the transpose, so the symmetric W^T H W is halved here. Of the radial part of
         dL/dM, W^T diag(dL/dM . M) W, only the entries (k, r_k) and (r_k, k) are off the diagonal.
         """
-        mixed_slopes_t = mixed_slopes.T.contiguous()
         halfway = torch.zeros_like(self.similarity)
         radial = self.similarity.new_empty(self.images)
         for tile in self.tiles:
             to_originals = mixing.combine(self.similarity, tile)
-            slopes_to_originals = _look_up(self.mixed_codes, tile, mixed_slopes, slopes_t)
-            slopes_to_mixtures = _look_up(square_codes, tile, mixed_slopes, mixed_slopes_t)
+            slopes_to_originals = self._look_up(self.mixed_codes[tile], mixed_slopes[tile], slopes)
+            slopes_to_mixtures = self._look_up(square_codes[tile], mixed_slopes[tile], mixed_slopes)
             radial[tile] = (slopes_to_originals * to_originals).sum(1)
             radial[tile] += (slopes_to_mixtures * mixing.combine_columns(to_originals)).sum(1)
             mixing.spread(slopes_to_mixtures, tile, halfway)
@@ -199,9 +208,8 @@ class _Rounds:
         if self.problem.grad_through_mixed:
             self.coefficients += self.coefficients.T.clone()
         slopes = self.total_slopes.to(self.similarity)
-        slopes_t = slopes.T.contiguous()
         for tile in self.tiles:
-            self.coefficients[tile] += _look_up(self.codes, tile, slopes, slopes_t)
+            self.coefficients[tile] += self._look_up(self.codes[tile], slopes[tile], slopes)
         self.coefficients.fill_diagonal_(0.0)
 
     def loss(self) -> Tensor:
@@ -214,9 +222,3 @@ class _Rounds:
 
     def _queries(self) -> int:
         return 2 * self.images * len(self.problem.partners)
-
-
-def _look_up(codes: Tensor, tile: slice, row_slopes: Tensor, column_slopes_t: Tensor) -> Tensor:
-    """Derivatives of the summed loss in a tile of similarities: what their rows and their columns see."""
-    index = codes[tile].long()
-    return row_slopes[tile].gather(1, index).add_(column_slopes_t.gather(0, index))
