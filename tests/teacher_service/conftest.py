@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -69,6 +70,16 @@ class Running:
 
 
 StartService = Callable[..., Running]
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A test that serves in this process sets up logging to its own captured standard error."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

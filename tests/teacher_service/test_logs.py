@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,17 +16,14 @@ URL = "/v1/embeddings"
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+def lines(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
     """Everything that is logged from here on, parsed."""
     stream = io.StringIO()
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
     monkeypatch.setattr("sys.stderr", stream)
     configure_logs("debug")
     for client in ("httpx", "httpcore"):  # of this test, not of the service
         monkeypatch.setattr(logging.getLogger(client), "disabled", True)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers[:], root.level = before, level
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def test_each_request_is_one_line_with_its_id_and_what_it_cost(
