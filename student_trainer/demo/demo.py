@@ -22,7 +22,7 @@ from student_trainer.evaluate.document import Evaluation, read_evaluation
 from student_trainer.recipe import load
 from student_trainer.run_folder import RunFolder
 
-STAGES = 8
+STAGES = 9
 
 
 def run_demo(settings: DemoSettings) -> Evaluation:

@@ -1,0 +1,1 @@
+"""Procedural buildings, light and weather, drawn as small photographs."""
