@@ -3,10 +3,11 @@
 In: an architecture's name. Out: an ``nn.Sequential`` from images [B, 3, H, W] to features [B, dim, h, w],
 and how torchvision's names for its weights map to it.
 
-Names: ``resnet18``, ``34`` (512-d), ``50``, ``101``, ``152`` (2048-d); ``mobilenet_v2`` (1280-d);
-``mobilenet_v2-320``, the same cut before its last 320 -> 1280 convolution (1.81 M parameters). A MobileNetV2
-may be narrowed or widened by a factor after an ``x``: ``mobilenet_v2-320x0.35`` has 0.25 M parameters and
-112 dimensions, for small machines.
+Names: ``resnet18``, ``34`` (512-d), ``50``, ``101``, ``152`` (2048-d); ``mobilenet_v2`` (1280-d). A number
+after a dash cuts the network where its features have so many channels: ``mobilenet_v2-320``, the paper's
+student, ends before the last 320 -> 1280 convolution (1.81 M parameters); ``resnet18-128`` ends with its second
+stage (0.68 M parameters), for small machines. A MobileNetV2 may be narrowed or widened by a factor after an
+``x``: ``mobilenet_v2-320x0.35`` has 0.25 M parameters and 112 dimensions.
 """
 
 import re
@@ -17,13 +18,15 @@ from torch import nn
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 ARCHITECTURES = (*RESNETS, "mobilenet_v2", "mobilenet_v2-320")
-"""Base names; the two MobileNets also with ``x<width>`` behind them."""
+"""Base names; ResNets also cut by ``-<channels>``, and the two MobileNets widened by ``x<width>``."""
 
 MIN_WIDTH, MAX_WIDTH = 0.1, 2.0
 
 _RESNET_PARTS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 _MOBILENET_CUT = 18
 """``features[18]`` is the 320 -> 1280 convolution."""
+_STEM_PARTS = 4
+_RESNET = re.compile(r"(resnet\d+)-(\d+)")
 _MOBILENET = re.compile(r"(mobilenet_v2)(-320)?(?:x(\d+(?:\.\d+)?))?")
 
 
@@ -34,6 +37,9 @@ class Architecture:
     name: str
     torchvision_name: str
     cut: bool = False
+    """A MobileNetV2 without its last convolution."""
+    stages: int = 4
+    """Of a ResNet, how many are kept."""
     width: float = 1.0
 
     @property
@@ -50,11 +56,14 @@ def parse_architecture(name: str) -> Architecture:
     """
     if name in RESNETS:
         return Architecture(name, name)
+    if (cut := _RESNET.fullmatch(name)) and cut[1] in RESNETS and int(cut[2]) in _stage_channels(cut[1])[:-1]:
+        return Architecture(name, cut[1], stages=_stage_channels(cut[1]).index(int(cut[2])) + 1)
     match = _MOBILENET.fullmatch(name)
     width = float(match[3] or 1.0) if match else 0.0
     if match is None or not MIN_WIDTH <= width <= MAX_WIDTH:
         raise ValueError(
             f"Unknown architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}, "
+            f"a ResNet cut at the end of a stage, such as resnet18-128, "
             f"or a MobileNetV2 with a width from {MIN_WIDTH} to {MAX_WIDTH}, such as mobilenet_v2-320x0.35."
         )
     return Architecture(name, match[1], cut=match[2] is not None, width=width)
@@ -64,7 +73,7 @@ def build_trunk(architecture: Architecture) -> nn.Sequential:
     """A trunk with torchvision's random initial weights."""
     if architecture.is_resnet:
         resnet = getattr(torchvision.models, architecture.torchvision_name)(weights=None)
-        return nn.Sequential(*list(resnet.children())[:-2])
+        return nn.Sequential(*list(resnet.children())[: _STEM_PARTS + architecture.stages])
     mobilenet = torchvision.models.mobilenet_v2(weights=None, width_mult=architecture.width)
     blocks = list(mobilenet.features)
     return nn.Sequential(*(blocks[:_MOBILENET_CUT] if architecture.cut else blocks))
@@ -87,10 +96,17 @@ def trunk_key(architecture: Architecture, torchvision_key: str) -> str | None:
             return None
         if part not in _RESNET_PARTS:
             raise KeyError(f"unknown name {torchvision_key}")
-        return f"{_RESNET_PARTS.index(part)}.{rest}"
+        place = _RESNET_PARTS.index(part)
+        return f"{place}.{rest}" if place < _STEM_PARTS + architecture.stages else None
     if part == "classifier":
         return None
     if part != "features":
         raise KeyError(f"unknown name {torchvision_key}")
     cut_away = architecture.cut and rest.startswith(f"{_MOBILENET_CUT}.")
     return None if cut_away else rest
+
+
+def _stage_channels(resnet: str) -> tuple[int, ...]:
+    """Channels at the end of the four stages: basic blocks, or bottlenecks that widen fourfold."""
+    widening = 1 if resnet in ("resnet18", "resnet34") else 4
+    return tuple(widening * channels for channels in (64, 128, 256, 512))

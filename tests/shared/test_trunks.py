@@ -39,6 +39,25 @@ def test_a_trunk_gives_features_of_its_dimension_a_thirty_second_as_large(name: 
     assert output_channels(trunk) == DIMS[name]
 
 
+@pytest.mark.parametrize(
+    ("name", "dim", "stride"), [("resnet18-64", 64, 4), ("resnet18-128", 128, 8), ("resnet50-1024", 1024, 16)]
+)
+def test_a_resnet_can_be_cut_at_the_end_of_a_stage(name: str, dim: int, stride: int) -> None:
+    trunk = build_trunk(parse_architecture(name))
+    assert trunk(torch.empty(2, 3, 96, 64)).shape == (2, dim, 96 // stride, 64 // stride)
+    assert output_channels(trunk) == dim
+
+
+@pytest.mark.parametrize("name", ["resnet18-100", "resnet18-512", "resnet50-64", "resnet20-64", "resnet18-"])
+def test_a_resnet_is_cut_nowhere_else(name: str) -> None:
+    with pytest.raises(ValueError, match="Unknown architecture"):
+        parse_architecture(name)
+
+
+def test_a_cut_resnet_is_as_small_as_documented() -> None:
+    assert parameters(build_trunk(parse_architecture("resnet18-128"))) == 683_072
+
+
 def test_every_listed_architecture_is_covered_above() -> None:
     assert set(ARCHITECTURES) <= DIMS.keys()
 
@@ -51,7 +70,7 @@ def test_a_narrow_mobilenet_is_as_small_as_documented() -> None:
     assert parameters(build_trunk(parse_architecture("mobilenet_v2-320x0.35"))) == 250_208
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v2-320"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet18-128", "resnet50", "mobilenet_v2", "mobilenet_v2-320"])
 def test_torchvisions_weights_are_named_as_the_trunk_names_them(name: str) -> None:
     architecture = parse_architecture(name)
     theirs = getattr(torchvision.models, architecture.torchvision_name)().state_dict()
