@@ -5,9 +5,9 @@ and how torchvision's names for its weights map to it.
 
 Names: ``resnet18``, ``34`` (512-d), ``50``, ``101``, ``152`` (2048-d); ``mobilenet_v2`` (1280-d). A number
 after a dash cuts the network where its features have so many channels: ``mobilenet_v2-320``, the paper's
-student, ends before the last 320 -> 1280 convolution (1.81 M parameters); ``resnet18-128`` ends with its second
-stage (0.68 M parameters), for small machines. A MobileNetV2 may be narrowed or widened by a factor after an
-``x``: ``mobilenet_v2-320x0.35`` has 0.25 M parameters and 112 dimensions.
+student, ends before the last 320 -> 1280 convolution (1.81 M parameters); ``resnet18-128`` ends with its
+second stage (0.68 M parameters), for small machines. A MobileNetV2 may be narrowed or widened by a factor
+after an ``x``: ``mobilenet_v2-320x0.35`` has 0.25 M parameters and 112 dimensions.
 """
 
 import re

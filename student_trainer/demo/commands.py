@@ -87,8 +87,8 @@ def summary(settings: "DemoSettings", evaluation: "Evaluation") -> str:
     run = RunFolder(settings.run)
     names = {"student": "student, rank-mixup", "rank": "student, rank"}
     lines = [
-        f"  {names.get(name, name):<24}{scores.map_step:>8.3f}{scores.recall_at_1:>10.3f}{scores.parameters:>14,}"
-        for name, scores in evaluation.models.items()
+        f"  {names.get(name, name):<24}{its.map_step:>8.3f}{its.recall_at_1:>10.3f}{its.parameters:>14,}"
+        for name, its in evaluation.models.items()
     ]
     return "\n".join(
         [

@@ -14,7 +14,7 @@ from student_trainer.acquire.client import Access, TeacherClient, Upload
 from student_trainer.acquire.manifest import read_manifest
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.demo.narrator import Narrator
-from student_trainer.demo.photographs import TEST, TRAIN, labelled_manifest
+from student_trainer.demo.photographs import BASICS, TEST, TRAIN, labelled_manifest
 from student_trainer.demo.settings import DemoSettings
 from student_trainer.demo.teacher_process import create_key, keep_key, running_teacher
 from student_trainer.errors import BudgetTooSmall, VerificationFailed
@@ -23,6 +23,7 @@ from student_trainer.recipe import load
 from student_trainer.run_folder import RunFolder
 
 STAGES = 9
+"""One more where landmarks are rendered."""
 
 
 def run_demo(settings: DemoSettings) -> Evaluation:
@@ -32,11 +33,19 @@ def run_demo(settings: DemoSettings) -> Evaluation:
         TrainerError: from the stage that failed; running the demo again continues there.
         VerificationFailed: the service delivered more than the budget.
     """
-    tell, run = Narrator(STAGES), RunFolder(settings.run)
+    tell, run = Narrator(STAGES + settings.rendered), RunFolder(settings.run)
 
-    with tell.stage("Photographs" if settings.images or settings.manifest else "Rendering landmarks"):
+    with tell.stage("Rendering landmarks" if settings.rendered else "Photographs"):
         manifest = labelled_manifest(settings)
         print(f"  {len(read_manifest(manifest)):,} images, listed in {manifest}")
+
+    if settings.rendered:
+        with tell.stage("Giving the student a start on landmarks of its own, in place of ImageNet weights"):
+            tell.trainer(
+                *("train", "--run", settings.start_run.root, "--recipe", settings.start_recipe),
+                *_changes(settings.start_changes, settings.seed),
+                *("--manifest", manifest, "--split", BASICS),
+            )
 
     with tell.stage("Training a teacher on labelled landmarks that the test never shows"):
         tell.trainer(
@@ -53,7 +62,9 @@ def run_demo(settings: DemoSettings) -> Evaluation:
             tell.trainer("audit", "--run", run.root)
 
     with tell.stage("Distilling offline; the service is stopped"):
-        student = ("--recipe", settings.student_recipe, *_changes(settings.student_changes, settings.seed))
+        start = (f"student.weights={settings.start_run.student}",) if settings.rendered else ()
+        changes = _changes((*start, *settings.student_changes), settings.seed)
+        student = ("--recipe", settings.student_recipe, *changes)
         tell.trainer("train", "--run", run.root, *student)
         others = ("--objective", "rank", "--transfer-set", run.transfer_set)
         tell.trainer("train", "--run", settings.rank_run.root, *student, *others)

@@ -12,7 +12,7 @@ from student_trainer.acquire.manifest import Entry, list_entries
 from student_trainer.demo.settings import DemoSettings
 from student_trainer.errors import InvalidInput
 
-TRAIN, TEST = "train", "test"
+BASICS, TRAIN, TEST = "basics", "train", "test"
 
 
 def labelled_manifest(settings: DemoSettings) -> Path:
@@ -21,12 +21,13 @@ def labelled_manifest(settings: DemoSettings) -> Path:
     Raises:
         InvalidInput: the photographs carry no labels, or too few to learn from some and test on others.
     """
-    if settings.images is None and settings.manifest is None:
+    if settings.rendered:
         from student_trainer.demo.scenes import render_landmarks
 
         scenery = settings.scenery
         return render_landmarks(
             settings.run / "landmarks",
+            landmarks_basics=scenery.landmarks_basics,
             landmarks_train=scenery.landmarks_train,
             landmarks_test=scenery.landmarks_test,
             views=scenery.views,
@@ -45,7 +46,7 @@ def _divide(entries: list[Entry], source: str, settings: DemoSettings) -> Path:
     labels = sorted(label for label, count in counts.items() if count > 1)
     if len(labels) < 4:
         raise InvalidInput(
-            f"The {source} has {len(labels)} labels with two images or more; the demo needs at least 4, because "
+            f"The {source} has {len(labels)} labels with two images or more; the demo needs at least 4: "
             "its teacher learns from one half of them and is tested on the other. Sub-folders are labels."
         )
     random.Random(settings.seed).shuffle(labels)  # noqa: S311 (a draw, not a secret)

@@ -1,14 +1,15 @@
 """Rendered landmarks: a small labelled set of photographs of buildings that never stood anywhere.
 
 In: how many landmarks and views, and a seed. Out: ``images/<landmark>/<view>.jpg`` and ``manifest.csv`` with
-the columns path, label, split and query. The landmarks of the splits ``train`` and ``test`` are disjoint;
-houses, trees and cars around them are shared, so that the surroundings give nothing away.
+the columns path, label, split and query. The landmarks of the splits ``basics``, ``train`` and ``test`` are
+disjoint; houses, trees and cars around them are shared, so that the surroundings give nothing away.
 """
 
 import csv
 import multiprocessing
 import os
 import signal
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from student_trainer.demo.scenery.weather import cloud_map
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.progress import progress
 
-TRAIN, TEST = "train", "test"
+BASICS, TRAIN, TEST = "basics", "train", "test"
 JPEG_QUALITY = (70, 92)
 VIEWS_A_QUERY = 5
 """One test view in so many is a query; the others are the database."""
@@ -46,7 +47,14 @@ class Landmark:
 
 
 def render_landmarks(
-    out_dir: Path, *, landmarks_train: int, landmarks_test: int, views: int, side_px: int, seed: int
+    out_dir: Path,
+    *,
+    landmarks_basics: int,
+    landmarks_train: int,
+    landmarks_test: int,
+    views: int,
+    side_px: int,
+    seed: int,
 ) -> Path:
     """Render the set unless it is there, and return its manifest.
 
@@ -55,8 +63,9 @@ def render_landmarks(
 
     Args:
         out_dir: the folder of the set.
-        landmarks_train: landmarks of the split ``train``.
-        landmarks_test: other landmarks, of the split ``test``.
+        landmarks_basics: landmarks of the split ``basics``; may be 0.
+        landmarks_train: others, of the split ``train``.
+        landmarks_test: others again, of the split ``test``.
         views: photographs of each landmark.
         side_px: longest side of a photograph.
         seed: draws everything.
@@ -67,13 +76,13 @@ def render_landmarks(
     """
     if min(landmarks_train, landmarks_test, views) < 2 or side_px < 32:
         raise InvalidInput(
-            f"{landmarks_train} + {landmarks_test} landmarks with {views} views of {side_px} px: at least 2 of "
-            "each are needed, and 32 px."
+            f"{landmarks_train} + {landmarks_test} landmarks with {views} views of {side_px} px: "
+            "at least 2 of each are needed, and 32 px."
         )
     manifest = out_dir / "manifest.csv"
     if manifest.is_file():
         return manifest
-    landmarks = cast_landmarks(landmarks_train, landmarks_test)
+    landmarks = cast_landmarks({BASICS: landmarks_basics, TRAIN: landmarks_train, TEST: landmarks_test})
     try:
         _render_all(landmarks, out_dir / "images", views, side_px, seed)
         _write_manifest(landmarks, views, manifest)
@@ -82,12 +91,12 @@ def render_landmarks(
     return manifest
 
 
-def cast_landmarks(train: int, test: int) -> list[Landmark]:
-    """Landmarks of both splits; each split goes through all styles in turn."""
+def cast_landmarks(counts: Mapping[str, int]) -> list[Landmark]:
+    """So many landmarks of each split; each split goes through all styles in turn."""
     styles = list(STYLES)
-    splits = [(TRAIN, place) for place in range(train)] + [(TEST, place) for place in range(test)]
+    places = [(split, place) for split, count in counts.items() for place in range(count)]
     return [
-        Landmark(number, styles[place % len(styles)], split) for number, (split, place) in enumerate(splits)
+        Landmark(number, styles[place % len(styles)], split) for number, (split, place) in enumerate(places)
     ]
 
 

@@ -15,12 +15,17 @@ from student_trainer.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Scenery:
-    """How much is rendered where no photographs are given."""
+    """How much is rendered where no photographs are given, and what networks know before they see it.
 
-    landmarks_train: int = 40
-    landmarks_test: int = 25
-    views: int = 16
-    side_px: int = 128
+    Nothing is downloaded, so there are no ImageNet weights to start from. In their place the student begins
+    with a short supervised training on the landmarks ``basics``, which occur nowhere else.
+    """
+
+    landmarks_basics: int = 32
+    landmarks_train: int = 80
+    landmarks_test: int = 24
+    views: int = 10
+    side_px: int = 96
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,9 @@ class DemoSettings:
     teacher_changes: tuple[str, ...] = ()
     """``section.key=value`` overrides of the teacher's recipe."""
     student_changes: tuple[str, ...] = ()
+    start_recipe: str = "demo-start"
+    """How the student gets its initial weights where landmarks are rendered."""
+    start_changes: tuple[str, ...] = ()
     scenery: Scenery = Scenery()
 
     @property
@@ -50,6 +58,16 @@ class DemoSettings:
     def teacher_run(self) -> RunFolder:
         """The teacher is a supervised student in a run folder of its own."""
         return RunFolder(self.run / "teacher")
+
+    @property
+    def rendered(self) -> bool:
+        """Whether the demo makes its own photographs."""
+        return self.images is None and self.manifest is None
+
+    @property
+    def start_run(self) -> RunFolder:
+        """Where the student's initial weights are made, in place of ImageNet's."""
+        return RunFolder(self.run / "start")
 
     @property
     def rank_run(self) -> RunFolder:

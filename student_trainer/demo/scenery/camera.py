@@ -83,7 +83,7 @@ def look_at(
 
 
 def draw_sheet(picture: Image.Image, sheet: Image.Image, corners_px: Vectors) -> None:
-    """Draw ``sheet`` (RGBA) so that its corners come to lie on ``corners_px`` [4, 2] (from top left, clockwise)."""
+    """Draw ``sheet`` (RGBA) with its corners, from top left clockwise, on ``corners_px`` [4, 2]."""
     corners = _widened(corners_px)
     left, top = (int(v) for v in np.maximum(np.floor(corners.min(axis=0)), 0))
     right, bottom = (int(v) for v in np.minimum(np.ceil(corners.max(axis=0)), picture.size))

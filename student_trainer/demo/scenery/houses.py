@@ -52,7 +52,8 @@ def palace(rng: Rng, mason: Mason) -> list[Solid]:
         for storey in range(storeys):
             y = storey * floor
             ornaments += [
-                Windows(0.6, y + 1.1, width - 1.2, max(1, round(width / pitch)), 1.5, floor * 0.56, kinds[storey], trim,
+                Windows(0.6, y + 1.1, width - 1.2, max(1, round(width / pitch)),
+                        1.5, floor * 0.56, kinds[storey], trim,
                         (2, 3), shutters=shutters, balcony=storey == 1 and shutters is None),
                 Band(y + floor, 0.35, trim),
             ]  # fmt: skip

@@ -43,7 +43,7 @@ class Face:
 class Round:
     """A body of revolution: it looks the same from every side, so it always faces the camera.
 
-    ``bend`` (8-bit, the size of the sheet) is how far the surface turns away: 0 to the left, 255 to the right.
+    ``bend`` (8-bit, the size of the sheet) is how far the surface turns: 0 to the left, 255 to the right.
     """
 
     foot: Vectors

@@ -1,0 +1,141 @@
+"""The demo end to end, small: the commands, the real service as a process, and what is left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from student_trainer.demo.demo import run_demo
+from student_trainer.demo.photographs import labelled_manifest
+from student_trainer.demo.settings import DemoSettings, Scenery, begin_or_continue
+from student_trainer.demo.teacher_process import running_teacher
+from student_trainer.errors import InvalidInput, ServiceRefused
+
+PROGRAM = Path(sys.executable).parent / "student-trainer"
+QUICK = ("training.epochs=1", "images.longest_side_px=32", "averaging.epochs=[]")
+
+
+def small_demo(run: Path, **changes: object) -> DemoSettings:
+    settings = {
+        "run": run,
+        "images": None,
+        "manifest": None,
+        "queries": 12,
+        "seed": 0,
+        "teacher_recipe": "demo-teacher",
+        "student_recipe": "demo-student",
+        "teacher_changes": QUICK,
+        "student_changes": QUICK,
+        "start_changes": QUICK,
+        "scenery": Scenery(landmarks_basics=2, landmarks_train=4, landmarks_test=2, views=6, side_px=40),
+    }
+    return DemoSettings(**(settings | changes))  # type: ignore[arg-type]
+
+
+def services_under(folder: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(folder) in word for word in process.info["cmdline"] or ())
+        and any("teacher-service" in word for word in process.info["cmdline"])
+    ]
+
+
+@pytest.mark.slow
+def test_the_whole_line_runs_spends_exactly_the_budget_and_can_be_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = small_demo(tmp_path / "run")
+    begin_or_continue(settings, fresh=False)
+    first = run_demo(settings)
+    assert set(first.models) == {"teacher", "student before", "student", "rank"}
+    certificate = json.loads((settings.run / "certificate.json").read_bytes())
+    assert (certificate["queries_charged"], certificate["budget"], certificate["images"]) == (12, 12, 12)
+    assert "refused: Budget exhausted" in capsys.readouterr().out
+    for name in ("report.html", "MODEL_CARD.md", "student.safetensors", "recipe.toml", "metrics.jsonl"):
+        assert (settings.run / name).is_file(), name
+    assert not services_under(tmp_path)
+
+    assert begin_or_continue(settings, fresh=False)
+    again = run_demo(settings)
+    assert again.models == first.models
+    assert json.loads((settings.run / "certificate.json").read_bytes())["queries_charged"] == 12
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_service_too(tmp_path: Path) -> None:
+    small = [word for change in QUICK for word in ("--teacher-set", change)]
+    photographs = tmp_path / "photographs"
+    for label in range(4):
+        (photographs / f"label{label}").mkdir(parents=True)
+        for view in range(3):
+            colour = (60 * label, 80 * view, 120)
+            Image.new("RGB", (40, 30), colour).save(photographs / f"label{label}" / f"{view}.png")
+    process = subprocess.Popen(
+        [PROGRAM, "demo", "--run", tmp_path / "run", "--images", photographs, "--queries", "4"]
+        + ["--weights", "random", *small, "--teacher-set", "student.arch=resnet18-64"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+    )
+    deadline_s = time.monotonic() + 120
+    while not services_under(tmp_path) and process.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert process.poll() is None, process.communicate()[1]
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 130, errors
+    assert not services_under(tmp_path)
+    assert "Traceback" not in errors
+
+
+def test_a_demo_with_other_settings_is_not_continued(tmp_path: Path) -> None:
+    begin_or_continue(small_demo(tmp_path / "run"), fresh=False)
+    with pytest.raises(InvalidInput, match="other settings"):
+        begin_or_continue(small_demo(tmp_path / "run", queries=13), fresh=False)
+    assert not begin_or_continue(small_demo(tmp_path / "run", queries=13), fresh=True)
+
+
+def test_fresh_never_clears_a_folder_that_is_not_a_demos(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("do not lose me")
+    with pytest.raises(InvalidInput, match="holds no demo"):
+        begin_or_continue(small_demo(tmp_path), fresh=True)
+    assert (tmp_path / "thesis.txt").is_file()
+
+
+def test_own_photographs_are_divided_so_that_no_label_is_in_both_halves(tmp_path: Path) -> None:
+    for label in "abcdef":
+        (tmp_path / "photographs" / label).mkdir(parents=True)
+        for view in range(2):
+            (tmp_path / "photographs" / label / f"{view}.jpg").write_bytes(b"not looked at here")
+    (tmp_path / "run").mkdir()
+    settings = small_demo(tmp_path / "run", images=tmp_path / "photographs")
+    rows = [line.split(",")[1:] for line in labelled_manifest(settings).read_text().splitlines()[1:]]
+    train = {label for label, split in rows if split == "train"}
+    test = {label for label, split in rows if split == "test"}
+    assert len(train) == len(test) == 3
+    assert not train & test
+
+
+def test_photographs_with_too_few_labels_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "photographs" / "only").mkdir(parents=True)
+    (tmp_path / "photographs" / "only" / "a.jpg").write_bytes(b"")
+    with pytest.raises(InvalidInput, match="needs at least 4"):
+        labelled_manifest(small_demo(tmp_path, images=tmp_path / "photographs"))
+
+
+def test_a_service_that_does_not_start_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    missing = ["--checkpoint", str(tmp_path / "none.safetensors"), "--data-dir", str(tmp_path), "--port", "0"]
+    with (
+        pytest.raises(ServiceRefused, match="did not start: .*none.safetensors"),
+        running_teacher(missing, tmp_path / "log"),
+    ):
+        pass
