@@ -59,7 +59,7 @@ def run_demo(settings: DemoSettings) -> Evaluation:
         with tell.stage("Asking for one query more"):
             print(f"  refused: {ask_for_one_more(run, manifest, url, key)}")
         with tell.stage("Auditing what was spent"):
-            tell.trainer("audit", "--run", run.root)
+            tell.trainer("audit", "--run", run.root, "--url", url)
 
     with tell.stage("Distilling offline; the service is stopped"):
         start = (f"student.weights={settings.start_run.student}",) if settings.rendered else ()

@@ -79,8 +79,10 @@ def test_ctrl_c_ends_the_service_too(tmp_path: Path) -> None:
             colour = (60 * label, 80 * view, 120)
             Image.new("RGB", (40, 30), colour).save(photographs / f"label{label}" / f"{view}.png")
     process = subprocess.Popen(
-        [PROGRAM, "demo", "--run", tmp_path / "run", "--images", photographs, "--queries", "4"]
-        + ["--weights", "random", *small, "--teacher-set", "student.arch=resnet18-64"],
+        [
+            *(PROGRAM, "demo", "--run", tmp_path / "run", "--images", photographs, "--queries", "4"),
+            *("--weights", "random", *small, "--teacher-set", "student.arch=resnet18-64"),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -135,7 +137,7 @@ def test_photographs_with_too_few_labels_are_refused(tmp_path: Path) -> None:
 def test_a_service_that_does_not_start_is_reported_with_its_last_words(tmp_path: Path) -> None:
     missing = ["--checkpoint", str(tmp_path / "none.safetensors"), "--data-dir", str(tmp_path), "--port", "0"]
     with (
-        pytest.raises(ServiceRefused, match="did not start: .*none.safetensors"),
+        pytest.raises(ServiceRefused, match=r"did not start: .*none\.safetensors"),
         running_teacher(missing, tmp_path / "log"),
     ):
         pass
