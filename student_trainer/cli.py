@@ -14,8 +14,6 @@ from student_trainer.errors import TrainerError
 from student_trainer.evaluate import commands as evaluate
 from student_trainer.publish import commands as publish
 
-INTERRUPTED = 130
-
 app = typer.Typer(
     name="student-trainer",
     help="Spend a fixed query budget once, distil offline, evaluate, audit and report.",
@@ -34,12 +32,9 @@ app.command("demo")(demo.demo)
 
 
 def main() -> None:
-    """Entry point of the command."""
+    """Entry point of the command. Ctrl-C ends it with 130; verbs that can continue say so themselves."""
     try:
         app(standalone_mode=True)
     except TrainerError as error:
         print(f"student-trainer: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("student-trainer: interrupted; run the same command again to continue.", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from student_trainer.demo.narrator import INTERRUPTED
 from student_trainer.output import emit
 
 if TYPE_CHECKING:
@@ -72,10 +73,14 @@ def demo(
         teacher_changes=(*initial, *(teacher_set or ())),
         student_changes=(*initial, *(student_set or ())),
     )
-    with redirect_stdout(sys.stderr) if json else nullcontext():
-        if begin_or_continue(settings, fresh=fresh):
-            print(f"Continuing the demo in {run}; start over with --fresh.")
-        evaluation = run_demo(settings)
+    try:
+        with redirect_stdout(sys.stderr) if json else nullcontext():
+            if begin_or_continue(settings, fresh=fresh):
+                print(f"Continuing the demo in {run}; start over with --fresh.")
+            evaluation = run_demo(settings)
+    except KeyboardInterrupt:
+        print("Interrupted: the same command continues; --fresh starts over.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     result = {"run": str(run), "evaluation": evaluation.model_dump(mode="json")}
     emit(result, summary(settings, evaluation), as_json=json)
 

@@ -1,0 +1,61 @@
+"""What the documents name exists, and the deployment files parse and say what they must."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from student_trainer.cli import app as trainer
+from teacher_service.cli import app as service
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_test_and_document_that_is_named_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for name in re.findall(r"tests/[\w/]+\.py", text):
+        assert (ROOT / name).is_file(), name
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (document.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_and_flag_that_is_shown_exists(document: Path) -> None:
+    commands = {"student-trainer": get_command(trainer), "teacher-service": get_command(service)}
+    for line in re.findall(r"^((?:student-trainer|teacher-service) .+)$", document.read_text("utf-8"), re.M):
+        words = line.split("#")[0].split()
+        command = commands[words[0]]
+        for word in words[1:]:
+            if not hasattr(command, "commands"):
+                break
+            assert word in command.commands, line
+            command = command.commands[word]
+        known = {flag for parameter in command.params for flag in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def test_the_compose_file_starts_the_teacher_and_carries_no_secret() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    teacher = compose["services"]["teacher"]
+    assert teacher["healthcheck"]["test"][0] == "CMD"
+    flags = {word for word in teacher["command"] if word.startswith("--")}
+    known = {flag for p in get_command(service).commands["serve"].params for flag in p.opts}
+    assert teacher["command"][0] == "serve"
+    assert flags <= known
+    assert not re.search(r"password|secret|rtn_", (ROOT / "docker-compose.yml").read_text(), re.I)
+    assert all(port.startswith("127.0.0.1:") for port in teacher["ports"])
+
+
+def test_the_pinned_versions_are_names_and_versions_only_and_cover_every_dependency() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[\w.+!]+", line) for line in lines)
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    names = {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in wanted}  # type: ignore[index]
+    assert names <= pinned
