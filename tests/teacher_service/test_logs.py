@@ -5,6 +5,7 @@ import io
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -106,7 +107,12 @@ def test_long_values_are_cut_and_keys_masked(lines: Callable[[], list[dict[str, 
     assert "nothing" not in line
 
 
-def test_lines_of_libraries_are_json_too(lines: Callable[[], list[dict[str, Any]]]) -> None:
+def test_lines_of_libraries_are_json_too(
+    lines: Callable[[], list[dict[str, Any]]], request: pytest.FixtureRequest
+) -> None:
+    uvicorn = logging.getLogger("uvicorn.error")  # another server in this process may have made it quieter
+    request.addfinalizer(partial(uvicorn.setLevel, uvicorn.level))
+    uvicorn.setLevel(logging.WARNING)
     logging.getLogger("teacher_service.metering").error("write failed", extra={"reason": "disk full"})
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     first, second = lines()

@@ -76,6 +76,7 @@ SPENDER = """
     async def main(path, key_id, who):
         ledger = SqliteLedger(path, serve=False, busy_timeout_ms=60_000)
         await ledger.open()
+        print("ready", flush=True)
         sys.stdin.readline()
         spent = await asyncio.gather(*(spend(ledger, key_id, who, task) for task in range(8)))
         await ledger.close()
@@ -162,14 +163,16 @@ def test_processes_that_share_a_budget_spend_exactly_the_budget(
     make_desk: Callable[..., Any], path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """Invariant 1, for any number of concurrent processes."""
-    budget = 301
+    budget = 1501
     desk = make_desk(path, busy_timeout_ms=60_000)
     key = desk.new_key(budget=budget)
     spenders = [start(SPENDER, path, key, who) for who in range(2)]
+    for spender in spenders:  # both are up before either begins
+        assert spender.stdout is not None
+        assert spender.stdout.readline() == "ready\n"
     for spender in spenders:
         send(spender.stdin, "go")
     spent = [json.loads(spender.communicate(timeout=120)[0]) for spender in spenders]
-    assert all(spent), "both got a share"
     assert sum(spent) == desk.account(key).used
     desk.run(verify_store(desk.ledger))
     # A release can make room after the last refusal; nothing but that room may be left.
