@@ -5,6 +5,7 @@ Whatever is wrong with a file is a :class:`CheckpointError` that names it.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ PUBLIC_NAMES = ("retrievalSfM120k-", "rSfM120k-tl-", "gl18-tl-")
 PUBLIC_FLAGS_NOT_SUPPORTED = ("local_whitening", "regional")
 
 
-def save_network(network: DescriptorNet, path: Path, notes: Mapping[str, str] | None = None) -> None:
+def save_network(
+    network: DescriptorNet, path: str | os.PathLike[str], notes: Mapping[str, str] | None = None
+) -> None:
     """Write weights, spec and notes to a safetensors file, whole or not at all.
 
     Args:
@@ -54,6 +57,7 @@ def save_network(network: DescriptorNet, path: Path, notes: Mapping[str, str] | 
         "spec": canonical_json(network.spec.description()).decode(),
         "notes": canonical_json(dict(notes or {})).decode(),
     }
+    path = Path(path)
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
         unfinished.write_bytes(save(tensors, metadata))
@@ -62,13 +66,14 @@ def save_network(network: DescriptorNet, path: Path, notes: Mapping[str, str] | 
         unfinished.unlink(missing_ok=True)
 
 
-def load_network(path: Path) -> DescriptorNet:
+def load_network(path: str | os.PathLike[str]) -> DescriptorNet:
     """Read a network, in evaluation mode, from our ``.safetensors`` or from a public ``.pth`` file.
 
     Raises:
         CheckpointError: no such file, damaged, a wrong hash in its name, a pickle that would run code, a
             network of a kind that is not supported, or weights that do not fit it.
     """
+    path = Path(path)
     if not path.is_file() and path.name.startswith(PUBLIC_NAMES):
         raise CheckpointError(
             f"There is no file {path}. It is one of the public networks of cnnimageretrieval-pytorch: "
@@ -86,13 +91,13 @@ def load_network(path: Path) -> DescriptorNet:
     return network.eval()
 
 
-def read_notes(path: Path) -> dict[str, str]:
+def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
     """The notes that :func:`save_network` was given.
 
     Raises:
         CheckpointError: not one of our files.
     """
-    metadata = _checked(path, read_safetensors_metadata(path))
+    metadata = _checked(Path(path), read_safetensors_metadata(Path(path)))
     notes: dict[str, str] = orjson.loads(metadata["notes"])
     return notes
 

@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -29,9 +30,11 @@ from shared.network import DescriptorNet
 from shared.pooling import GeM
 from shared.vectors import Float32Rows
 
-ImageSource: TypeAlias = Path | bytes | Image.Image
-Box: TypeAlias = tuple[float, float, float, float]
-"""left, top, right, bottom in pixels of the upright image."""
+ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image
+Box: TypeAlias = Sequence[float] | NDArray[np.number]
+"""left, top, right, bottom in pixels of the upright image: any four numbers in a row."""
+Corners: TypeAlias = tuple[float, float, float, float]
+"""A checked box."""
 
 MAX_WAITING_BYTES = 256_000_000
 """Decoded pixels that wait for others of their shape; then the largest group goes as it is."""
@@ -44,7 +47,7 @@ def describe(
     images: Sequence[ImageSource],
     longest_side_px: int,
     scales: Sequence[float] = (1.0,),
-    boxes: Sequence[Box | None] | None = None,
+    boxes: Sequence[Box | None] | NDArray[np.number] | None = None,
     *,
     device: str = "auto",
     batch_size: int = 32,
@@ -58,11 +61,11 @@ def describe(
 
     Args:
         network: moved to ``device`` and left there; run in evaluation mode, its own mode restored.
-        images: paths, encoded bytes or PIL images.
+        images: paths (text is a path too), encoded bytes or PIL images.
         longest_side_px: images are shrunk to it, never enlarged.
         scales: factors on the shrunk image; several are combined by a generalised mean.
-        boxes: per image, the part to describe, or None for the whole. The part is shrunk by the factor that
-            the whole image would have been shrunk by.
+        boxes: per image, the part to describe, or None for the whole; or an array [n, 4]. The part is shrunk
+            by the factor that the whole image would have been shrunk by.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``.
         batch_size: most images in one forward pass; large images go in smaller batches.
         preprocessing: normalisation and EXIF handling; its ``longest_side_px`` gives way to the argument.
@@ -73,9 +76,9 @@ def describe(
         OSError: a path cannot be read.
         ValueError: scales, boxes, batch size or device make no sense.
     """
-    boxes = [None] * len(images) if boxes is None else boxes
-    if len(boxes) != len(images):
-        raise ValueError(f"{len(boxes)} boxes were given for {len(images)} images.")
+    parts = [None] * len(images) if boxes is None else [_corners(i, box) for i, box in enumerate(boxes)]
+    if len(parts) != len(images):
+        raise ValueError(f"{len(parts)} boxes were given for {len(images)} images.")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     chosen = replace(preprocessing or Preprocessing(longest_side_px), longest_side_px=longest_side_px)
@@ -83,7 +86,7 @@ def describe(
     rows = np.empty((len(images), network.dim), dtype=np.float32)
     with modes_kept(network):
         network.eval()
-        for indices, pixels in _batches(_decoded(images, boxes, chosen), batch_size):
+        for indices, pixels in _batches(_decoded(images, parts, chosen), batch_size):
             rows[indices] = describe_pixels(network, torch.from_numpy(pixels), chosen, scales).cpu().numpy()
             if on_progress is not None:
                 on_progress(len(indices))
@@ -160,7 +163,20 @@ def _exact_float32(device: torch.device) -> AbstractContextManager[None]:
     return flags
 
 
-def _load(source: ImageSource, box: Box | None, preprocessing: Preprocessing) -> Pixels:
+def _corners(index: int, box: Box | None) -> Corners | None:
+    """Four finite numbers, as plain Python ones. Raises ValueError, naming the image by its index."""
+    if box is None:
+        return None
+    numbers = np.asarray(box)
+    if numbers.shape != (4,) or numbers.dtype.kind not in "iuf" or not np.isfinite(numbers).all():
+        raise ValueError(f"Image {index}: a box is left, top, right, bottom in pixels; got {box!r}.")
+    left, top, right, bottom = numbers.tolist()
+    return left, top, right, bottom
+
+
+def _load(source: ImageSource, box: Corners | None, preprocessing: Preprocessing) -> Pixels:
+    if not isinstance(source, bytes | Image.Image):
+        source = Path(source)
     if box is None:
         return load_pixels(source, preprocessing)
     whole = decode(source, apply_exif=preprocessing.apply_exif)
@@ -172,7 +188,7 @@ def _load(source: ImageSource, box: Box | None, preprocessing: Preprocessing) ->
 
 
 def _decoded(
-    images: Sequence[ImageSource], boxes: Sequence[Box | None], preprocessing: Preprocessing
+    images: Sequence[ImageSource], boxes: Sequence[Corners | None], preprocessing: Preprocessing
 ) -> Iterator[tuple[int, Pixels]]:
     """(index, pixels) in order; a few images are decoded ahead while the consumer computes."""
     workers = min(4, os.cpu_count() or 1)
@@ -186,8 +202,8 @@ def _decoded(
             try:
                 yield index, ahead.popleft().result()
             except InvalidImage as error:
-                if isinstance(source, Path):
-                    raise
+                if not isinstance(source, bytes | Image.Image):
+                    raise  # it names the file
                 raise type(error)(f"Image {index}: {error}") from error
 
 

@@ -69,6 +69,15 @@ def test_a_saved_network_comes_back_bit_for_bit_in_evaluation_mode(tmp_path: Pat
     assert weights_digest(loaded) == weights_digest(saved)
 
 
+def test_paths_may_be_plain_text(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.safetensors")
+    save_network(network(), path, {"from": "here"})
+    assert weights_digest(load_network(path)) == weights_digest(network())
+    assert read_notes(path) == {"from": "here"}
+    with pytest.raises(CheckpointError, match="no file"):
+        load_network(str(tmp_path / "b.pth"))
+
+
 def test_a_loaded_network_can_be_trained(tmp_path: Path) -> None:
     save_network(network(), tmp_path / "a.safetensors")
     loaded = load_network(tmp_path / "a.safetensors").train()

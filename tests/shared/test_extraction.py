@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,6 +84,7 @@ def test_paths_bytes_and_open_images_give_the_same_rows(
         image.save(path)
     expected = describe(network, photographs, 64)
     assert (describe(network, paths, 64) == expected).all()
+    assert (describe(network, [str(path) for path in paths], 64) == expected).all()
     assert (describe(network, [path.read_bytes() for path in paths], 64) == expected).all()
 
 
@@ -202,6 +204,20 @@ def test_an_empty_box_is_refused_with_the_image(network: DescriptorNet) -> None:
     images = [photograph(64, 48, 1), photograph(64, 48, 2)]
     with pytest.raises(InvalidImage, match=r"Image 1: The box \(5, 5, 5, 20\) holds no pixels of .* 64 x 48"):
         describe(network, images, 64, boxes=[None, (5, 5, 5, 20)])
+
+
+def test_boxes_may_be_arrays_lists_or_tuples(network: DescriptorNet) -> None:
+    images = [photograph(64, 48, 1), photograph(64, 48, 2)]
+    expected = describe(network, images, 64, boxes=[(8, 7, 40, 39), (1, 2, 30, 31)])
+    array = np.array([(8, 7, 40, 39), (1, 2, 30, 31)])
+    for boxes in (array, array.astype(np.float32), list(array), array.tolist()):
+        assert (describe(network, images, 64, boxes=boxes) == expected).all()
+
+
+@pytest.mark.parametrize("box", [(1, 2, 3), (1, 2, 3, math.nan), "1234", ("1", "2", "3", "4")])
+def test_a_box_that_is_not_four_numbers_is_refused_with_the_image(network: DescriptorNet, box: Any) -> None:
+    with pytest.raises(ValueError, match="Image 1: a box is left, top, right, bottom"):
+        describe(network, [photograph(64, 48, 1)] * 2, 64, boxes=[None, box])
 
 
 def test_boxes_must_match_the_images(network: DescriptorNet) -> None:
