@@ -119,7 +119,8 @@ def check_coverage(
     if missing:
         raise CertificateInvalid(
             f"{len(missing)} charged images are not in the transfer set, the first {min(missing)[:12]}: "
-            "the key was used for something else, or answers were lost; fetch them again (free) first."
+            "the key was also used elsewhere, or answers were lost. Lost answers come again, free, with fetch; "
+            "for what was bought elsewhere nothing helps: use a key of its own for each run folder."
         )
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.chain import ChainBroken, Settle, parse_event, verify_chain
+from shared.chain import ChainBroken, Link, Settle, parse_event, verify_chain
 from shared.protocol import ModelLimits, UsageResponse
 from shared.receipts import BadReceipt
 from student_trainer.acquire.answers import check_same, introduce
 from student_trainer.acquire.client import TeacherClient
-from student_trainer.acquire.outbox import Outbox, Request
+from student_trainer.acquire.outbox import Outbox
 from student_trainer.acquire.records import Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import BudgetTooSmall, InvalidInput, VerificationFailed
@@ -31,6 +31,8 @@ class Quote:
     paid: int
     """How many of them the key has paid for already: they are delivered again, for free."""
     bytes_missing: int
+    elsewhere: int = 0
+    """Images that the key was charged for outside this transfer set; with them the audit fails."""
 
     @property
     def cost(self) -> int:
@@ -44,6 +46,7 @@ class Quote:
             "paid": self.paid,
             "cost": self.cost,
             "bytes": self.bytes_missing,
+            "charged_elsewhere": self.elsewhere,
             "remaining": self.usage.remaining,
             "budget": self.usage.budget,
             "teacher_revision": self.teacher.revision,
@@ -51,12 +54,17 @@ class Quote:
 
     def text(self, path: Path) -> str:
         """For people."""
+        warning = (
+            f"\nThis key was charged for {self.elsewhere:,} images that are not in this transfer set; "
+            "the audit will not certify it. Use a key of its own for each run folder."
+        )
         free = f" ({self.paid:,} more were paid for before and are delivered free)" if self.paid else ""
         return (
             f"{path}: {self.missing:,} descriptors to fetch, {self.bytes_missing / 1e6:,.1f} MB to send,\n"
             f"from {self.teacher.model} ({self.teacher.dim}-d, revision {self.teacher.revision[:12]}) "
             f"at {self.teacher.url}.\nThis will spend {self.cost:,} queries{free} "
             f"of the {self.usage.remaining:,} that key {self.usage.key_id} has left."
+            f"{warning if self.elsewhere else ''}"
         )
 
 
@@ -75,11 +83,12 @@ async def ask_for_quote(transfer_set: TransferSet, client: TeacherClient, url: s
         check_same(teacher, pinned)
     outbox, summary = Outbox(transfer_set), transfer_set.summary()
     open_requests = outbox.unanswered()
-    paid = 0
-    if open_requests or usage.remaining < summary.missing:
-        missing = {image.digest for image in outbox.unassigned()}
-        paid = await _paid(transfer_set, client, teacher, open_requests, missing)
-    quote = Quote(teacher, model.limits, usage, summary.missing, paid, summary.bytes_missing)
+    paid = elsewhere = 0
+    if open_requests or usage.remaining < summary.missing or usage.used > summary.charged:
+        links, charged = await _ledger(client, teacher)
+        paid = _paid(transfer_set, links, charged, teacher)
+        elsewhere = len(charged - {image.digest for image in transfer_set.chosen()})
+    quote = Quote(teacher, model.limits, usage, summary.missing, paid, summary.bytes_missing, elsewhere)
     # A hold may be that of a request which the last, killed fetch left in the service's hands.
     uncertain = sum(len(request.images) for request in open_requests)
     if quote.cost > usage.remaining + min(usage.held, uncertain):
@@ -90,28 +99,27 @@ async def ask_for_quote(transfer_set: TransferSet, client: TeacherClient, url: s
     return quote
 
 
-async def _paid(
-    transfer_set: TransferSet,
-    client: TeacherClient,
-    teacher: Teacher,
-    open_requests: list[Request],
-    unassigned: set[str],
-) -> int:
-    """How many of the missing images the ledger shows as charged to this key and revision."""
+async def _ledger(client: TeacherClient, teacher: Teacher) -> tuple[list[Link], set[str]]:
+    """The key's checked records, and the images that they charge for descriptors of this revision."""
     links, head = await client.chain()
     try:
         head.verify(teacher.public_key)
-        account = verify_chain(links)
-        events = [parse_event(link.record, seq) for seq, link in enumerate(links)]
+        charged = verify_chain(links).charged_images
     except (BadReceipt, ChainBroken) as error:
         raise VerificationFailed(f"The service's ledger does not hold: {error} Nothing was spent.") from None
+    return links, {image for revision, image in charged if revision == teacher.revision}
+
+
+def _paid(transfer_set: TransferSet, links: list[Link], charged: set[str], teacher: Teacher) -> int:
+    """How many of the missing images the ledger shows as charged to this key and revision."""
+    outbox = Outbox(transfer_set)
+    open_requests = outbox.unanswered()
     if teacher.billing == "distinct":
-        missing = unassigned.union(*(request.digests for request in open_requests))
-        return len(
-            missing & {image for revision, image in account.charged_images if revision == teacher.revision}
-        )
+        missing = {image.digest for image in outbox.unassigned()}
+        return len(charged & missing.union(*(request.digests for request in open_requests)))
     # Billed per call: only the very same request, with its idempotency key, is free.
     known = {receipt.body.seq for receipt in transfer_set.receipts()}
+    events = [parse_event(link.record, seq) for seq, link in enumerate(links)]
     answered = [
         [item.image for item in event.items]
         for event in events

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from fastapi import Response
 
-from student_trainer.acquire.client import Patience
+from student_trainer.acquire import session
+from student_trainer.acquire.client import Access, Patience
 from student_trainer.acquire.fetch import Outcome
+from student_trainer.acquire.quote import Quote
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import BudgetTooSmall, ServiceRefused
 from student_trainer.run_folder import RunFolder
@@ -217,6 +219,33 @@ def test_a_lost_transfer_set_is_fetched_again_for_free(teacher: Any, planned: Pl
     outcome = buy(run, api_key="rtn_k2_secret")
     assert (outcome.charged, outcome.replayed) == (0, 5)
     assert_complete(run, teacher, 5, "rtn_k2_secret")
+
+
+def quote_of(run: RunFolder, teacher: Any) -> Quote:
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        return session.quote(transfer_set, Access(teacher.url, "rtn_k1_secret"))
+
+
+def test_the_quote_counts_what_a_lost_transfer_set_paid_for_although_the_key_has_plenty_left(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=5)
+    buy(run)
+    run.transfer_set.unlink()
+    quote = quote_of(planned(queries=5), teacher)
+    assert (quote.missing, quote.paid, quote.cost, quote.elsewhere) == (5, 5, 0, 0)
+    assert "audit will not certify" not in quote.text(run.transfer_set)
+
+
+def test_the_quote_warns_when_the_key_was_used_for_another_run(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    run = planned(queries=5)
+    buy(run)
+    run.transfer_set.unlink()
+    quote = quote_of(planned(queries=3), teacher)
+    assert (quote.missing, quote.paid, quote.cost, quote.elsewhere) == (3, 3, 0, 2)
+    assert "charged for 2 images that are not in this transfer set; the audit" in quote.text(run.transfer_set)
 
 
 def test_an_image_that_the_teacher_cannot_read_is_left_out_and_the_others_are_bought(
