@@ -5,7 +5,7 @@ client or an auditor starts fast. No I/O.
 """
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -56,6 +56,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
     INSUFFICIENT_QUOTA = "insufficient_quota"
+    REVISION_MISMATCH = "revision_mismatch"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     REQUEST_IN_FLIGHT = "request_in_flight"
     OVERLOADED = "overloaded"
@@ -71,7 +72,8 @@ class EmbeddingRequest(_Wire):
     """JSON body of ``POST /v1/embeddings``. Unknown members are ignored, as OpenAI's API does."""
 
     model: str | None = None
-    input: str | list[str]
+    # Without fail_fast a megabyte of numbers would make half a million errors: seconds, and a gigabyte.
+    input: str | Annotated[list[str], Field(fail_fast=True)]
     """``data:`` URLs or bare base64 of encoded images."""
     encoding_format: Literal["float", "base64"] = "float"
 

@@ -13,7 +13,7 @@ from shared.receipts import SignedReceipt
 from teacher_service.access.keys import authenticate
 from teacher_service.access.rates import RateLimits
 from teacher_service.access.turnstile import Turnstile
-from teacher_service.errors import InvalidInputImage
+from teacher_service.errors import InvalidInputImage, RevisionMismatch
 from teacher_service.inference.batcher import Batcher
 from teacher_service.inference.cache import DescriptorCache
 from teacher_service.inference.responses import Descriptor
@@ -40,6 +40,8 @@ class Ask:
     idempotency_key: str | None
     read: Callable[[], Awaitable[Submission]]
     """Reads and admits the body; called only for a key that is known."""
+    revision: str | None = None
+    """The teacher that the caller insists on, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +71,15 @@ class Stations:
 
 
 async def embed(stations: Stations, ask: Ask) -> Answer:
-    """authenticate > admit > rate > reserve > cache | batch > teacher > settle > answer + receipt.
+    """authenticate > revision > admit > rate > reserve > cache | batch > teacher > settle > answer + receipt.
 
     Raises:
         InvalidApiKey, Refusal, LedgerError: nothing was charged, and what was held is given back.
     """
     key = await authenticate(stations.ledger, ask.authorization)
+    # Before the body is admitted: another teacher's limits say nothing about the images.
+    if ask.revision is not None and ask.revision != stations.revision:
+        raise RevisionMismatch(ask.revision, stations.revision)
     submission = await ask.read()
     rate_headers = await stations.rates.spend(key.key_id, key.rate, len(submission.images))
     images = dict(submission.images)

@@ -6,6 +6,7 @@
     ├── InvalidRequest      400   malformed body, unknown encoding, remote URL
     ├── InvalidInputImage   400   an image that is no image; ``param`` is ``input[3]``
     ├── ModelNotFound       404   another model's name
+    ├── RevisionMismatch    412   another teacher than the one that the request insists on
     ├── TooLarge            413   body, image, pixels or number of images
     ├── UnsupportedMedia    415   neither JSON, multipart nor image/*
     ├── RateLimited         429   come back after ``Retry-After``
@@ -66,6 +67,21 @@ class ModelNotFound(Refusal):
 
     status = 404
     code = ErrorCode.MODEL_NOT_FOUND
+
+
+class RevisionMismatch(Refusal):
+    """The request insists on a teacher revision that is not served here."""
+
+    status = 412
+    code = ErrorCode.REVISION_MISMATCH
+
+    def __init__(self, wanted: str, served: str) -> None:
+        super().__init__(
+            f"This service answers with teacher revision {served[:12]}, the request insists on "
+            f"{wanted[:12]}. Nothing was charged. Compare GET /v1/models.",
+            param=Header.TEACHER_REVISION,
+            headers={Header.SHOULD_RETRY: "false"},
+        )
 
 
 class TooLarge(Refusal):

@@ -153,11 +153,14 @@ class TeacherClient:
             if not page.entries or (not page.has_more and len(links) > page.head.body.seq):
                 return links[: page.head.body.seq + 1], page.head
 
-    async def embed(self, uploads: Sequence[Upload], idempotency_key: str) -> RawAnswer:
-        """Buy the descriptors of ``uploads``, in their order.
+    async def embed(
+        self, uploads: Sequence[Upload], idempotency_key: str, revision: str | None = None
+    ) -> RawAnswer:
+        """Buy the descriptors of ``uploads``, in their order, from the teacher ``revision`` (or any).
 
         Raises:
             BudgetTooSmall: the budget is exhausted.
+            RevisionChanged: the service has another teacher; nothing was charged.
             Refused: any other refusal that would be repeated.
             ServiceRefused: the service could not be reached for too long.
         """
@@ -166,6 +169,8 @@ class TeacherClient:
             for index, upload in enumerate(uploads)
         ]
         headers = {"Accept": OCTET_STREAM, Header.IDEMPOTENCY_KEY: idempotency_key}
+        if revision is not None:
+            headers[Header.TEACHER_REVISION] = revision
 
         async def send() -> httpx.Response:
             return await self._http.post(EMBEDDINGS_PATH, files=files, headers=headers)

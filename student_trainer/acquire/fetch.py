@@ -159,7 +159,7 @@ class Fetch:
 
     async def _buy(self, request: Request, uploads: list[Upload]) -> None:
         try:
-            raw = await self._client.embed(uploads, request.idempotency_key)
+            raw = await self._client.embed(uploads, request.idempotency_key, self._teacher.revision)
         except Refused as refusal:
             self._learn_from(refusal, request)
             return

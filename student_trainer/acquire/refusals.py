@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from shared.protocol import ErrorBody, ErrorCode, ErrorResponse, Header
 from student_trainer.acquire.pacing import hinted_wait_s
-from student_trainer.errors import BudgetTooSmall, ServiceRefused
+from student_trainer.errors import BudgetTooSmall, RevisionChanged, ServiceRefused
 
 _RETRIED_STATUSES = frozenset({408, 409, 429})
 _RATE_LIMITED, _UNAVAILABLE = 429, 503
@@ -58,12 +58,18 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
 
     Raises:
         BudgetTooSmall: the budget is exhausted.
+        RevisionChanged: another teacher is served than the one that the request insists on.
         Refused: anything else that would be repeated.
     """
     error = _error_of(body)
     told = f"{error.code}: {error.message}" if error else f"HTTP {status} without an explanation"
     if error and error.code is ErrorCode.INSUFFICIENT_QUOTA:
         raise BudgetTooSmall(error.message)
+    if error and error.code is ErrorCode.REVISION_MISMATCH:
+        raise RevisionChanged(
+            f"{error.message} What is held stays as it is: have the first teacher served again, or plan "
+            "into another run folder."
+        )
     may_pass = status in _RETRIED_STATUSES or status >= 500
     if not may_pass or headers.get(Header.SHOULD_RETRY) == "false":
         raise Refused(f"The service refused the request for good ({status}, {told})", status, error)

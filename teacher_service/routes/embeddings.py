@@ -37,7 +37,14 @@ _DOCUMENTATION: dict[str, Any] = {
             "in": "header",
             "required": False,
             "schema": {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY},
-        }
+        },
+        {
+            "name": Header.TEACHER_REVISION.value,
+            "in": "header",
+            "required": False,
+            "description": "Answer with this revision, or refuse with 412.",
+            "schema": {"type": "string"},
+        },
     ],
     "requestBody": {
         "required": True,
@@ -95,6 +102,7 @@ router = APIRouter(route_class=PlainRoute)
                 401: "No key, or an unknown or revoked one",
                 404: "Another model",
                 409: "The same request or image is in flight elsewhere",
+                412: "Another teacher revision than the request insists on",
                 413: "Too many bytes, pixels or images",
                 415: "Unsupported media type",
                 422: "Idempotency key used for another body",
@@ -112,6 +120,7 @@ async def create_embeddings(request: Request) -> Response:
         authorization=request.headers.get("authorization"),
         idempotency_key=_idempotency_key(request),
         read=lambda: service.bodies.read(request),
+        revision=request.headers.get(Header.TEACHER_REVISION),
     )
     answer = await _whatever_the_client_does(service, ask)
     settled = answer.settlement

@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
-from shared.protocol import ErrorResponse, Header
+from shared.protocol import EmbeddingRequest, ErrorResponse, Header
 from teacher_service.metering.ledger import HoldExpired, InFlight, LedgerUnavailable
 
 URL = "/v1/embeddings"
@@ -126,6 +127,12 @@ def test_malformed_json_is_refused(small: Any, key: str, body: bytes, param: str
     assert error["param"] in (param, "input")
 
 
+def test_a_long_list_that_is_not_text_is_refused_at_its_first_item() -> None:
+    with pytest.raises(ValidationError) as caught:
+        EmbeddingRequest.model_validate_json(b'{"input": [' + b"1," * 1000 + b"1]}")
+    assert [error["loc"] for error in caught.value.errors()] == [("input", "str"), ("input", "list[str]", 0)]
+
+
 @pytest.mark.parametrize("url", ["http://example.org/a.jpg", "https://example.org/a.jpg"])
 def test_urls_of_remote_images_are_refused(small: Any, key: str, url: str) -> None:
     error = refused(send(small, key, json={"input": [url]}), 400, "invalid_image", "input[0]")
@@ -163,6 +170,23 @@ def test_an_unsupported_media_type_is_refused(small: Any, key: str, media_type: 
 def test_a_compressed_body_is_refused(small: Any, key: str, photo: Callable[..., bytes]) -> None:
     headers = {"Content-Type": "image/png", "Content-Encoding": "gzip"}
     refused(send(small, key, content=photo(1), headers=headers), 415, "unsupported_media_type")
+
+
+def test_a_request_that_insists_on_another_teacher_is_refused_before_its_body_is_read(
+    small: Any, key: str, photo: Callable[..., bytes]
+) -> None:
+    answer = small.embed(key, b"not an image", **{Header.TEACHER_REVISION.value: "ab" * 32})
+    error = refused(answer, 412, "revision_mismatch", Header.TEACHER_REVISION)
+    assert answer.headers[Header.SHOULD_RETRY] == "false"
+    assert "insists on abababababab" in error["message"]
+
+
+def test_a_request_that_insists_on_the_teacher_that_is_served_is_answered(
+    small: Any, photo: Callable[..., bytes]
+) -> None:
+    revision = small.service.stations.revision
+    answer = small.embed(small.key(), photo(1), **{Header.TEACHER_REVISION.value: revision})
+    assert (answer.status_code, answer.headers[Header.TEACHER_REVISION]) == (200, revision)
 
 
 FIELD = b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n'

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from shared.certificate import parse_certificate, verify_certificate
+from student_trainer.acquire import session
+from student_trainer.acquire.client import Access
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.run_folder import RunFolder
 
@@ -164,3 +166,22 @@ def test_killing_both_sides_at_random_moments_never_changes_the_count(
     assert output.startswith("180 of 180 queries spent")
     with TransferSet.open(run.transfer_set) as transfer_set:
         assert len(set(transfer_set.bought().images)) == 180
+
+
+@pytest.mark.slow
+def test_a_service_that_comes_back_with_another_teacher_charges_nothing_more(
+    service: Service, start_trainer: Any, planned: Callable[..., RunFolder]
+) -> None:
+    run = planned(queries=180)
+    api_key = service.create_key(180)
+    service.start()
+    fetch = ("fetch", "--run", run.root, "--yes", "--batch", 2, "--concurrency", 3)
+    trainer = start_trainer(api_key, *fetch)
+    wait_for_receipts(run, 3, trainer)
+    service.stop()
+    service.start("--port", service.url.rsplit(":", 1)[1], "--weights-seed", "1")
+    _, errors = finish(trainer, 5)
+    assert "Nothing was charged" in errors
+    _, usage = session.meet(Access(service.url, api_key))
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        assert usage.used == len(transfer_set.bought().images) < 180
