@@ -56,6 +56,7 @@ class GroupCommitter:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._accepting = False
+        self._entrance = threading.Lock()
 
     def start(self, first: Operation[None] | None = None) -> None:
         """Open the connection, run ``first`` in a transaction, and start the thread.
@@ -75,10 +76,11 @@ class GroupCommitter:
 
     def stop(self) -> None:
         """Finish what is queued, end the thread and close the connection. Blocks."""
-        if not self._accepting:
-            return
-        self._accepting = False
-        self._jobs.put(None)
+        with self._entrance:
+            if not self._accepting:
+                return
+            self._accepting = False
+            self._jobs.put(None)
         self._thread.join()
         self._db.close()
 
@@ -94,10 +96,11 @@ class GroupCommitter:
         Raises:
             LedgerUnavailable: the ledger was closed.
         """
-        if not self._accepting:
-            raise LedgerUnavailable(NOT_OPEN)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(operation, future, if_abandoned))
+        with self._entrance:  # else a job could queue up behind the end, and its future never resolve
+            if not self._accepting:
+                raise LedgerUnavailable(NOT_OPEN)
+            self._jobs.put(_Job(operation, future, if_abandoned))
         return future
 
     def _run(self) -> None:

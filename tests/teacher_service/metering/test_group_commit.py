@@ -303,3 +303,29 @@ def test_a_first_operation_that_fails_opens_nothing(file: Path) -> None:
         committer.start(first=lambda db: insert_then(sqlite3.OperationalError("full"), 1)(db) and None)
     committer.stop()
     assert stored(file) == set()
+
+
+def test_a_job_that_meets_the_stop_is_finished_or_refused_but_never_forgotten(
+    committer: GroupCommitter, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop begins at the worst moment: the job was let in, and is not in the queue yet."""
+    jobs = committer._jobs
+    stopping = threading.Thread(target=committer.stop)
+
+    class Slow:
+        get, get_nowait = jobs.get, jobs.get_nowait
+
+        def put(self, job: Any) -> None:
+            if job is not None:
+                stopping.start()
+                stopping.join(timeout=0.2)  # time enough for a stop that nothing holds back
+            jobs.put(job)
+
+    monkeypatch.setattr(committer, "_jobs", Slow())
+
+    async def story() -> int:
+        return await asyncio.wait_for(committer.submit(insert(1)), PATIENCE_S)
+
+    assert asyncio.run(story()) == 1
+    stopping.join(PATIENCE_S)
+    assert stored(file) == {1}
