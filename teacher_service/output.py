@@ -1,6 +1,6 @@
 """Results on standard output: text for people, or one JSON object with ``--json``.
 
-In: a plain JSON result and its text. Out: standard output. Logs and errors go to standard error.
+In: a plain JSON result and its text. Out: standard output. Logs, warnings and errors go to standard error.
 """
 
 import json
@@ -14,6 +14,11 @@ def emit(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     sys.stdout.write(json.dumps(result, sort_keys=True) if as_json else text)
     sys.stdout.write("\n")
     sys.stdout.flush()
+
+
+def warn(message: str) -> None:
+    """One line on standard error, under the program's name as errors are."""
+    print(f"teacher-service: {message}", file=sys.stderr)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

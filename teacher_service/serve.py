@@ -1,7 +1,7 @@
 """``teacher-service serve``: from flags to a listening server, and its orderly end.
 
-In: settings. Out: three lines on standard output (address, public key, teacher revision), then a server until
-SIGTERM or Ctrl-C. Requests in flight are finished and settled before it ends.
+In: settings. Out: five lines on standard output (address, model, teacher revision, public key, weights), then
+a server until SIGTERM or Ctrl-C. Requests in flight are finished and settled before it ends.
 """
 
 import errno
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from teacher_service.errors import AddressInUse, DataDirUnusable
+from teacher_service.inference.commands import RANDOM_WEIGHTS
 from teacher_service.metering.ledger import LedgerError
-from teacher_service.output import emit
+from teacher_service.output import emit, warn
 from teacher_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,7 +104,10 @@ class Server(uvicorn.Server):
             "model": card.id,
             "teacher_revision": card.revision,
             "public_key": card.public_key,
+            "weights": self._service.settings.weights_in_words,
         }
+        if self._service.settings.weights_are_random:
+            warn(RANDOM_WEIGHTS)
         emit(facts, "\n".join(f"{name} {value}" for name, value in facts.items()), as_json=self._as_json)
 
 

@@ -95,6 +95,18 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def weights_in_words(self) -> str:
+        """Where the weights come from: ``random, seed 0``, ``imagenet``, or the name of a file."""
+        if self.checkpoint is not None:
+            return self.checkpoint.name
+        return f"random, seed {self.weights_seed}" if self.weights == "random" else Path(self.weights).name
+
+    @property
+    def weights_are_random(self) -> bool:
+        """Whether nothing was ever learned: such descriptors serve tests of the way, not of the goal."""
+        return self.checkpoint is None and self.weights == "random"
+
+    @property
     def ledger_url(self) -> str:
         """Where budgets and charges are kept."""
         return self.ledger or f"sqlite:///{self.data_dir / 'ledger.sqlite'}"

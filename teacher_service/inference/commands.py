@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from teacher_service.options import AsJson, settings_from
-from teacher_service.output import emit
+from teacher_service.output import emit, warn
 
 app = typer.Typer(help="Look at the teacher.", no_args_is_help=True)
 
@@ -21,6 +21,10 @@ def _option(help_: str, panel: str) -> typer.models.OptionInfo:
 
 
 _TEACHER, _OUTPUT = "Teacher", "Output policy"
+
+RANDOM_WEIGHTS = (
+    "warning: descriptors of random weights carry no meaning; name weights with --checkpoint or --weights."
+)
 
 Checkpoint = Annotated[Path | None, _option("Network file; its architecture is in it.", _TEACHER)]
 Arch = Annotated[str | None, _option("Architecture and pooling. (resnet101-gem)", _TEACHER)]
@@ -68,7 +72,10 @@ def info(
         "teacher_revision": teacher.revision,
         "dimension": teacher.dimension,
         "parameters": sum(parameter.numel() for parameter in teacher.network.parameters()),
+        "weights": settings.weights_in_words,
     }
+    if settings.weights_are_random:
+        warn(RANDOM_WEIGHTS)
     lines = [f"{name} {value}" for name, value in card.items()]
     text = "\n".join([*lines, json.dumps(teacher.description, indent=2)])
     emit({**card, "description": teacher.description}, text, as_json=as_json)

@@ -166,6 +166,23 @@ def test_model_info_tells_what_would_be_served(run: Run) -> None:
     assert card["description"]["output"]["truncate_dims"] == 8
     text = run("model", "info", "--arch", "mobilenet_v2-320x0.1", "--truncate-dims", "8").out
     assert f"teacher_revision {card['teacher_revision']}" in text
+    assert "\nweights random, seed 0\n" in text
+
+
+def test_random_weights_are_warned_of_and_others_are_named(run: Run, tmp_path: Path) -> None:
+    """Where nothing is named, weights are random: whoever distils them by mistake pays for noise."""
+    from shared.checkpoints import save_network
+    from shared.network import NetworkSpec, build_network
+
+    random = run("model", "info", "--arch", "mobilenet_v2-320x0.1", "--weights-seed", "7", "--json")
+    assert random.json["weights"] == "random, seed 7"
+    [line] = random.err.splitlines()
+    assert "random weights carry no meaning; name weights with --checkpoint or --weights" in line
+
+    file = tmp_path / "teacher.safetensors"
+    save_network(build_network(NetworkSpec("mobilenet_v2-320x0.1"), seed=0), file)
+    named = run("model", "info", "--checkpoint", str(file), "--json")
+    assert (named.json["weights"], named.err) == ("teacher.safetensors", "")
 
 
 @pytest.mark.parametrize(

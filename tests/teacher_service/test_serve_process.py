@@ -34,6 +34,8 @@ class Process:
 
     popen: subprocess.Popen[str]
     facts: dict[str, str]
+    errors: Path
+    """What it wrote to standard error."""
 
     def end(self, number: int) -> int:
         self.popen.send_signal(number)
@@ -47,11 +49,15 @@ def serve(data_dir: Path) -> Iterator[Callable[..., Process]]:
 
     def start(port: int = 0) -> Process:
         command = [*COMMAND, "serve", *TINY, "--port", str(port), "--data-dir", str(data_dir)]
-        popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
+        errors = data_dir.with_name(f"errors{len(started)}.txt")
+        with errors.open("w") as stderr:
+            popen = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment()
+            )
         started.append(popen)
         assert popen.stdout is not None
-        lines = [popen.stdout.readline().split() for _ in range(4)]
-        return Process(popen, {name: value for name, value in lines})
+        lines = [popen.stdout.readline().rstrip().split(maxsplit=1) for _ in range(5)]
+        return Process(popen, {name: value for name, value in lines}, errors)
 
     yield start
     for popen in started:
@@ -99,6 +105,9 @@ def test_it_prints_its_facts_ends_in_order_and_is_the_same_after_a_restart(
     first = serve()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", first.facts["address"])
     assert re.fullmatch(r"[0-9a-f]{64}", first.facts["public_key"])
+    assert list(first.facts) == ["address", "model", "teacher_revision", "public_key", "weights"]
+    assert first.facts["weights"] == "random, seed 0"
+    assert first.errors.read_text().startswith("teacher-service: warning: descriptors of random weights")
     key = make_key(data_dir, budget=1)
     bought = ask(first.facts["address"], key, photo(1))
     assert bought.headers[Header.TEACHER_REVISION] == first.facts["teacher_revision"]

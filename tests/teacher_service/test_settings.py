@@ -49,6 +49,21 @@ def test_a_value_that_cannot_be_is_refused_by_name(flags: dict[str, Any], words:
         settings_from(**flags)
 
 
+@pytest.mark.parametrize(
+    ("flags", "words", "random"),
+    [
+        ({}, "random, seed 0", True),
+        ({"weights_seed": 3}, "random, seed 3", True),
+        ({"weights": "imagenet"}, "imagenet", False),
+        ({"weights": "/some/where/w.pth"}, "w.pth", False),
+        ({"checkpoint": Path("/some/where/t.safetensors")}, "t.safetensors", False),
+    ],
+)
+def test_the_origin_of_the_weights_is_said_in_words(flags: dict[str, Any], words: str, random: bool) -> None:
+    settings = settings_from(**flags)
+    assert (settings.weights_in_words, settings.weights_are_random) == (words, random)
+
+
 def test_settings_are_frozen_and_keep_the_noise_seed_out_of_sight() -> None:
     settings = Settings(noise_sigma=0.1, noise_seed="topsecret")
     assert "topsecret" not in repr(settings)
