@@ -139,8 +139,8 @@ def _checked(key: KeyRecord, totals: Totals, account: Account | None) -> Account
         revoked=totals.revoked,
         records=totals.records,
         head=totals.head,
-        charged_images=totals.charged_images,
     )
+    _check_charged_images(key, totals, account)
     if totals.charges != totals.used:
         raise LedgerInvalid(
             f"Key {key.key_id}: {totals.used} queries are used, "
@@ -151,3 +151,15 @@ def _checked(key: KeyRecord, totals: Totals, account: Account | None) -> Account
             f"Key {key.key_id}: {totals.held} queries are held, its holds sum up to {totals.held_by_holds}."
         )
     return account
+
+
+def _check_charged_images(key: KeyRecord, totals: Totals, account: Account) -> None:
+    """The images themselves: a count alone would let one be exchanged for another."""
+    wrong = totals.charged_images ^ account.charged_images
+    if wrong:
+        revision, image = min(wrong)
+        states = ("unpaid", "paid") if (revision, image) in account.charged_images else ("paid", "unpaid")
+        raise LedgerInvalid(
+            f"Key {key.key_id}: {len(wrong)} charged images disagree; the first is image {image[:12]} under "
+            f"revision {revision[:12]}: {states[0]} in the store, {states[1]} on the chain."
+        )

@@ -20,7 +20,9 @@ def totals(db: sqlite3.Connection, key_id: str) -> Totals:
         row: tuple[int, ...] = db.execute(f"SELECT {query} WHERE key_no = ?", (key.key_no,)).fetchone()
         return row
 
-    charged_images, charges = total("count(*), coalesce(sum(charges), 0) FROM charged")
+    paid = db.execute(
+        "SELECT lower(hex(revision)), lower(hex(image)) FROM charged WHERE key_no = ?", (key.key_no,)
+    )
     return Totals(
         seq=key.seq,
         head=key.head.hex(),
@@ -30,8 +32,8 @@ def totals(db: sqlite3.Connection, key_id: str) -> Totals:
         revoked=bool(key.revoked),
         held=key.held,
         held_by_holds=total("coalesce(sum(charges), 0) FROM holds")[0],
-        charges=charges,
-        charged_images=charged_images,
+        charges=total("coalesce(sum(charges), 0) FROM charged")[0],
+        charged_images=frozenset(paid),
     )
 
 

@@ -276,9 +276,17 @@ TAMPERING = {
     "a head rolled back": ("UPDATE keys SET seq = seq - 1", "records = |head = |revoked = "),
     "paid images added": (
         "INSERT INTO charged SELECT key_no, revision, zeroblob(32), 1 FROM charged LIMIT 1",
-        "charged_images = ",
+        "image 000000000000 under .* paid in the store, unpaid on the chain",
     ),
-    "paid images taken away": ("DELETE FROM charged", "charged_images = 0"),
+    "paid images taken away": ("DELETE FROM charged", "unpaid in the store, paid on the chain"),
+    "a paid image exchanged for another": (
+        "UPDATE charged SET image = zeroblob(32) WHERE image = (SELECT min(image) FROM charged)",
+        "2 charged images disagree",
+    ),
+    "a paid image moved to another revision": (
+        "UPDATE charged SET revision = zeroblob(32) WHERE image = (SELECT min(image) FROM charged)",
+        "2 charged images disagree",
+    ),
     "charges miscounted": ("UPDATE charged SET charges = charges + 1", "sum up to"),
     "queries held by nobody": ("UPDATE keys SET held = 1 WHERE revoked = 0", "1 queries are held"),
     "the genesis exchanged": (
