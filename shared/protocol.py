@@ -69,13 +69,15 @@ class _Wire(BaseModel):
 
 
 class EmbeddingRequest(_Wire):
-    """JSON body of ``POST /v1/embeddings``. Unknown members are ignored, as OpenAI's API does."""
+    """JSON body of ``POST /v1/embeddings``. Members that change no descriptor, such as ``user``, are ignored."""
 
     model: str | None = None
     # Without fail_fast a megabyte of numbers would make half a million errors: seconds, and a gigabyte.
     input: str | Annotated[list[str], Field(fail_fast=True)]
     """``data:`` URLs or bare base64 of encoded images."""
     encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    """Refused unless it is the served dimension: descriptors are not cut on demand."""
 
 
 class EmbeddingItem(_Wire):

@@ -101,7 +101,7 @@ def build_service(settings: Settings) -> Service:
         limits=settings.limits,
         public_key=signer.public_key,
     )
-    bodies = BodyReader(teacher.model_id, settings.limits)
+    bodies = BodyReader(teacher.model_id, teacher.dimension, settings.limits)
     return Service(settings, teacher, stations, bodies, card, metrics)
 
 

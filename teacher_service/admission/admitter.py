@@ -26,13 +26,14 @@ class Parsed:
     """Encoded bytes, or text that holds them as base64."""
     model: str | None = None
     encoding_format: str = "float"
+    dimensions: int | None = None
 
 
 class Admitter:
     """Admits images for one model under fixed limits; may be used by several threads."""
 
-    def __init__(self, model_id: str, limits: ModelLimits) -> None:
-        self._model_id = model_id
+    def __init__(self, model_id: str, dimension: int, limits: ModelLimits) -> None:
+        self._model_id, self._dimension = model_id, dimension
         self._max_images, self._max_image_bytes = limits.max_images_per_request, limits.max_image_bytes
         formats = tuple(limits.formats)
         self._limits = ImageLimits(limits.max_image_bytes, limits.max_image_pixels, formats)
@@ -42,13 +43,19 @@ class Admitter:
         """Check everything that can be checked without decoding.
 
         Raises:
-            ModelNotFound, InvalidRequest: another model; no image.
+            ModelNotFound, InvalidRequest: another model; another dimension, or no image.
             TooLarge, InvalidInputImage: too many images; or one of them, which ``param`` names.
         """
         if parsed.model is not None and parsed.model != self._model_id:
             raise ModelNotFound(
                 f"The model {parsed.model!r} is not served here; the one that is: {self._model_id!r}.",
                 param="model",
+            )
+        if parsed.dimensions not in (None, self._dimension):
+            raise InvalidRequest(
+                f"Descriptors of {parsed.dimensions} dimensions are not served; {self._model_id!r} has "
+                f"{self._dimension}. Leave dimensions out.",
+                param="dimensions",
             )
         if not parsed.images:
             raise InvalidRequest("The request holds no image.", param="input")

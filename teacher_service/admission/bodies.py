@@ -23,9 +23,9 @@ INLINE_BYTES = 1_000_000
 class BodyReader:
     """Reads bodies for one model under fixed limits."""
 
-    def __init__(self, model_id: str, limits: ModelLimits) -> None:
+    def __init__(self, model_id: str, dimension: int, limits: ModelLimits) -> None:
         self._limits = limits
-        self._admitter = Admitter(model_id, limits)
+        self._admitter = Admitter(model_id, dimension, limits)
 
     async def read(self, request: Request) -> Submission:
         """Read and admit one request.
@@ -108,4 +108,4 @@ def _parse_json(data: bytes) -> Parsed:
         param = ".".join(str(part) for part in first["loc"] if part not in ("str", "list[str]")) or None
         raise InvalidRequest(f"{param or 'The body'}: {first['msg']}.", param=param) from None
     images = [body.input] if isinstance(body.input, str) else body.input
-    return Parsed(images, body.model, body.encoding_format)
+    return Parsed(images, body.model, body.encoding_format, body.dimensions)

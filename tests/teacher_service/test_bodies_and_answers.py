@@ -126,7 +126,15 @@ def test_the_model_may_be_named_or_left_out(service: Any, key: str, photo: Calla
 
 def test_unknown_members_of_the_json_are_ignored(service: Any, key: str, photo: Callable[..., bytes]) -> None:
     with service.client(key) as client:
-        assert as_json(client, [photo(1)], user="me", dimensions=7).status_code == 200
+        assert as_json(client, [photo(1)], user="me", priority=7).status_code == 200
+
+
+@pytest.mark.parametrize("dimensions", [None, 32])
+def test_the_served_dimension_may_be_asked_for(
+    service: Any, key: str, photo: Callable[..., bytes], dimensions: int | None
+) -> None:
+    with service.client(key) as client:
+        assert as_json(client, [photo(1)], dimensions=dimensions).headers[Header.EMBEDDING_DIM] == "32"
 
 
 def test_every_embedding_answer_names_the_teachers_revision(

@@ -153,6 +153,15 @@ def test_another_model_is_not_found(small: Any, key: str, photo: Callable[..., b
         refused(client.get("/v1/models/other"), 404, "model_not_found", "model")
 
 
+@pytest.mark.parametrize("dimensions", [31, 33, 0, -32, "many", 1.5])
+def test_a_dimension_that_is_not_served_is_refused(
+    small: Any, key: str, photo: Callable[..., bytes], dimensions: Any
+) -> None:
+    text = base64.b64encode(photo(1)).decode()
+    answer = send(small, key, json={"input": text, "dimensions": dimensions})
+    refused(answer, 400, "invalid_request", "dimensions")
+
+
 def test_unknown_paths_and_methods_answer_in_the_same_shape(small: Any, key: str) -> None:
     with small.client(key) as client:
         refused(client.get("/v1/nothing"), 404, "not_found")
