@@ -34,10 +34,11 @@ def settings_from(**flags: Any) -> Settings:
     """Settings from the flags that were given, then from ``TEACHER_...`` variables, then defaults.
 
     Raises:
-        InvalidArgument: a value cannot be; the message names its flag.
+        InvalidArgument: a value cannot be, or two flags exclude each other; the message names them.
     """
+    given = _one_teacher({name: value for name, value in flags.items() if value is not None})
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        return Settings(**given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         message = first["msg"].removeprefix("Value error, ")
@@ -46,6 +47,18 @@ def settings_from(**flags: Any) -> Settings:
         name = str(first["loc"][0])
         flag, variable = f"--{name.replace('_', '-')}", f"TEACHER_{name.upper()}"
         raise InvalidArgument(f"{flag} ({variable}): {message}.") from None
+
+
+def _one_teacher(given: dict[str, Any]) -> dict[str, Any]:
+    """The flags name the teacher in one way, and drop a checkpoint that only a variable names."""
+    rivals = [f"--{name}" for name in ("arch", "weights") if name in given]
+    if not rivals:
+        return given
+    if "checkpoint" in given:
+        raise InvalidArgument(
+            f"--checkpoint holds its own architecture and weights: leave out {' and '.join(rivals)}, or it."
+        )
+    return {**given, "checkpoint": None}
 
 
 def with_ledger(

@@ -1,6 +1,7 @@
 """Everything that can be set on the service, each as a flag of ``serve`` and as ``TEACHER_<NAME>``.
 
-In: environment variables and the command line (which wins). Out: one frozen, validated :class:`Settings`.
+In: environment variables and the command line (which wins: ``--arch`` or ``--weights`` also over
+``TEACHER_CHECKPOINT``). Out: one frozen, validated :class:`Settings`.
 """
 
 from pathlib import Path

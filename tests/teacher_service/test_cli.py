@@ -192,6 +192,8 @@ def test_random_weights_are_warned_of_and_others_are_named(run: Run, tmp_path: P
         (("--host", "no.such.host.invalid", "--port", "0"), 3, "no.such.host.invalid"),
         (("--arch", "vgg", "--port", "0"), 5, "Unknown architecture"),
         (("--checkpoint", "/nowhere.safetensors", "--port", "0"), 5, "/nowhere.safetensors"),
+        (("--checkpoint", "x.pth", "--arch", "resnet18", "--port", "0"), 2, "leave out --arch, or it"),
+        (("--checkpoint", "x.pth", "--weights", "imagenet", "--port", "0"), 2, "leave out --weights, or it"),
         (("--data-dir", "/proc/none", "--port", "0"), 4, "/proc/none"),
         (("--ledger", "redis://x", "--port", "0"), 2, "redis://x"),
     ],

@@ -18,6 +18,23 @@ def test_flags_win_over_variables_and_variables_over_defaults(monkeypatch: pytes
     assert (settings.image_size, settings.scales, settings.max_batch) == (200, (1.0, 0.5), 16)
 
 
+@pytest.mark.parametrize("flags", [{"arch": "resnet18-gem"}, {"weights": "imagenet"}])
+def test_a_teacher_named_by_flags_wins_over_a_checkpoint_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, flags: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("TEACHER_CHECKPOINT", "/old/teacher.safetensors")
+    assert settings_from(image_size=64).checkpoint == Path("/old/teacher.safetensors")
+    settings = settings_from(**flags)
+    assert settings.checkpoint is None
+    assert {name: getattr(settings, name) for name in flags} == flags
+
+
+def test_a_checkpoint_named_by_a_flag_wins_over_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACHER_ARCH", "resnet18-gem")
+    monkeypatch.setenv("TEACHER_WEIGHTS", "imagenet")
+    assert settings_from(checkpoint=Path("t.safetensors")).weights_in_words == "t.safetensors"
+
+
 def test_every_setting_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEACHER_DATA_DIR", "/somewhere")
     monkeypatch.setenv("TEACHER_PORT", "0")
