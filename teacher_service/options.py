@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from teacher_service.errors import DataDirUnusable, Failed, InvalidArgument
+from teacher_service.output import warn
 from teacher_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def with_ledger(
 ) -> Result:
     """Open the ledger beside a server that may be running, do ``work``, and close it.
 
+    A ledger that was made for it is said on standard error: a mistyped folder is no error, but should be seen.
+
     Raises:
         DataDirUnusable: the ledger is not there (and is not to be created), or cannot be opened or written.
         Failed: the ledger refuses, such as an unknown key.
@@ -74,7 +77,8 @@ def with_ledger(
     from teacher_service.state import open_store
 
     file = Path(settings.ledger_url.removeprefix("sqlite:///"))
-    if settings.ledger_url.startswith("sqlite:///") and not create and not file.exists():
+    new = settings.ledger_url.startswith("sqlite:///") and not file.exists()
+    if new and not create:
         raise DataDirUnusable(
             f"There is no ledger at {file}. Name its folder with --data-dir, or start one: "
             "teacher-service keys create NAME --budget N."
@@ -89,8 +93,11 @@ def with_ledger(
             await ledger.close()
 
     try:
-        return asyncio.run(opened())
+        result = asyncio.run(opened())
     except LedgerUnavailable as error:
         raise DataDirUnusable(str(error)) from error
     except LedgerError as error:
         raise Failed(str(error)) from error
+    if new:
+        warn(f"made a new ledger at {file}")
+    return result

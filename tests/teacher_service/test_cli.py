@@ -94,6 +94,14 @@ def test_a_key_that_cannot_be_is_refused(run: Run, arguments: tuple[str, ...], c
     assert words in one_line(run("keys", *arguments), code)
 
 
+def test_a_ledger_that_is_made_anew_is_said_once(run: Run, data_dir: Path) -> None:
+    """A mistyped --data-dir would otherwise pass unseen, with a key that no server knows."""
+    first = run("keys", "create", "x", "--budget", "1", "--json")
+    assert (first.code, first.json["name"]) == (0, "x")
+    assert first.err == f"teacher-service: made a new ledger at {data_dir / 'ledger.sqlite'}\n"
+    assert run("keys", "create", "y", "--budget", "1").err == ""
+
+
 def test_a_negative_budget_is_a_usage_error(run: Run) -> None:
     assert run("keys", "create", "x", "--budget", "-1").code == 2
 
