@@ -15,6 +15,10 @@ class LedgerInvalid(Exception):
     """A ledger, or its export, does not hold; the message names the first thing that is wrong."""
 
 
+class LedgerNotEmpty(Exception):
+    """An export can only be imported into an empty ledger; nothing is wrong with this one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """What a store enforces for one key, read in one transaction, to be compared with the key's chain."""
@@ -55,7 +59,7 @@ class Archive(Ledger, Protocol):
         """Fill an empty store, all or nothing; an exception of the iterable leaves it empty.
 
         Raises:
-            LedgerInvalid: the store is not empty.
+            LedgerNotEmpty: the store has keys already.
             LedgerUnavailable: it cannot be written.
         """
 

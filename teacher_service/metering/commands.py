@@ -14,8 +14,8 @@ import typer
 
 from shared.chain import Link
 from teacher_service.access.commands import account_of, accounts_table, find_key
-from teacher_service.errors import Failed, VerificationFailed
-from teacher_service.metering.archive import LedgerInvalid
+from teacher_service.errors import Failed, InvalidArgument, VerificationFailed
+from teacher_service.metering.archive import LedgerInvalid, LedgerNotEmpty
 from teacher_service.metering.ledger import KeyRecord
 from teacher_service.options import AsJson, DataDir, LedgerUrl, settings_from, with_ledger
 from teacher_service.output import emit, table
@@ -98,6 +98,8 @@ def import_(
             verified = with_ledger(settings, lambda ledger: import_ledger(ledger, lines), create=True)
     except LedgerInvalid as error:
         raise VerificationFailed(f"{file} was not imported: {error}") from error
+    except LedgerNotEmpty as error:
+        raise InvalidArgument(f"{error} Name another folder with --data-dir.") from error
     except OSError as error:
         raise Failed(f"Cannot read {file}: {error.strerror or error}.") from error
     _report(verified, f"Imported {file}", as_json, file=str(file))

@@ -191,7 +191,7 @@ class SqliteLedger:
         return await self._read.in_thread(lambda db: archiving.totals(db, key_id))
 
     async def restore(self, records: Iterable[ArchivedRecord]) -> None:
-        """Fill an empty ledger, all or nothing. Raises LedgerInvalid, LedgerUnavailable."""
+        """Fill an empty ledger, all or nothing. Raises LedgerNotEmpty, LedgerUnavailable."""
         await self._write(lambda db: archiving.restore(db, records))
 
     async def sweep(self) -> None:

@@ -86,7 +86,8 @@ async def import_ledger(ledger: Archive, lines: Iterable[bytes]) -> Verified:
     """Fill an empty ledger from an export, all or nothing; its chains go on and its API keys work.
 
     Raises:
-        LedgerInvalid: the export does not hold, or the ledger is not empty.
+        LedgerInvalid: the export does not hold.
+        LedgerNotEmpty: the ledger has keys already.
         LedgerUnavailable: the ledger cannot be written.
     """
     await ledger.restore(read_archive(lines))

@@ -135,7 +135,7 @@ def test_the_ledger_is_shown_verified_exported_and_imported(
     monkeypatch.setenv("TEACHER_DATA_DIR", str(tmp_path / "elsewhere"))
     assert run("ledger", "import", str(export)).code == 0
     assert run("ledger", "verify", "--json").json["heads"] == verified["heads"]
-    assert "an empty one" in one_line(run("ledger", "import", str(export)), 7)
+    assert "into an empty one. Name another" in one_line(run("ledger", "import", str(export)), 2)
 
 
 def test_a_changed_export_is_detected(run: Run, tmp_path: Path) -> None:

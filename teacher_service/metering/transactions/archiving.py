@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from shared.chain import Genesis, Grant, Revoke, Settle, canonical_record, parse_event
-from teacher_service.metering.archive import ArchivedRecord, LedgerInvalid, Totals
+from teacher_service.metering.archive import ArchivedRecord, LedgerNotEmpty, Totals
 from teacher_service.metering.transactions.accounts import account, append_raw, insert_key
 from teacher_service.metering.transactions.settle import charge_images
 
@@ -38,9 +38,9 @@ def totals(db: sqlite3.Connection, key_id: str) -> Totals:
 
 
 def restore(db: sqlite3.Connection, records: Iterable[ArchivedRecord]) -> None:
-    """Write every record and what it changes. Raises LedgerInvalid, and what ``records`` raises."""
+    """Write every record and what it changes. Raises LedgerNotEmpty, and what ``records`` raises."""
     if db.execute("SELECT 1 FROM keys LIMIT 1").fetchone():
-        raise LedgerInvalid("The ledger has keys already: an export can only be imported into an empty one.")
+        raise LedgerNotEmpty("The ledger has keys already: an export can only be imported into an empty one.")
     key_no = -1
     for archived in records:
         seq = archived.account.seq

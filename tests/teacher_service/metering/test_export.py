@@ -11,7 +11,7 @@ import pytest
 
 from shared.digest import canonical_json, sha256_hex
 from teacher_service.access.keys import authenticate, mint
-from teacher_service.metering.archive import LedgerInvalid
+from teacher_service.metering.archive import LedgerInvalid, LedgerNotEmpty
 from teacher_service.metering.ledger import LedgerUnavailable
 from teacher_service.metering.verify import export_ledger, import_ledger, verify_export, verify_store
 
@@ -132,7 +132,7 @@ def test_keys_work_after_a_move(desk: Any, make_desk: Callable[..., Any], tmp_pa
 
 def test_an_import_goes_only_into_an_empty_ledger(busy: Any) -> None:
     data = exported(busy)
-    with pytest.raises(LedgerInvalid, match="has keys already"):
+    with pytest.raises(LedgerNotEmpty, match="has keys already"):
         busy.run(import_ledger(busy.ledger, lines_of(data)))
     assert exported(busy) == data
 
