@@ -68,6 +68,7 @@ def serve(
     max_wait_ms: Annotated[float | None, _option("Wait for company. (5)", _BATCHES)] = None,
     max_queue: Annotated[int | None, _option("Images waiting at most. (512)", _BATCHES)] = None,
     decode_threads: Annotated[int | None, _option("0: one per core. (0)", _BATCHES)] = None,
+    max_decode_pixels: Annotated[int | None, _option("Decoded at once. (100000000)", _BATCHES)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve a teacher. Defaults stand in brackets; --image-size is also TEACHER_IMAGE_SIZE, and so on."""

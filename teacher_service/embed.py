@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from shared.digest import digest_of_list
-from shared.images import InvalidImage
 from shared.receipts import SignedReceipt
 from teacher_service.access.keys import authenticate
 from teacher_service.access.rates import RateLimits
 from teacher_service.access.turnstile import Turnstile
 from teacher_service.errors import InvalidInputImage, RevisionMismatch
-from teacher_service.inference.batcher import Batcher
+from teacher_service.inference.batcher import Batcher, UndecodableImages
 from teacher_service.inference.cache import DescriptorCache
 from teacher_service.inference.responses import Descriptor
 from teacher_service.logs import log
@@ -119,8 +118,12 @@ def _reservation(
 async def _descriptors(
     stations: Stations, submission: Submission, images: dict[str, bytes]
 ) -> dict[str, Descriptor]:
-    """From the cache or else from the teacher; what was computed is kept even if another image is bad."""
-    found: dict[str, Descriptor | InvalidImage] = {}
+    """From the cache or else from the teacher.
+
+    Raises:
+        InvalidInputImage: one is undecodable; nothing was computed.
+    """
+    found: dict[str, Descriptor] = {}
     missing: dict[str, bytes] = {}
     for image, data in images.items():
         cached = await stations.cache.get(stations.revision, image)
@@ -129,19 +132,22 @@ async def _descriptors(
         else:
             found[image] = cached
     if missing:
-        computed = await stations.batcher.describe(missing)
-        for image, outcome in computed.items():
-            found[image] = outcome
-            if isinstance(outcome, Descriptor):
-                await stations.cache.put(stations.revision, image, outcome)
-    return {image: _usable(found[image], submission, image) for image in images}
+        try:
+            computed = await stations.batcher.describe(missing)
+        except UndecodableImages as error:
+            raise _first_bad(submission, error) from error
+        for image, descriptor in computed.items():
+            found[image] = descriptor
+            await stations.cache.put(stations.revision, image, descriptor)
+    return found
 
 
-def _usable(outcome: Descriptor | InvalidImage, submission: Submission, image: str) -> Descriptor:
-    if isinstance(outcome, Descriptor):
-        return outcome
-    index = [digest for digest, _ in submission.images].index(image)
-    raise InvalidInputImage(str(outcome), param=f"input[{index}]")
+def _first_bad(submission: Submission, error: UndecodableImages) -> InvalidInputImage:
+    """The refusal names the first bad image of the request."""
+    index, image = next(
+        (k, image) for k, (image, _) in enumerate(submission.images) if image in error.reasons
+    )
+    return InvalidInputImage(str(error.reasons[image]), param=f"input[{index}]")
 
 
 async def _release(ledger: Ledger, hold: Hold, request_id: str) -> None:

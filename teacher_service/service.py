@@ -80,6 +80,7 @@ def build_service(settings: Settings) -> Service:
         max_wait_ms=settings.max_wait_ms,
         max_queue=settings.max_queue,
         decode_threads=settings.decode_threads or os.cpu_count() or 1,
+        max_decode_pixels=settings.max_decode_pixels,
         on_batch=metrics.batch,
     )
     metrics.watch_queue(lambda: batcher.queued)

@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """Images waiting for the network; beyond that the service answers ``overloaded``."""
     decode_threads: int = Field(default=0, ge=0)
     """Threads that decode images; 0 for one per processor core."""
+    max_decode_pixels: int = Field(default=100_000_000, ge=1)
+    """Pixels of all images that are decoded at the same time; a pixel takes about eight bytes meanwhile."""
     graceful_timeout_s: int = Field(default=60, ge=1)
     """How long a stop waits for requests in flight."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

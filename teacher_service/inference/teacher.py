@@ -15,6 +15,7 @@ import torch
 from shared.checkpoints import load_network, weights_digest
 from shared.digest import JsonValue, digest_of_document, float_text
 from shared.extraction import describe_pixels, pick_device
+from shared.image_headers import read_header
 from shared.images import Pixels, Preprocessing, load_pixels
 from shared.network import CheckpointError, DescriptorNet, NetworkSpec, build_network, load_imagenet_weights
 from teacher_service.errors import TeacherUnusable
@@ -49,6 +50,10 @@ class Teacher:
     def dimension(self) -> int:
         """Values in a sent descriptor."""
         return self.policy.dimension(self.network.dim)
+
+    def count_pixels(self, data: bytes) -> int:
+        """Pixels of an encoded image before it is shrunk, by its header. Raises InvalidImage."""
+        return read_header(data).pixels
 
     def load(self, data: bytes) -> Pixels:
         """Encoded image -> uint8 [H, W, 3]. Raises InvalidImage."""

@@ -134,3 +134,22 @@ def test_the_refusal_names_the_first_broken_image_and_the_good_ones_cost_nothing
     account = service.usage(key)
     assert (account["used"], account["held"]) == (0, 0)
     assert service.embed(key, photo(1), photo(2)).status_code == 200
+
+
+def test_the_network_computes_nothing_for_a_request_that_is_refused(
+    service: Any, photo: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = type(service.service.teacher)
+    described: list[int] = []
+    describe = teacher.describe
+
+    def counting(self: Any, pixels: Any, images: Any) -> Any:
+        described.extend([1] * len(images))
+        return describe(self, pixels, images)
+
+    monkeypatch.setattr(teacher, "describe", counting)
+    fresh = [photo(seed) for seed in range(60, 64)]
+    assert service.embed(service.key(), *fresh, BAD["truncated JPEG"][0]).status_code == 400
+    assert described == []
+    assert service.embed(service.key(), *fresh).status_code == 200
+    assert len(described) == 4

@@ -129,6 +129,7 @@ def test_two_keys_at_the_same_time_share_one_computation_and_each_pay(
 
     class Counting:
         describe = batcher._model.describe
+        count_pixels = batcher._model.count_pixels
 
         def load(self, data: bytes) -> Any:
             loads.append(data)
@@ -195,6 +196,7 @@ def test_a_client_that_leaves_in_the_middle_pays_once_and_its_retry_is_free(
 
     class Slow:
         describe = batcher._model.describe
+        count_pixels = batcher._model.count_pixels
 
         def load(self, data: bytes) -> Any:
             entered.set()

@@ -451,7 +451,7 @@ class _Gated:
     """The model, whose images are loaded only once a gate is open."""
 
     def __init__(self, model: Any, load: Callable[[bytes], Any], gate: threading.Event) -> None:
-        self.describe = model.describe
+        self.describe, self.count_pixels = model.describe, model.count_pixels
         self._load, self._gate = load, gate
 
     def load(self, data: bytes) -> Any:

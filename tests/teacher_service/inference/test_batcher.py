@@ -10,7 +10,7 @@ import pytest
 
 from shared.images import InvalidImage
 from teacher_service.errors import Overloaded
-from teacher_service.inference.batcher import Batcher, Pixels
+from teacher_service.inference.batcher import Batcher, Pixels, UndecodableImages
 from teacher_service.inference.responses import Descriptor
 
 
@@ -23,6 +23,9 @@ class Recorder:
         self.gate = threading.Event()
         self.gate.set()
         self.fail = False
+
+    def count_pixels(self, data: bytes) -> int:
+        return 1 if data.startswith(b"bad") else int(np.prod([int(side) for side in data.split(b",")[:2]]))
 
     def load(self, data: bytes) -> Pixels:
         self.loads.append(data)
@@ -117,11 +120,58 @@ def test_equal_images_in_flight_are_computed_once() -> None:
     assert all(answer == answers[0] for answer in answers)
 
 
-def test_a_bad_image_is_an_outcome_and_spoils_no_other() -> None:
+def test_the_network_sees_nothing_of_a_request_with_a_bad_image() -> None:
     model = Recorder()
-    found = with_batcher(model, lambda batcher: batcher.describe(images(2) | {"x": b"bad"}))
-    assert isinstance(found["x"], InvalidImage)
-    assert (found["i0"].digest, found["i1"].digest) == ("i0", "i1")
+
+    async def story(batcher: Batcher) -> None:
+        with pytest.raises(UndecodableImages) as caught:
+            await batcher.describe(images(6) | {"x": b"bad", "y": b"bad too"})
+        assert set(caught.value.reasons) == {"x", "y"}
+        assert batcher.queued == 0
+
+    with_batcher(model, story)
+    assert (len(model.loads), model.batches) == (8, [])
+
+
+def test_a_bad_image_spoils_no_other_request_even_one_that_shares_its_good_images() -> None:
+    model = Recorder()
+
+    async def story(batcher: Batcher) -> None:
+        refused, answered = await asyncio.gather(
+            batcher.describe(images(3) | {"x": b"bad"}), batcher.describe(images(3)), return_exceptions=True
+        )
+        assert isinstance(refused, UndecodableImages)
+        assert isinstance(answered, dict)
+        assert set(answered) == set(images(3))
+
+    with_batcher(model, story)
+    assert len(model.loads) == 4
+    assert sum(len(batch) for _, batch in model.batches) == 3
+
+
+def test_images_are_decoded_in_parallel_within_the_pixels_allowed() -> None:
+    """Twelve pixels each and 30 allowed: two at a time, though four threads are free."""
+
+    class Counting(Recorder):
+        inside, most, lock = 0, 0, threading.Lock()
+        both = threading.Barrier(2)
+
+        def load(self, data: bytes) -> Pixels:
+            with self.lock:
+                self.inside += 1
+                self.most = max(self.most, self.inside)
+            self.both.wait(30)  # breaks unless two are decoded at the same time
+            with self.lock:
+                self.inside -= 1
+            return super().load(data)
+
+    model = Counting()
+    with_batcher(model, lambda batcher: batcher.describe(images(8)), max_decode_pixels=30)
+    assert model.most == 2
+
+
+def test_an_image_above_the_pixels_allowed_is_decoded_alone() -> None:
+    assert len(with_batcher(Recorder(), lambda b: b.describe(images(5)), max_decode_pixels=1)) == 5
 
 
 def test_a_full_queue_refuses_all_or_nothing() -> None:
