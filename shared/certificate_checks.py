@@ -119,8 +119,8 @@ def check_coverage(
     if missing:
         raise CertificateInvalid(
             f"{len(missing)} charged images are not in the transfer set, the first {min(missing)[:12]}: "
-            "the key was also used elsewhere, or answers were lost. Lost answers come again, free, with fetch; "
-            "for what was bought elsewhere nothing helps: use a key of its own for each run folder."
+            "the key was also used elsewhere, or answers were lost. Fetch delivers lost answers again, "
+            "free; what was bought elsewhere cannot be mended: use a key of its own for each run folder."
         )
 
 

@@ -54,15 +54,17 @@ def plan(
 ) -> None:
     """Choose the images to buy and say what they will cost. Spends nothing.
 
-    Run it again with more --queries: the plan grows and keeps what was bought.
+    Run it again with more or fewer --queries: the plan grows or shrinks and keeps what was bought.
     """
     from shared.images import ImageLimits
     from student_trainer.acquire import plan as planning
     from student_trainer.acquire.manifest import list_entries
     from student_trainer.acquire.records import PlanFacts
+    from student_trainer.acquire.selection import check_wish
     from student_trainer.acquire.session import access_to, meet
     from student_trainer.acquire.summaries import of_plan
 
+    check_wish(strategy, queries)
     entries, source = list_entries(images, manifest, split)
     model, usage = meet(access_to(url, key)) if url and key else (None, None)
     limits = planning.limits_of(model.limits) if model else ImageLimits()
@@ -90,8 +92,9 @@ def fetch(
 ) -> None:
     """Buy the descriptors that are missing. Stop it in any way; run it again and it continues.
 
-    Exit codes: 0 complete; 2 files changed since the plan (all others are bought); 3 the key cannot pay;
-    4 the service refused; 5 the teacher changed; 6 disk; 7 an answer does not hold; 130 interrupted.
+    Exit codes: 0 complete; 2 files changed since the plan, or the teacher refused planned images (all others
+    are bought); 3 the key cannot pay; 4 the service refused; 5 the teacher changed; 6 disk; 7 an answer does
+    not hold; 130 interrupted, or not agreed to.
     """
     from student_trainer.acquire import session
     from student_trainer.acquire.client import Patience
@@ -113,8 +116,8 @@ def fetch(
                 return
             _ask_for_yes(yes)
             outcome = _fetch_with_progress(transfer_set, access, terms, settings)
-        summary = transfer_set.summary()
-    emit(*of_fetch(outcome, summary, run), as_json=json)
+        summary, refusals = transfer_set.summary(), transfer_set.refusals()
+    emit(*of_fetch(outcome, summary, refusals, run), as_json=json)
     if outcome.interrupted and not summary.complete:
         print(
             f"Interrupted: {summary.charged:,} queries spent in all, {summary.missing:,} descriptors "
@@ -128,6 +131,9 @@ def fetch(
             f"{next(iter(outcome.changed))}. Nothing was spent on them. Put them back and run fetch again, "
             "or plan again to choose others."
         )
+    if refusals:
+        # Named in the result already; and no exception, because what can be bought is there to be used.
+        raise typer.Exit(InvalidInput.exit_code)
 
 
 def audit(*, run: Run, url: Url = None, key: Key = None, json: Json = False) -> None:
@@ -195,7 +201,13 @@ def _ask_for_yes(yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise InvalidInput("Spending needs a yes: run fetch on a terminal, or with --yes. Nothing was spent.")
-    typer.confirm("Spend them?", abort=True, err=True)
+    try:
+        agreed = typer.confirm("Spend them?", err=True)
+    except typer.Abort:  # Ctrl-C or the end of the input at the question
+        agreed = False
+    if not agreed:
+        print("Not agreed to: nothing was spent.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _fetch_with_progress(

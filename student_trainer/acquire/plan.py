@@ -1,7 +1,7 @@
 """Choose what to spend the budget on: look at every file, set aside what cannot be bought, draw |D| images.
 
 In: the entries of a folder or manifest, the service's limits, |D| and a seed. Out: an inventory and a
-transfer set on disk. Spends nothing; a transfer set in which something was bought is only ever extended.
+transfer set on disk. Spends nothing; what was bought, or asked for, stays in the transfer set.
 """
 
 import os
@@ -17,7 +17,7 @@ from student_trainer.acquire.lock import exclusive
 from student_trainer.acquire.manifest import Entry
 from student_trainer.acquire.outbox import Outbox
 from student_trainer.acquire.records import PlanFacts, PlannedImage
-from student_trainer.acquire.selection import choose
+from student_trainer.acquire.selection import check_wish, choose
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.run_folder import RunFolder
@@ -98,8 +98,7 @@ def decide(run: Path, inventory: Inventory, n: int, facts: PlanFacts, *, dry_run
 
 
 def _choice(path: Path, inventory: Inventory, n: int, facts: PlanFacts) -> Choice:
-    if n < 1:
-        raise InvalidInput(f"--queries must be at least 1, got {n}.")
+    check_wish(facts.strategy, n)
     kept: list[PlannedImage] = []
     refused: set[str] = set()
     held: set[str] = set()
@@ -117,7 +116,7 @@ def _write(path: Path, inventory: Inventory, choice: Choice, facts: PlanFacts) -
     if path.exists():
         with TransferSet.open(path) as existing:
             if _may_be_paid(existing):
-                existing.extend(facts, inventory.candidates, choice.added)
+                existing.replan(facts, inventory.candidates, choice.chosen)
                 return
     chosen = {image.digest for image in choice.chosen}
     others = [image for image in inventory.candidates if image.digest not in chosen]
@@ -130,7 +129,7 @@ def _may_be_paid(transfer_set: TransferSet) -> bool:
 
 
 def _kept(existing: TransferSet, inventory: Inventory, n: int, facts: PlanFacts) -> list[PlannedImage]:
-    """What an extension keeps, in order: all that is held or asked for, and what can still be bought."""
+    """What a new plan keeps, in order: all that is held or asked for, and of the others the first."""
     before = existing.facts
     if (before.strategy, before.seed) != (facts.strategy, facts.seed):
         raise InvalidInput(
@@ -147,13 +146,15 @@ def _kept(existing: TransferSet, inventory: Inventory, n: int, facts: PlanFacts)
             f"{len(lost):,} images that were bought (or asked for) are not among the files listed now, "
             f"the first {lost[0].path}. List them too, or use another run folder; what is held is unchanged."
         )
-    kept = [image for image in chosen if image.digest in listed]
-    if n < len(kept):
+    paid = {image.digest for image in chosen} & committed
+    if n < len(paid):
         raise InvalidInput(
-            f"{len(kept):,} images are chosen and some of them bought; a plan can grow but not shrink "
-            f"to {n:,}. Use another run folder for a smaller set."
+            f"{len(paid):,} images are bought or asked for, so a plan for {n:,} would lose some of them. "
+            f"Give --queries {len(paid)} or more, or use another run folder for a smaller set."
         )
-    return kept
+    unpaid = [image.digest for image in chosen if image.digest in listed - paid]
+    keep = paid.union(unpaid[: n - len(paid)])
+    return [image for image in chosen if image.digest in keep]
 
 
 def _look_at_all(entries: Sequence[Entry], limits: ImageLimits) -> Iterator[PlannedImage | str]:

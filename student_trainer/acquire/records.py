@@ -64,10 +64,16 @@ class Summary:
     chosen: int
     bought: int
     refused: int
+    """Planned images that the teacher refused and no later plan replaced."""
     missing: int
     bytes_missing: int
     charged: int
     replayed: int
+
+    @property
+    def planned(self) -> int:
+        """Images of the plan, those that the teacher refused included."""
+        return self.chosen + self.refused
 
     @property
     def complete(self) -> bool:

@@ -32,6 +32,20 @@ def random_choice(
 STRATEGIES: dict[str, Strategy] = {"random": random_choice}
 
 
+def check_wish(strategy: str, n: int) -> None:
+    """Refuse what no candidates can fulfil.
+
+    Raises:
+        InvalidInput: an unknown strategy, or less than one image.
+    """
+    if n < 1:
+        raise InvalidInput(f"--queries must be at least 1, got {n}.")
+    if strategy not in STRATEGIES:
+        raise InvalidInput(
+            f"There is no strategy {strategy!r}; choose from: {', '.join(sorted(STRATEGIES))}."
+        )
+
+
 def choose(
     strategy: str,
     candidates: Sequence[PlannedImage],
@@ -49,12 +63,9 @@ def choose(
         chosen: what is chosen already.
 
     Raises:
-        InvalidInput: an unknown strategy, or too few candidates.
+        InvalidInput: an unknown strategy, less than one image, or too few candidates.
     """
-    if strategy not in STRATEGIES:
-        raise InvalidInput(
-            f"There is no strategy {strategy!r}; choose from: {', '.join(sorted(STRATEGIES))}."
-        )
+    check_wish(strategy, n)
     taken = {image.digest for image in chosen}
     free = [image for image in candidates if image.digest not in taken]
     wanted = n - len(chosen)

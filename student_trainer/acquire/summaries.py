@@ -51,8 +51,8 @@ def of_plan(inventory: Inventory, choice: Choice, facts: PlanFacts, usage: Usage
     return result, "\n".join(lines)
 
 
-def of_fetch(outcome: Outcome, summary: Summary, run: Path) -> Result:
-    """What ``fetch`` spent and what is held now."""
+def of_fetch(outcome: Outcome, summary: Summary, refusals: Mapping[Path, str], run: Path) -> Result:
+    """What ``fetch`` spent, what is held now, and which planned images the teacher refused, now or before."""
     result = {
         "charged": outcome.charged,
         "replayed": outcome.replayed,
@@ -62,8 +62,9 @@ def of_fetch(outcome: Outcome, summary: Summary, run: Path) -> Result:
         "chosen": summary.chosen,
         "bought": summary.bought,
         "missing": summary.missing,
+        "planned": summary.planned,
         "complete": summary.complete,
-        "refused": {str(path): reason for path, reason in outcome.refused.items()},
+        "refused": {str(path): reason for path, reason in refusals.items()},
         "changed": {str(path): reason for path, reason in outcome.changed.items()},
         "interrupted": outcome.interrupted,
     }
@@ -71,11 +72,12 @@ def of_fetch(outcome: Outcome, summary: Summary, run: Path) -> Result:
     lines = [
         f"Charged {outcome.charged:,} queries, {outcome.replayed:,} delivered again free{left}. "
         f"Held: {summary.bought:,} of {summary.chosen:,} descriptors, {summary.charged:,} queries in all.",
-        *_named("Refused by the teacher, not charged (plan again to choose others)", outcome.refused),
+        *_named("Refused by the teacher, not charged (plan again to choose others)", refusals),
         *_named("Left out, nothing spent on them", outcome.changed),
     ]
     if summary.complete:
-        lines.append(f"Complete. Next: student-trainer train --run {run}")
+        but = f" but for {summary.refused:,} refused: held {summary.bought:,} of {summary.planned:,} planned"
+        lines.append(f"Complete{but if summary.refused else ''}. Next: student-trainer train --run {run}")
     return result, "\n".join(lines)
 
 

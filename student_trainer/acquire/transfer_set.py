@@ -39,7 +39,8 @@ class Bought:
 class TransferSet:
     """An open transfer set; use it as a context manager, from one thread.
 
-    Images that the teacher refused keep their place but are no longer counted as chosen. A set that is
+    Images that the teacher refused keep their place until the plan is made again, but are not counted as
+    chosen. A set that is
     not complete can be used like any other: :meth:`bought` returns what is there.
     """
 
@@ -142,13 +143,14 @@ class TransferSet:
                 ),
             )
 
-    def extend(
-        self, facts: PlanFacts, candidates: Sequence[PlannedImage], additional: Sequence[PlannedImage]
+    def replan(
+        self, facts: PlanFacts, candidates: Sequence[PlannedImage], chosen: Sequence[PlannedImage]
     ) -> None:
-        """Choose ``additional`` images after those chosen before; nothing that may be paid for is lost.
+        """Make ``chosen`` the plan; those chosen before keep their places, new ones follow them.
 
         Images that are not among ``candidates`` any more are dropped, unless they are held, refused, or
-        in a request that may have been answered.
+        in a request that may have been answered. Those that are held or in such a request must be
+        among ``chosen``.
         """
         known = {row["digest"] for row in self.rows("SELECT digest FROM images")}
         listed = {image.digest for image in candidates}
@@ -156,8 +158,12 @@ class TransferSet:
         with self.transaction():
             self._write_fact("plan", asdict(facts))
             self.connection.executemany("DELETE FROM images WHERE digest = ?", [(digest,) for digest in gone])
-            self.add_images(candidates, chosen=False)
-            self.add_images(additional, chosen=True)
+            kept = {image.digest for image in chosen}
+            self.connection.executemany(
+                "UPDATE images SET position = NULL WHERE digest = ?", [(digest,) for digest in known - kept]
+            )
+            self.add_images(chosen, chosen=True)
+            self.add_images(candidates, chosen=False)  # last, because here are the paths of today
 
     def chosen(self) -> list[PlannedImage]:
         """The chosen images in the order of choice, without those that the teacher refused."""
@@ -173,8 +179,11 @@ class TransferSet:
         return {row["digest"] for row in self.rows("SELECT digest FROM images WHERE refused IS NOT NULL")}
 
     def refusals(self) -> dict[Path, str]:
-        """Path -> reason, of the images that the teacher refused."""
-        rows = self.rows("SELECT path, refused FROM images WHERE refused IS NOT NULL ORDER BY position")
+        """Path -> reason, of the planned images that the teacher refused and no later plan replaced."""
+        rows = self.rows(
+            "SELECT path, refused FROM images"
+            " WHERE refused IS NOT NULL AND position IS NOT NULL ORDER BY position"
+        )
         return {Path(row["path"]): row["refused"] for row in rows}
 
     def bought(self) -> Bought:
@@ -216,7 +225,8 @@ class TransferSet:
         """Counts of what is planned, held and spent."""
         row = self.rows(
             "SELECT (SELECT count(*) FROM images) AS candidates, count(*) AS chosen, count(vector) AS bought,"
-            " (SELECT count(refused) FROM images) AS refused, count(*) - count(vector) AS missing,"
+            " (SELECT count(refused) FROM images WHERE position IS NOT NULL) AS refused,"
+            " count(*) - count(vector) AS missing,"
             " coalesce(sum(iif(vector IS NULL, bytes, 0)), 0) AS bytes_missing FROM chosen"
         )[0]
         bodies = [receipt.body for receipt in self.receipts()]

@@ -122,7 +122,7 @@ def test_the_plan_says_when_the_key_cannot_pay(
     assert "4 of 4 queries left: 2 too few for this plan" in done.stdout
 
 
-@pytest.mark.parametrize("answer", [b"n\n", b"y\n"])
+@pytest.mark.parametrize("answer", [b"n\n", b"y\n", b"\x04"])
 def test_spending_needs_a_yes_on_the_terminal(
     command: list[str], teacher: Any, planned: Callable[..., RunFolder], answer: bytes
 ) -> None:
@@ -139,7 +139,9 @@ def test_spending_needs_a_yes_on_the_terminal(
     os.close(inner)
     assert b"Spend them?" in errors
     assert teacher.keys[SECRET].used == (3 if answer == b"y\n" else 0)
-    assert process.returncode == (0 if answer == b"y\n" else 1)
+    assert process.returncode == (0 if answer == b"y\n" else 130)
+    assert (b"Not agreed to: nothing was spent." in errors) == (answer != b"y\n")
+    assert b"Aborted" not in errors
 
 
 def test_without_a_terminal_and_without_yes_nothing_is_spent(
@@ -201,6 +203,41 @@ def test_a_changed_file_exits_2_after_everything_else_was_bought(
     write_image(changed.path, seed=999)
     fails(trainer("fetch", "--run", run.root, "--yes"), 2, f"the first {changed.path}")
     assert teacher.keys[SECRET].used == 3
+
+
+def test_refused_images_exit_2_and_are_named_again_until_the_plan_replaces_them(
+    trainer: Trainer, teacher: Any, planned: Callable[..., RunFolder], tmp_path: Path
+) -> None:
+    run = planned(queries=4, images=6)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        bad = transfer_set.chosen()[1]
+    teacher.unreadable = {bad.digest}
+    for _ in range(2):
+        done = trainer("fetch", "--run", run.root, "--yes")
+        assert done.returncode == 2, done.stderr
+        assert "Complete but for 1 refused: held 3 of 4 planned." in done.stdout
+        assert f"{bad.path}: " in done.stdout
+    again = trainer("fetch", "--run", run.root, "--yes", "--json")
+    assert again.returncode == 2
+    document = json.loads(again.stdout)
+    assert (list(document["refused"]), document["planned"]) == ([str(bad.path)], 4)
+    assert "told invalid_image" in document["refused"][str(bad.path)]
+
+    trainer("plan", "--run", run.root, "--images", tmp_path / "photographs", "--queries", 4)
+    result = result_of(trainer("fetch", "--run", run.root, "--yes", "--json"))
+    assert (result["bought"], result["planned"], result["refused"]) == (4, 4, {})
+
+
+def test_a_plan_that_nothing_can_fulfil_is_refused_before_any_image_is_opened(
+    trainer: Trainer, photographs: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: object) -> None:
+        raise AssertionError("an image was opened")
+
+    monkeypatch.setattr("student_trainer.acquire.plan.take_stock", look)
+    plan = ("plan", "--run", tmp_path / "new", "--images", photographs(2))
+    fails(trainer(*plan, "--queries", 0), 2, "--queries must be at least 1, got 0")
+    fails(trainer(*plan, "--queries", 1, "--strategy", "best"), 2, "There is no strategy 'best'")
 
 
 def test_a_budget_too_small_exits_3_and_spends_nothing(

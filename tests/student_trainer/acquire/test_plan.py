@@ -161,10 +161,30 @@ def test_a_bought_plan_grows_and_keeps_its_choice_its_order_and_its_descriptors(
     assert chosen(tmp_path / "fresh") == chosen(bought.root)
 
 
+def test_a_bought_plan_shrinks_by_the_last_that_are_not_paid_for_and_grows_to_the_same_again(
+    tmp_path: Path, planned: Callable[..., RunFolder], buy: Callable[..., Outcome], teacher: Any
+) -> None:
+    """Of 6 planned images 2 are bought, 2 are asked for and 2 are free."""
+    run = planned(queries=6, images=10)
+    teacher.script.extend([lambda response: response, teacher.refusal(418, "invalid_request")])
+    with pytest.raises(ServiceRefused):
+        buy(run, batch=2, concurrency=1)
+    before = chosen(run.root)
+    for n in (5, 4):
+        choice = plan(run.root, tmp_path / "photographs", n)
+        assert (len(choice.chosen), len(choice.added)) == (n, 0)
+        assert chosen(run.root) == before[:n]
+    with pytest.raises(InvalidInput, match="4 images are bought or asked for, so a plan for 3 would lose"):
+        plan(run.root, tmp_path / "photographs", 3)
+    assert buy(run).charged == 2
+    plan(run.root, tmp_path / "photographs", 6)
+    assert chosen(run.root) == before
+
+
 @pytest.mark.parametrize(
     ("n", "seed", "complaint"),
     [
-        (5, 0, "6 images are chosen and some of them bought; a plan can grow but not shrink to 5"),
+        (5, 0, "6 images are bought or asked for, so a plan for 5 would lose some.*--queries 6 or more"),
         (9, 1, "bought for the choice 'random' with seed 0; 'random' with seed 1 would not keep them"),
         (11, 0, "only 10 distinct readable images"),
         (0, 0, "--queries must be at least 1"),

@@ -68,13 +68,13 @@ def test_before_the_first_fetch_nothing_is_bought(path: Path) -> None:
         assert transfer_set.teacher == TEACHER
 
 
-def test_extending_keeps_the_choice_and_drops_only_what_is_gone_and_not_held(path: Path) -> None:
+def test_planning_again_keeps_the_choice_and_drops_only_what_is_gone_and_not_held(path: Path) -> None:
     moved = PlannedImage(image(1).digest, Path("/elsewhere/1.jpg"), "JPEG", 101, 30, 20)
     with TransferSet.open(path) as transfer_set:
         transfer_set.set_teacher(TEACHER)
         hold(transfer_set, 3, np.eye(4, dtype=np.float32)[0])
         # Image 3 is bought and gone, image 2 is gone, image 1 has moved, image 5 is new.
-        transfer_set.extend(FACTS, [moved, image(9), image(5)], [image(9)])
+        transfer_set.replan(FACTS, [moved, image(9), image(5)], [image(3), moved, image(9)])
         assert transfer_set.chosen() == [image(3), moved, image(9)]
         assert transfer_set.rows("SELECT count(*) FROM images")[0][0] == 4
 
@@ -88,6 +88,10 @@ def test_a_refused_image_is_not_counted_as_chosen(path: Path) -> None:
         summary = transfer_set.summary()
         assert (summary.chosen, summary.refused, summary.missing) == (2, 1, 2)
         assert transfer_set.refusals() == {image(1).path: "not an image"}
+        others = [planned for planned in transfer_set.chosen() if planned != image(1)]
+        transfer_set.replan(FACTS, [*others, image(1), image(9)], [*others, image(9)])
+        assert (transfer_set.summary().chosen, transfer_set.refusals()) == (3, {})
+        assert transfer_set.refused_digests() == {image(1).digest}
 
 
 def test_a_transaction_that_fails_leaves_nothing_behind(path: Path) -> None:
