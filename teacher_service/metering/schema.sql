@@ -71,10 +71,10 @@ CREATE TABLE idempotency (
     revision        BLOB    NOT NULL,
     hold_id         TEXT    REFERENCES holds ON DELETE CASCADE,
     at_ms           INTEGER NOT NULL,
-    PRIMARY KEY (key_no, idempotency_key)
+    PRIMARY KEY (key_no, idempotency_key, revision)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_by_hold ON idempotency (hold_id) WHERE hold_id IS NOT NULL;
-CREATE INDEX idempotency_by_age ON idempotency (at_ms);
+CREATE INDEX idempotency_by_age ON idempotency (key_no, at_ms);
 
 -- The row that readiness probes write.
 CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), at_ms INTEGER NOT NULL) STRICT;

@@ -1,7 +1,7 @@
 """Idempotency keys in SQLite: bound to one body, in flight with a hold, settled with it.
 
-In: an open transaction and a request. Out: whether it repeats a settled one. A repetition counts only
-under the same teacher revision: another revision gives other descriptors, which is another purchase.
+In: an open transaction and a request. Out: whether it repeats a settled one. Each teacher revision has
+idempotency keys of its own: another revision gives other descriptors, which is another purchase.
 """
 
 import sqlite3
@@ -12,7 +12,7 @@ from teacher_service.metering.transactions.accounts import AccountRow
 from teacher_service.metering.transactions.holds import retry_after_ms
 
 KEPT_MS = 24 * 3600 * 1000
-"""A settled idempotency key is remembered at least this long."""
+"""A settled idempotency key is remembered at least this long; under ``every-call`` for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +20,21 @@ class SeenCall:
     """What an idempotency key was used for; ``hold_id`` is set while that request is in flight."""
 
     body_digest: str
-    revision: bytes
     hold_id: str | None
 
     def is_settled_form_of(self, reservation: Reservation) -> bool:
         """Whether ``reservation`` repeats this call, and this call was answered."""
-        same_teacher = self.revision == bytes.fromhex(reservation.teacher_revision)
-        return self.hold_id is None and same_teacher and self.body_digest == reservation.body_digest
+        return self.hold_id is None and self.body_digest == reservation.body_digest
 
 
 def seen_call(db: sqlite3.Connection, key: AccountRow, reservation: Reservation) -> SeenCall | None:
-    """The call that used this request's idempotency key before, if there was one."""
+    """The call that used this request's idempotency key under its revision before, if there was one."""
     if reservation.idempotency_key is None:
         return None
     row = db.execute(
-        "SELECT body_digest, revision, hold_id FROM idempotency WHERE key_no = ? AND idempotency_key = ?",
-        (key.key_no, reservation.idempotency_key),
+        "SELECT body_digest, hold_id FROM idempotency"
+        " WHERE key_no = ? AND idempotency_key = ? AND revision = ?",
+        (key.key_no, reservation.idempotency_key, bytes.fromhex(reservation.teacher_revision)),
     ).fetchone()
     return None if row is None else SeenCall(*row)
 
@@ -71,7 +70,7 @@ def record_in_flight(db: sqlite3.Connection, key: AccountRow, hold: Hold, now_ms
         return
     revision = bytes.fromhex(reservation.teacher_revision)
     db.execute(
-        "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?, ?)",
         (
             key.key_no,
             reservation.idempotency_key,
@@ -92,5 +91,13 @@ def record_settled(db: sqlite3.Connection, hold: Hold, now_ms: int) -> None:
 
 
 def prune(db: sqlite3.Connection, now_ms: int) -> None:
-    """Forget what was settled longer ago than :data:`KEPT_MS`."""
-    db.execute("DELETE FROM idempotency WHERE hold_id IS NULL AND at_ms < ?", (now_ms - KEPT_MS,))
+    """Forget what was settled longer ago than :data:`KEPT_MS`, where asking again is free anyway.
+
+    Billed per call, a forgotten key would make a lost answer cost twice; each one kept there was paid for,
+    so that budgets bound their number.
+    """
+    db.execute(
+        "DELETE FROM idempotency WHERE key_no IN (SELECT key_no FROM keys WHERE billing = 'distinct')"
+        " AND hold_id IS NULL AND at_ms < ?",
+        (now_ms - KEPT_MS,),
+    )

@@ -380,6 +380,35 @@ class TestEveryCall:
         assert desk.buy(key, "a", revision="retrained", idem="call").charged == 0
         assert_sound(desk)
 
+    def test_a_call_that_fails_under_another_revision_leaves_the_settled_one_free(self, desk: Any) -> None:
+        key = desk.new_key(billing="every-call")
+        desk.buy(key, "a", idem="call")
+        desk.release(desk.reserve(key, "a", revision="retrained", idem="call"))
+        assert desk.buy(key, "a", idem="call").charged == 0
+        desk.buy(key, "a", revision="retrained", idem="call")
+        assert desk.buy(key, "a", idem="call").charged == 0
+        assert_sound(desk)
+
+    def test_a_settled_call_is_never_forgotten_because_it_would_be_paid_twice(self, desk: Any) -> None:
+        key = desk.new_key(billing="every-call")
+        desk.buy(key, "a", idem="call")
+        desk.clock.now_ms += 1000 * DAY_MS
+        desk.run(desk.ledger.sweep())
+        assert desk.buy(key, "a", idem="call").charged == 0
+        assert_sound(desk)
+
+
+def test_billed_per_image_a_settled_call_is_remembered_for_a_day_and_forgotten_later(desk: Any) -> None:
+    key = desk.new_key(billing="distinct")
+    desk.buy(key, "a", idem="k")
+    desk.clock.now_ms += DAY_MS
+    desk.run(desk.ledger.sweep())
+    with pytest.raises(IdempotencyMismatch):
+        desk.reserve(key, "b", idem="k")
+    desk.clock.now_ms += 1
+    desk.run(desk.ledger.sweep())
+    assert desk.buy(key, "b", idem="k").charged == 1
+
 
 @pytest.mark.parametrize("billing", ["distinct", "every-call"])
 class TestIdempotencyKeys:
@@ -432,19 +461,6 @@ class TestIdempotencyKeys:
         desk.buy(key, "a", idem="k")
         desk.release(desk.reserve(key, "a", idem="k"))
         assert desk.buy(key, "a", idem="k").charged == 0
-
-    def test_a_settled_call_is_remembered_for_a_day_and_forgotten_later(
-        self, desk: Any, billing: Any
-    ) -> None:
-        key = desk.new_key(billing=billing)
-        desk.buy(key, "a", idem="k")
-        desk.clock.now_ms += DAY_MS
-        desk.run(desk.ledger.sweep())
-        with pytest.raises(IdempotencyMismatch):
-            desk.reserve(key, "b", idem="k")
-        desk.clock.now_ms += 1
-        desk.run(desk.ledger.sweep())
-        assert desk.buy(key, "b", idem="k").charged == 1
 
 
 class TestRevocation:

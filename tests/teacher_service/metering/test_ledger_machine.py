@@ -66,7 +66,8 @@ class Model:
     budget: int
     charges: Counter[tuple[str, str]] = field(default_factory=Counter)
     holds: dict[str, Held] = field(default_factory=dict)
-    settled_calls: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    settled_calls: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """(idempotency key, revision) -> its images."""
     replayed: int = 0
     revoked: bool = False
 
@@ -77,9 +78,11 @@ class Model:
     def live(self, now_ms: int) -> dict[str, Held]:
         return {name: held for name, held in self.holds.items() if held.expires_at_ms > now_ms}
 
-    def calls_in_flight(self, now_ms: int) -> dict[str | None, tuple[str, ...]]:
+    def calls_in_flight(self, now_ms: int) -> dict[tuple[str, str], tuple[str, ...]]:
         live = self.live(now_ms).values()
-        return {held.idem: held.images for held in live if held.idem and not held.replays_a_call}
+        return {
+            (held.idem, held.revision): held.images for held in live if held.idem and not held.replays_a_call
+        }
 
     def reserve(
         self, wanted: tuple[str, ...], revision: str, idem: str | None, now_ms: int
@@ -87,15 +90,13 @@ class Model:
         """The images to pay for, or the refusal."""
         if self.revoked:
             return KeyRevoked
-        in_flight, settled = self.calls_in_flight(now_ms), self.settled_calls.get(idem or "")
-        body = in_flight.get(idem) if idem else None
-        if body is None and settled is not None:
-            body = settled[0]
+        call, in_flight = (idem or "", revision), self.calls_in_flight(now_ms)
+        body = in_flight.get(call) or self.settled_calls.get(call)
         if body is not None and body != wanted:
             return IdempotencyMismatch
-        if idem in in_flight:
+        if call in in_flight:
             return InFlight
-        repeated = settled is not None and settled[1] == revision
+        repeated = call in self.settled_calls
         new = frozenset(image for image in wanted if not self.charges[revision, image])
         pays = frozenset(wanted) if self.billing == "every-call" and not repeated else new
         others = self.live(now_ms).values()
@@ -142,10 +143,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return multiple()
         by_name = dict(zip(names, hold.reservation.images, strict=True))
         assert hold.charged_images == {by_name[name] for name in expected}  # type: ignore[union-attr]
-        settled = model.settled_calls.get(idem or "")
-        repeats = settled == (names, revision)
-        if idem and not repeats:
-            model.settled_calls.pop(idem, None)
+        repeats = (idem, revision) in model.settled_calls
         pays = frozenset(expected)  # type: ignore[arg-type]
         model.holds[hold.hold_id] = Held(names, pays, revision, hold.expires_at_ms, idem, repeats)
         return hold
@@ -165,7 +163,7 @@ class LedgerMachine(RuleBasedStateMachine):
         model.charges.update((held.revision, image) for image in held.pays)
         model.replayed += len(held.images) - len(held.pays)
         if held.idem and not held.replays_a_call:
-            model.settled_calls[held.idem] = (held.images, held.revision)
+            model.settled_calls[held.idem, held.revision] = held.images
         assert settlement.charged == len(held.pays)
         assert settlement.replayed == len(held.images) - len(held.pays)
         assert settlement.used_after == model.used
