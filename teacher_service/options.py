@@ -67,7 +67,7 @@ def with_ledger(
 ) -> Result:
     """Open the ledger beside a server that may be running, do ``work``, and close it.
 
-    A ledger that was made for it is said on standard error: a mistyped folder is no error, but should be seen.
+    A new ledger is said on standard error: a mistyped folder is no error, but should be seen.
 
     Raises:
         DataDirUnusable: the ledger is not there (and is not to be created), or cannot be opened or written.

@@ -138,12 +138,13 @@ def test_the_ledger_is_shown_verified_exported_and_imported(
     assert "into an empty one. Name another" in one_line(run("ledger", "import", str(export)), 2)
 
 
-def test_a_changed_export_is_detected(run: Run, tmp_path: Path) -> None:
+def test_a_changed_export_is_detected(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("keys", "create", "alice", "--budget", "1000")
     export = tmp_path / "export.jsonl"
     run("ledger", "export", str(export))
     export.write_bytes(export.read_bytes().replace(b'"budget":1000', b'"budget":2000'))
     one_line(run("ledger", "verify", str(export)), 7)
+    monkeypatch.setenv("TEACHER_DATA_DIR", str(tmp_path / "elsewhere"))
     one_line(run("ledger", "import", str(export)), 7)
 
 
