@@ -50,6 +50,7 @@ PIXELS_CEILING = 89_478_485
 FORMATS = ("JPEG", "PNG", "WEBP")
 
 _EXIF_ORIENTATION = 0x0112
+_STRIP_PIXELS = 2**20
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -159,7 +160,7 @@ def decode(source: bytes | Path | Image.Image, *, apply_exif: bool = True) -> Im
         OSError: the path cannot be read.
     """
     if isinstance(source, Image.Image):
-        return _upright_rgb(source, apply_exif)
+        return _upright(_rgb(source), _turn(source, apply_exif))
     if isinstance(source, bytes):
         return _decode_bytes(source, apply_exif)
     data = read_file(source)
@@ -206,12 +207,14 @@ def _decode_bytes(data: bytes, apply_exif: bool) -> Image.Image:
             if opened.size != (header.width, header.height):
                 raise InvalidImage(f"its parts disagree on its size, {opened.size}")
             opened.load()
-            return _upright_rgb(opened, apply_exif)
+            turn, rgb = _turn(opened, apply_exif), _rgb(opened)
     except MemoryError:
         raise
     # Pillow's readers raise a dozen types on damaged files, struct.error and IndexError among them.
     except Exception as error:
         raise InvalidImage(f"The {header.format} image is truncated or damaged: {error}.") from error
+    del opened  # its pixels are the size of ours: give them back before another copy is made
+    return _upright(rgb, turn)
 
 
 def _shrink(image: Image.Image, longest_side_px: float) -> None:
@@ -219,9 +222,11 @@ def _shrink(image: Image.Image, longest_side_px: float) -> None:
     image.thumbnail((longest_side_px, longest_side_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
-def _upright_rgb(image: Image.Image, apply_exif: bool) -> Image.Image:
-    turn = _UPRIGHT.get(_orientation(image)) if apply_exif else None
-    rgb = _rgb(image)
+def _turn(image: Image.Image, apply_exif: bool) -> Image.Transpose | None:
+    return _UPRIGHT.get(_orientation(image)) if apply_exif else None
+
+
+def _upright(rgb: Image.Image, turn: Image.Transpose | None) -> Image.Image:
     upright = rgb if turn is None else rgb.transpose(turn)
     # Without its metadata, or a second pass would turn it once more.
     upright.info = {}
@@ -238,13 +243,28 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """A new 8-bit RGB image."""
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow's own conversion clips at 255 instead of scaling.
-        grey = np.asarray(image).clip(0, 65535) >> 8
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if not image.has_transparency_data:
+    """A new 8-bit RGB image. What takes several steps is done in strips: each step would be another copy."""
+    if not (_is_deep(image) or image.has_transparency_data):
         return image.convert("RGB")
+    rgb = Image.new("RGB", image.size)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        rgb.paste(_deep_as_rgb(strip) if _is_deep(strip) else _on_white(strip), (0, top))
+    return rgb
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode == "I" or image.mode.startswith("I;16")
+
+
+def _deep_as_rgb(image: Image.Image) -> Image.Image:
+    # Pillow's own conversion clips at 255 instead of scaling.
+    grey = np.asarray(image).clip(0, 65535) >> 8
+    return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
     layers = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, layers).convert("RGB")

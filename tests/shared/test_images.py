@@ -285,6 +285,34 @@ def test_transparent_pixels_are_laid_on_white() -> None:
         assert shown.tolist() == [[255, 255, 255], [200, 0, 0], [204, 204, 204]]
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "I;16"])
+def test_strips_give_the_same_pixels_as_one_piece(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(5).integers(0, 255, (31, 40, 4), dtype=np.uint8)
+    deep = Image.fromarray(noise.view(np.uint16)[..., 0])
+    image = deep if mode == "I;16" else Image.fromarray(noise).convert("LA" if mode == "PA" else mode)
+    image = image.convert("PA") if mode == "PA" else image
+    whole = decode(image)
+    for strip in (1, 40 * 7, 40 * 31):
+        monkeypatch.setattr("shared.images._STRIP_PIXELS", strip)
+        assert np.array_equal(pixels(decode(image)), pixels(whole))
+
+
+def test_a_transparent_image_is_decoded_in_little_more_than_its_own_size_and_the_results() -> None:
+    """A process of its own says how far its memory grew: 4 + 4 bytes a pixel, not 16."""
+    script = """
+import io, resource
+from PIL import Image
+from shared.images import decode
+out = io.BytesIO()
+Image.new("RGBA", (4000, 3000), (9, 8, 7, 100)).save(out, "PNG", compress_level=1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - 4 * 12_000
+decode(out.getvalue())
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 12_000)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 10
+
+
 def test_a_transparent_palette_entry_is_laid_on_white() -> None:
     image = Image.fromarray(np.array([[0, 1, 2]], dtype=np.uint8), "P")
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
