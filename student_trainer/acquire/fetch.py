@@ -21,6 +21,7 @@ from student_trainer.acquire.quote import Quote, request_size
 from student_trainer.acquire.records import PlannedImage
 from student_trainer.acquire.refusals import Refused
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.errors import ServiceRefused
 
 MULTIPART_OVERHEAD_BYTES = 1024
 """Room kept for each part's headers when a request is filled up to the service's limit."""
@@ -59,6 +60,7 @@ class Fetch:
         on_progress: Callable[[int, Outcome], None],
     ) -> None:
         self._client, self._teacher, self._stop = client, quote.teacher, stop
+        self._paid_images = quote.paid_images
         self._outbox = Outbox(transfer_set)
         self._open = deque(self._outbox.unanswered())
         self._free = deque(self._outbox.unassigned())
@@ -172,12 +174,15 @@ class Fetch:
         """Go on without an image that the teacher cannot use, or with smaller requests.
 
         Raises:
+            ServiceRefused: the image was paid for in an earlier run, whose answer was lost.
             Refused: the refusal is about something else.
         """
         index = refusal.image_index(len(request.images))
         others = list(request.images)
         if index is not None:
             refused = others.pop(index)
+            if refused.digest in self._paid_images:
+                raise self._refused_though_paid(refused, refusal, len(request.images))
             self._outbox.refuse(request, refused, str(refusal))
             self.outcome.refused[refused.path] = str(refusal)
             self._free.extendleft(reversed(others))
@@ -186,6 +191,16 @@ class Fetch:
             self._take_apart(request, others)
         else:
             raise refusal
+
+    @staticmethod
+    def _refused_though_paid(image: PlannedImage, refusal: Refused, images: int) -> ServiceRefused:
+        """To note such an image as refused at no cost would be false, and would give up what was paid."""
+        return ServiceRefused(
+            f"{image.path}: {refusal} But the ledger shows that this key paid for the image in an earlier "
+            f"run, whose answer was lost. Its request of {images} images is left open. Have the teacher's "
+            "owner accept the image again (were limits lowered?), then run the same command again: what was "
+            "paid for is delivered free."
+        )
 
     def _count(self, receipt: Receipt, images: int) -> None:
         outcome = self.outcome

@@ -28,11 +28,16 @@ class Quote:
     usage: UsageResponse
     missing: int
     """Descriptors that are still to be fetched."""
-    paid: int
-    """How many of them the key has paid for already: they are delivered again, for free."""
+    paid_images: frozenset[str]
+    """Those of them that the key has paid for already: they are delivered again, for free."""
     bytes_missing: int
     elsewhere: int = 0
     """Images that the key was charged for outside this transfer set; with them the audit fails."""
+
+    @property
+    def paid(self) -> int:
+        """How many of the missing descriptors are paid for."""
+        return len(self.paid_images)
 
     @property
     def cost(self) -> int:
@@ -83,7 +88,7 @@ async def ask_for_quote(transfer_set: TransferSet, client: TeacherClient, url: s
         check_same(teacher, pinned)
     outbox, summary = Outbox(transfer_set), transfer_set.summary()
     open_requests = outbox.unanswered()
-    paid = elsewhere = 0
+    paid, elsewhere = frozenset[str](), 0
     if open_requests or usage.remaining < summary.missing or usage.used > summary.charged:
         links, charged = await _ledger(client, teacher)
         paid = _paid(transfer_set, links, charged, teacher)
@@ -110,22 +115,25 @@ async def _ledger(client: TeacherClient, teacher: Teacher) -> tuple[list[Link], 
     return links, {image for revision, image in charged if revision == teacher.revision}
 
 
-def _paid(transfer_set: TransferSet, links: list[Link], charged: set[str], teacher: Teacher) -> int:
-    """How many of the missing images the ledger shows as charged to this key and revision."""
+def _paid(
+    transfer_set: TransferSet, links: list[Link], charged: set[str], teacher: Teacher
+) -> frozenset[str]:
+    """Those of the missing images that the ledger shows as charged to this key and revision."""
     outbox = Outbox(transfer_set)
     open_requests = outbox.unanswered()
     if teacher.billing == "distinct":
-        missing = {image.digest for image in outbox.unassigned()}
-        return len(charged & missing.union(*(request.digests for request in open_requests)))
+        missing = frozenset(image.digest for image in outbox.unassigned())
+        return missing.union(*(request.digests for request in open_requests)) & frozenset(charged)
     # Billed per call: only the very same request, with its idempotency key, is free.
     known = {receipt.body.seq for receipt in transfer_set.receipts()}
     events = [parse_event(link.record, seq) for seq, link in enumerate(links)]
     answered = [
         [item.image for item in event.items]
         for event in events
-        if isinstance(event, Settle) and event.seq not in known
+        if isinstance(event, Settle) and event.seq not in known and event.teacher_revision == teacher.revision
     ]
-    return sum(len(request.images) for request in open_requests if request.digests in answered)
+    repeated = [request.digests for request in open_requests if request.digests in answered]
+    return frozenset(image for images in repeated for image in images)
 
 
 def request_size(batch: int, quote: Quote) -> int:

@@ -349,6 +349,57 @@ def test_billed_per_call_a_request_left_open_waits_for_its_file(
     assert_complete(run, teacher, 4, "rtn_k2_secret")
 
 
+@pytest.mark.parametrize("billing", ["distinct", "every-call"])
+def test_an_image_that_was_paid_for_is_never_noted_as_refused_at_no_cost(
+    teacher: Any, planned: Planned, buy: Buy, billing: str
+) -> None:
+    """The answer was lost, and now the service's limits exclude an image of it."""
+    key = teacher.add_key("rtn_k2_secret", billing=billing)
+    run = planned(queries=4)
+    teacher.script.append(drop_and_refuse(teacher))
+    with pytest.raises(ServiceRefused):
+        buy(run, api_key="rtn_k2_secret", batch=4)
+    teacher.script.append(teacher.refusal(413, "image_too_large", "input[1]"))
+    with pytest.raises(ServiceRefused, match="paid for the image in an earlier run"):
+        buy(run, api_key="rtn_k2_secret", batch=4)
+    outcome = buy(run, api_key="rtn_k2_secret", batch=4)
+    assert (outcome.charged, outcome.replayed, outcome.refused, key.used) == (0, 4, {}, 4)
+    assert_complete(run, teacher, 4, "rtn_k2_secret")
+
+
+def test_a_paid_image_is_not_noted_as_refused_in_another_request_either(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    """The open request was taken apart because one of its files is gone; another of its images is refused."""
+    run = planned(queries=4)
+    teacher.script.append(drop_and_refuse(teacher))
+    with pytest.raises(ServiceRefused):
+        buy(run, batch=4)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        gone = transfer_set.chosen()[0]
+    gone.path.unlink()
+    for _ in range(2):
+        teacher.script.append(teacher.refusal(413, "image_too_large", "input[1]"))
+        with pytest.raises(ServiceRefused, match="paid for the image in an earlier run"):
+            buy(run, batch=4)
+    assert buy(run, batch=4).replayed == 3
+
+
+def test_an_unpaid_image_of_a_request_left_open_may_be_refused(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    """A fetch that died before its request was answered must not be stuck on a bad image for ever."""
+    run = planned(queries=4)
+    teacher.script.append(teacher.refusal(418, "invalid_request"))
+    with pytest.raises(ServiceRefused):
+        buy(run, batch=4)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        bad = transfer_set.chosen()[1]
+    teacher.unreadable.add(bad.digest)
+    outcome = buy(run, batch=4)
+    assert (list(outcome.refused), outcome.charged) == ([bad.path], 3)
+
+
 def test_a_teacher_that_rounds_is_not_asked_for_unit_vectors(
     teacher: Any, planned: Planned, buy: Buy
 ) -> None:
