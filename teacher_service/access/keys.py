@@ -64,11 +64,18 @@ def mint(name: str, budget: int, rate: str = "", billing: Billing = "distinct") 
     return f"rtn_{key_id}_{secret}", new
 
 
-async def authenticate(ledger: Ledger, authorization_header: str | None) -> KeyRecord:
+async def authenticate(
+    ledger: Ledger, authorization_header: str | None, *, may_be_revoked: bool = False
+) -> KeyRecord:
     """The key that a request's ``Authorization: Bearer rtn_...`` header proves.
 
+    Args:
+        ledger: where keys are kept.
+        authorization_header: as it came, or None.
+        may_be_revoked: for requests that only read: who bought can audit the account after its end, too.
+
     Raises:
-        InvalidApiKey: it proves none.
+        InvalidApiKey: it proves none, or a revoked one that may not be.
         LedgerUnavailable: the ledger cannot be read.
     """
     key_id, secret = _parse(authorization_header)
@@ -77,8 +84,11 @@ async def authenticate(ledger: Ledger, authorization_header: str | None) -> KeyR
     same = hmac.compare_digest(_hash(salt, secret), expected)
     if record is None or not same:
         raise InvalidApiKey("This API key is not known. Check that it was copied whole.")
-    if record.revoked:
-        raise InvalidApiKey(f"API key {key_id} was revoked. Ask the owner of the service for a new one.")
+    if record.revoked and not may_be_revoked:
+        raise InvalidApiKey(
+            f"API key {key_id} was revoked and buys nothing more; its account can still be read. "
+            "Ask the owner of the service for a new one."
+        )
     return record
 
 

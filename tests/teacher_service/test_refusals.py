@@ -68,10 +68,22 @@ def test_no_key_or_an_unknown_one_is_refused_everywhere(small: Any, path: str, h
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_a_revoked_key_is_refused(small: Any, photo: Callable[..., bytes]) -> None:
+def test_a_revoked_key_is_refused_but_can_still_audit_its_account(
+    small: Any, photo: Callable[..., bytes]
+) -> None:
     key = small.key()
+    assert small.embed(key, photo(1)).status_code == 200
     small.run(small.service.stations.ledger.revoke(key.split("_")[1]))
-    refused(small.embed(key, photo(1)), 401, "invalid_api_key")
+    for seed in (1, 2):  # what it bought before is not delivered again either
+        answer = small.embed(key, photo(seed))
+        refused(answer, 401, "invalid_api_key")
+        assert answer.headers[Header.SHOULD_RETRY] == "false"
+    with small.client(key) as client:
+        assert client.get("/v1/models").json()["data"][0]["id"] == small.service.card.id
+        page = client.get("/v1/ledger").raise_for_status().json()
+    assert [entry["record"]["kind"] for entry in page["entries"]] == ["genesis", "settle", "revoke"]
+    assert page["head"]["body"]["seq"] == 2
+    assert (small.usage(key)["used"], small.usage(key)["held"]) == (1, 0)
 
 
 def test_a_key_revoked_while_its_request_runs_is_refused_and_not_charged(

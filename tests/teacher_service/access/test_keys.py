@@ -141,6 +141,15 @@ def test_a_revoked_key_is_refused_and_only_its_holder_learns_why() -> None:
     assert "revoked" not in refusal(ledger, f"Bearer {wrong}")
 
 
+def test_a_revoked_key_is_let_in_only_to_read_and_only_whole() -> None:
+    text, new = mint("a", 1)
+    ledger = OneKey(new, revoked=True)
+    assert asyncio.run(authenticate(ledger, f"Bearer {text}", may_be_revoked=True)).revoked  # type: ignore[arg-type]
+    wrong = f"{text[:-1]}{'0' if text[-1] != '0' else '1'}"
+    with pytest.raises(InvalidApiKey, match="not known"):
+        asyncio.run(authenticate(ledger, f"Bearer {wrong}", may_be_revoked=True))  # type: ignore[arg-type]
+
+
 def test_known_and_unknown_keys_cost_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not timed, which would flicker, but counted: one hash and one constant-time comparison each."""
     work: list[tuple[int, int]] = []
