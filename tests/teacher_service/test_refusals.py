@@ -177,7 +177,9 @@ def test_a_dimension_that_is_not_served_is_refused(
 def test_unknown_paths_and_methods_answer_in_the_same_shape(small: Any, key: str) -> None:
     with small.client(key) as client:
         refused(client.get("/v1/nothing"), 404, "not_found")
-        refused(client.put(URL), 405, "invalid_request")
+        wrong_method = client.put(URL)
+        refused(wrong_method, 405, "invalid_request")
+        assert wrong_method.headers["Allow"] == "POST"
         refused(client.get("/v1/ledger?after=x"), 422, "invalid_request", "after")
         refused(client.get("/v1/ledger?limit=0"), 422, "invalid_request", "limit")
 
