@@ -69,7 +69,7 @@ class _Wire(BaseModel):
 
 
 class EmbeddingRequest(_Wire):
-    """JSON body of ``POST /v1/embeddings``. Members that change no descriptor, such as ``user``, are ignored."""
+    """JSON body of ``POST /v1/embeddings``. Other members, such as ``user``, are ignored."""
 
     model: str | None = None
     # Without fail_fast a megabyte of numbers would make half a million errors: seconds, and a gigabyte.
