@@ -58,7 +58,8 @@ def demo(
     continues where it was stopped.
     """
     from student_trainer.demo.demo import run_demo
-    from student_trainer.demo.settings import DemoSettings, begin_or_continue
+    from student_trainer.demo.photographs import check_photographs
+    from student_trainer.demo.settings import DemoSettings, begin_or_continue, check_recipes
 
     own = images is not None or manifest is not None
     initial = (f"student.weights={weights}",) if weights is not None else ()
@@ -73,6 +74,8 @@ def demo(
         teacher_changes=(*initial, *(teacher_set or ())),
         student_changes=(*initial, *(student_set or ())),
     )
+    check_recipes(settings)
+    check_photographs(settings)
     try:
         with redirect_stdout(sys.stderr) if json else nullcontext():
             if begin_or_continue(settings, fresh=fresh):

@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from shared.images import ImageLimits
 from student_trainer.acquire.client import Access, TeacherClient, Upload
 from student_trainer.acquire.manifest import read_manifest
+from student_trainer.acquire.plan import limits_of, take_stock
+from student_trainer.acquire.records import PlannedImage
+from student_trainer.acquire.session import meet
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.demo.narrator import Narrator
 from student_trainer.demo.photographs import BASICS, TEST, TRAIN, labelled_manifest
@@ -57,7 +61,7 @@ def run_demo(settings: DemoSettings) -> Evaluation:
     with _served(settings, tell) as (url, key, public_key):
         _buy(settings, tell, run, manifest, url)
         with tell.stage("Asking for one query more"):
-            print(f"  refused: {ask_for_one_more(run, manifest, url, key)}")
+            print(f"  {ask_for_one_more(run, manifest, Access(url, key))}")
         with tell.stage("Auditing what was spent"):
             tell.trainer("audit", "--run", run.root, "--url", url)
 
@@ -83,31 +87,46 @@ def run_demo(settings: DemoSettings) -> Evaluation:
     return read_evaluation(run.evaluation)
 
 
-def ask_for_one_more(run: RunFolder, manifest: Path, url: str, key: str) -> str:
-    """Ask for an image beyond the budget; the service's words.
+def ask_for_one_more(run: RunFolder, manifest: Path, access: Access) -> str:
+    """Ask for an image beyond the budget, and tell what the service says; or why nothing was asked.
 
     Raises:
         VerificationFailed: it was delivered.
     """
+    model, usage = meet(access)
+    if usage.remaining:
+        return (
+            f"Not asked: the teacher refused planned images, so the key has {usage.remaining:,} queries left."
+        )
     with TransferSet.open(run.transfer_set) as transfer_set:
-        bought = {path.resolve() for path in transfer_set.bought().paths}
-    entries = read_manifest(manifest, TEST)
-    image = next(entry.path for entry in entries if entry.path.resolve() not in bought)
-    upload = Upload(image.read_bytes(), "image/jpeg")
+        bought = set(transfer_set.bought().images)
+    image = _first_new(manifest, limits_of(model.limits), bought)
+    if image is None:
+        return "Not asked: no test image that can be read is new to the key."
+    upload = Upload(image.path.read_bytes(), f"image/{image.format.lower()}")
 
     async def ask() -> None:
-        async with TeacherClient(Access(url, key)) as client:
-            await client.embed([upload], f"one-more-{image.name}")
+        async with TeacherClient(access) as client:
+            await client.embed([upload], f"one-more-{image.digest}")
 
     try:
         asyncio.run(ask())
     except BudgetTooSmall as refusal:
-        return str(refusal)
+        return f"refused: {refusal}"
     raise VerificationFailed("The service delivered a descriptor beyond the budget.")
 
 
+def _first_new(manifest: Path, limits: ImageLimits, bought: set[str]) -> PlannedImage | None:
+    """The first test image that decodes and whose bytes were not bought, under whatever name."""
+    for entry in read_manifest(manifest, TEST):
+        for image in take_stock([entry], limits).candidates:
+            if image.digest not in bought:
+                return image
+    return None
+
+
 def _buy(settings: DemoSettings, tell: Narrator, run: RunFolder, manifest: Path, url: str) -> None:
-    """Plan once, then fetch whatever is missing."""
+    """Plan once, then fetch whatever is missing; images that the teacher refuses do not end the demo."""
     with tell.stage(f"Buying {settings.queries:,} descriptors: no label, one query an image"):
         if not run.transfer_set.is_file():
             tell.trainer(

@@ -34,6 +34,8 @@ class Narrator:
     def trainer(self, *arguments: str | object) -> None:
         """Run ``student-trainer`` with these arguments, after showing them.
 
+        An exit code without an error, such as that of a fetch of which images were refused, ends nothing.
+
         Raises:
             TrainerError: as the command does.
             KeyboardInterrupt: the command was interrupted.

@@ -34,13 +34,46 @@ def labelled_manifest(settings: DemoSettings) -> Path:
             side_px=scenery.side_px,
             seed=settings.seed,
         )
+    entries, split = _own(settings)
+    if split is None:
+        assert settings.manifest is not None
+        return settings.manifest
+    return _write(entries, split, settings.run / "photographs.csv")
+
+
+def check_photographs(settings: DemoSettings) -> None:
+    """Refuse photographs that a demo cannot be made of, before anything is written.
+
+    Raises:
+        InvalidInput: as :func:`labelled_manifest`; or there are fewer to buy from than queries.
+    """
+    if settings.rendered:
+        training = settings.scenery.landmarks_train * settings.scenery.views
+    else:
+        entries, split = _own(settings)
+        if split is None and (unlabelled := [entry.path for entry in entries if entry.label is None]):
+            raise InvalidInput(
+                f"{len(unlabelled):,} of {len(entries):,} images of the manifest {settings.manifest} have no "
+                f"label, the first {unlabelled[0]}. The demo needs a label for each."
+            )
+        named = [entry.split if split is None else split.get(entry.label or "") for entry in entries]
+        training = sum(name == TRAIN for name in named)
+    if settings.queries > training:
+        raise InvalidInput(
+            f"--queries {settings.queries:,}, but there are only {training:,} training images to spend them "
+            "on. Ask for fewer, or give more photographs."
+        )
+
+
+def _own(settings: DemoSettings) -> tuple[list[Entry], dict[str, str] | None]:
+    """The user's own photographs and the split of each label; None if their manifest names the splits."""
     entries, source = list_entries(settings.images, settings.manifest, None)
     if settings.manifest is not None and {TRAIN, TEST} <= {entry.split for entry in entries}:
-        return settings.manifest
-    return _divide(entries, source, settings)
+        return entries, None
+    return entries, _divide(entries, source, settings.seed)
 
 
-def _divide(entries: list[Entry], source: str, settings: DemoSettings) -> Path:
+def _divide(entries: list[Entry], source: str, seed: int) -> dict[str, str]:
     """Half of the labels to learn from, the other half to test on, drawn by the seed."""
     counts = Counter(entry.label for entry in entries if entry.label is not None)
     labels = sorted(label for label, count in counts.items() if count > 1)
@@ -49,9 +82,11 @@ def _divide(entries: list[Entry], source: str, settings: DemoSettings) -> Path:
             f"The {source} has {len(labels)} labels with two images or more; the demo needs at least 4: "
             "its teacher learns from one half of them and is tested on the other. Sub-folders are labels."
         )
-    random.Random(settings.seed).shuffle(labels)  # noqa: S311 (a draw, not a secret)
-    split = {label: TRAIN if place % 2 == 0 else TEST for place, label in enumerate(labels)}
-    path = settings.run / "photographs.csv"
+    random.Random(seed).shuffle(labels)  # noqa: S311 (a draw, not a secret)
+    return {label: TRAIN if place % 2 == 0 else TEST for place, label in enumerate(labels)}
+
+
+def _write(entries: list[Entry], split: dict[str, str], path: Path) -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "split"])

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from student_trainer.errors import InvalidInput
+from student_trainer.recipe import load
 from student_trainer.run_folder import RunFolder
 
 
@@ -83,6 +84,18 @@ class DemoSettings:
     def api_key(self) -> Path:
         """The demo's API key, for a demo that is continued."""
         return self.service_data / "demo.key"
+
+
+def check_recipes(settings: DemoSettings) -> None:
+    """Refuse recipes that cannot be loaded, before anything is written.
+
+    Raises:
+        InvalidInput: as :func:`student_trainer.recipe.load`.
+    """
+    load(settings.teacher_recipe, settings.teacher_changes)
+    load(settings.student_recipe, settings.student_changes)
+    if settings.rendered:
+        load(settings.start_recipe, settings.start_changes)
 
 
 def begin_or_continue(settings: DemoSettings, *, fresh: bool) -> bool:

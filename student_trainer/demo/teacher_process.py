@@ -54,7 +54,9 @@ def running_teacher(arguments: Sequence[str], log: Path) -> Iterator[RunningTeac
     with (
         log.open("wb") as errors,
         # In a session of its own: a Ctrl-C on the terminal reaches the demo, which then stops the service.
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True) as process,  # noqa: S603
+        subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True, env=_environment()
+        ) as process,
     ):
         try:
             yield _announced(process, log)
@@ -65,7 +67,9 @@ def running_teacher(arguments: Sequence[str], log: Path) -> Iterator[RunningTeac
 def create_key(data_dir: Path, name: str, budget: int) -> str:
     """A new API key with a hard budget, made by the command that its owner would use."""
     command = [str(program()), "keys", "create", name, "--budget", str(budget), "--data-dir", str(data_dir)]
-    made = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)  # noqa: S603
+    made = subprocess.run(  # noqa: S603
+        [*command, "--json"], capture_output=True, text=True, check=False, env=_environment()
+    )
     if made.returncode:
         raise ServiceRefused(f"No API key could be made: {made.stderr.strip()}")
     key: str = json.loads(made.stdout)["key"]
@@ -76,6 +80,11 @@ def keep_key(key: str, path: Path) -> None:
     """Keep an API key for a demo that is continued, readable by its owner only."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(key)
+
+
+def _environment() -> dict[str, str]:
+    """The user's, without the settings of a service of their own: its ledger is no place for a demo's key."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TEACHER_")}
 
 
 def _announced(process: "subprocess.Popen[bytes]", log: Path) -> RunningTeacher:

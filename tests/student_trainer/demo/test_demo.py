@@ -12,10 +12,11 @@ import psutil
 import pytest
 from PIL import Image
 
+from student_trainer.cli import main
 from student_trainer.demo.demo import run_demo
-from student_trainer.demo.photographs import labelled_manifest
+from student_trainer.demo.photographs import check_photographs, labelled_manifest
 from student_trainer.demo.settings import DemoSettings, Scenery, begin_or_continue
-from student_trainer.demo.teacher_process import running_teacher
+from student_trainer.demo.teacher_process import create_key, running_teacher
 from student_trainer.errors import InvalidInput, ServiceRefused
 
 PROGRAM = Path(sys.executable).parent / "student-trainer"
@@ -132,6 +133,63 @@ def test_photographs_with_too_few_labels_are_refused(tmp_path: Path) -> None:
     (tmp_path / "photographs" / "only" / "a.jpg").write_bytes(b"")
     with pytest.raises(InvalidInput, match="needs at least 4"):
         labelled_manifest(small_demo(tmp_path, images=tmp_path / "photographs"))
+
+
+def write_manifest(path: Path, *rows: str) -> Path:
+    path.write_text("\n".join(["path,label,split", *rows]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--images", "none"), "There is no folder none"),
+        (("--manifest", "none.csv"), "none.csv cannot be read"),
+        (("--queries", "801"), "--queries 801, but there are only 800 training images"),
+        (("--teacher-recipe", "demo-techer"), "There is no recipe 'demo-techer'"),
+        (("--student-set", "training.epoks=3"), "epoks"),
+    ],
+)
+def test_a_wrong_option_leaves_no_run_folder_behind(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    complaint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["student-trainer", "demo", "--run", "run", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_queries_than_own_training_images_are_refused(tmp_path: Path) -> None:
+    rows = [f"{split}{n}.jpg,{split}{n % 2},{split}" for split in ("train", "test") for n in range(5)]
+    manifest = write_manifest(tmp_path / "m.csv", *rows)
+    check_photographs(small_demo(tmp_path / "run", manifest=manifest, queries=5))
+    with pytest.raises(InvalidInput, match=r"--queries 6, but there are only 5 training images"):
+        check_photographs(small_demo(tmp_path / "run", manifest=manifest, queries=6))
+
+
+def test_a_divided_manifest_without_labels_is_refused(tmp_path: Path) -> None:
+    manifest = write_manifest(tmp_path / "m.csv", "a.jpg,a,train", "b.jpg,,test")
+    with pytest.raises(InvalidInput, match=r"1 of 2 images of the manifest .* have no label, the first"):
+        check_photographs(small_demo(tmp_path / "run", manifest=manifest, queries=1))
+
+
+def test_the_key_is_never_made_in_the_ledger_that_the_user_s_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    monkeypatch.setenv("TEACHER_LEDGER", f"sqlite:///{own / 'ledger.sqlite'}")
+    monkeypatch.setenv("TEACHER_DATA_DIR", str(own))
+    monkeypatch.setenv("TEACHER_BATCH_SIZE", "no number")
+    assert create_key(tmp_path / "demo", "demo", 3).startswith("rtn_")
+    assert any((tmp_path / "demo").iterdir())
+    assert not own.exists()
 
 
 def test_a_service_that_does_not_start_is_reported_with_its_last_words(tmp_path: Path) -> None:
