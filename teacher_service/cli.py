@@ -63,6 +63,7 @@ def serve(
     max_images: Annotated[int | None, _option("In one request. (64)", _LIMITS)] = None,
     max_image_bytes: Annotated[int | None, _option("Of one image. (20000000)", _LIMITS)] = None,
     max_request_bytes: Annotated[int | None, _option("Of one body. (256000000)", _LIMITS)] = None,
+    max_bytes_in_flight: Annotated[int | None, _option("Of all bodies. (1000000000)", _LIMITS)] = None,
     max_image_pixels: Annotated[int | None, _option("Of one image. (50000000)", _LIMITS)] = None,
     max_batch: Annotated[int | None, _option("Images in one batch. (16)", _BATCHES)] = None,
     max_wait_ms: Annotated[float | None, _option("Wait for company. (5)", _BATCHES)] = None,

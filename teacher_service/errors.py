@@ -10,7 +10,7 @@
     ├── TooLarge            413   body, image, pixels or number of images
     ├── UnsupportedMedia    415   neither JSON, multipart nor image/*
     ├── RateLimited         429   come back after ``Retry-After``
-    └── Overloaded          503   the queue is full
+    └── Overloaded          503   the queue is full, or too many bytes are in flight
 
     CommandFailed                 exit code and one line on standard error
     ├── Failed              1     something else; the message says what to do next
@@ -107,7 +107,7 @@ class RateLimited(Refusal):
 
 
 class Overloaded(Refusal):
-    """The queue before the network is full."""
+    """The queue before the network is full, or the bodies of all requests together are too large."""
 
     status = 503
     code = ErrorCode.OVERLOADED

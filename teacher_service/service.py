@@ -15,6 +15,7 @@ from shared.protocol import ModelCard
 from teacher_service.access.rates import RateLimits
 from teacher_service.access.turnstile import Turnstile
 from teacher_service.admission.bodies import BodyReader
+from teacher_service.admission.bytes_in_flight import BytesInFlight
 from teacher_service.embed import Stations
 from teacher_service.inference.batcher import Batcher
 from teacher_service.inference.cache import MemoryCache
@@ -33,6 +34,7 @@ class Service:
     teacher: Teacher
     stations: Stations
     bodies: BodyReader
+    bytes_in_flight: BytesInFlight
     card: ModelCard
     metrics: Metrics
     in_flight: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -103,7 +105,8 @@ def build_service(settings: Settings) -> Service:
         public_key=signer.public_key,
     )
     bodies = BodyReader(teacher.model_id, teacher.dimension, settings.limits)
-    return Service(settings, teacher, stations, bodies, card, metrics)
+    bytes_in_flight = BytesInFlight(settings.max_bytes_in_flight)
+    return Service(settings, teacher, stations, bodies, bytes_in_flight, card, metrics)
 
 
 def service_of(request: Request) -> Service:

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     max_images: int = Field(default=64, ge=1)
     max_image_bytes: int = Field(default=20_000_000, ge=1)
     max_request_bytes: int = Field(default=256_000_000, ge=1)
+    max_bytes_in_flight: int = Field(default=1_000_000_000, ge=1)
+    """Of the bodies of all requests together; beyond that the service answers ``overloaded``."""
     max_image_pixels: int = Field(default=50_000_000, ge=1, le=PIXELS_CEILING)
 
     # --- how work is batched ------------------------------------------------------------------------
@@ -95,6 +97,10 @@ class Settings(BaseSettings):
             raise ValueError("noise_sigma needs noise_seed, a secret: whoever knows it subtracts the noise")
         if self.max_queue < self.max_images:
             raise ValueError("max_queue must be at least max_images, or the largest requests never fit")
+        if self.max_bytes_in_flight < self.max_request_bytes:
+            raise ValueError(
+                "max_bytes_in_flight must be at least max_request_bytes, or the largest requests never fit"
+            )
         return self
 
     @property

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from shared.protocol import MULTIPART_FIELD, EmbeddingRequest, ModelLimits
 from teacher_service.admission.admitter import Admitter, Parsed
+from teacher_service.admission.bytes_in_flight import Share
 from teacher_service.admission.multipart import MultipartImages
 from teacher_service.embed import Submission
 from teacher_service.errors import InvalidRequest, TooLarge, UnsupportedMedia
@@ -27,8 +28,11 @@ class BodyReader:
         self._limits = limits
         self._admitter = Admitter(model_id, dimension, limits)
 
-    async def read(self, request: Request) -> Submission:
+    async def read(self, request: Request, share: Share) -> Submission:
         """Read and admit one request.
+
+        Args:
+            share: takes the bytes as they arrive; the caller gives them back when the request ends.
 
         Raises:
             Refusal: the body cannot be served; its ``param`` names the image, as in ``input[3]``.
@@ -36,38 +40,39 @@ class BodyReader:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._check_declared(request)
         if media_type.startswith("image/"):
-            return await self._whole(request, lambda data: Parsed([data]))
+            return await self._whole(request, share, lambda data: Parsed([data]))
         if media_type == "application/json":
-            return await self._whole(request, _parse_json)
+            return await self._whole(request, share, _parse_json)
         if media_type == "multipart/form-data":
-            return await self._multipart(request)
+            return await self._multipart(request, share)
         raise UnsupportedMedia(
             f"Cannot read a body of type {media_type or '(none)'!r}: send application/json, "
             f"multipart/form-data with the field {MULTIPART_FIELD!r}, or one image/* body."
         )
 
-    async def _whole(self, request: Request, parse: Callable[[bytes], Parsed]) -> Submission:
+    async def _whole(self, request: Request, share: Share, parse: Callable[[bytes], Parsed]) -> Submission:
         chunks: list[bytes] = []
-        size = await self._receive(request, chunks.append)
+        size = await self._receive(request, share, chunks.append)
         return await _off_the_loop(size, lambda: self._admitter.admit(parse(b"".join(chunks))))
 
-    async def _multipart(self, request: Request) -> Submission:
+    async def _multipart(self, request: Request, share: Share) -> Submission:
         form = MultipartImages(
             request.headers["content-type"],
             max_images=self._limits.max_images_per_request,
             max_image_bytes=self._limits.max_image_bytes,
         )
-        size = await self._receive(request, form.feed)
+        size = await self._receive(request, share, form.feed)
         return await _off_the_loop(size, lambda: self._admitter.admit(_parsed_form(form)))
 
-    async def _receive(self, request: Request, take: Callable[[bytes], None]) -> int:
-        """Hand each chunk on as it arrives; returns the body's size. Raises TooLarge."""
+    async def _receive(self, request: Request, share: Share, take: Callable[[bytes], None]) -> int:
+        """Hand each chunk on as it arrives; returns the body's size. Raises TooLarge, Overloaded."""
         received = 0
         async for chunk in request.stream():
             received += len(chunk)
             if received > self._limits.max_request_bytes:
                 raise self._too_large("more")
             take(chunk)
+            share.take(len(chunk))
         return received
 
     def _check_declared(self, request: Request) -> None:

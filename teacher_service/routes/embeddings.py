@@ -21,6 +21,7 @@ from shared.protocol import (
     ErrorResponse,
     Header,
 )
+from teacher_service.admission.bytes_in_flight import Share
 from teacher_service.embed import Ask, embed
 from teacher_service.errors import InvalidRequest
 from teacher_service.routes.answers import respond
@@ -107,7 +108,7 @@ router = APIRouter(route_class=PlainRoute)
                 415: "Unsupported media type",
                 422: "Idempotency key used for another body",
                 429: "Rate limit, or budget exhausted",
-                503: "Queue full, or ledger unavailable",
+                503: "Queue full, too many bytes in flight, or ledger unavailable",
             }.items()
         },
     },
@@ -115,14 +116,15 @@ router = APIRouter(route_class=PlainRoute)
 async def create_embeddings(request: Request) -> Response:
     """Every image is charged once for each key: asking for it again is free."""
     service = service_of(request)
+    share = service.bytes_in_flight.share()
     ask = Ask(
         request_id=request.state.request_id,
         authorization=request.headers.get("authorization"),
         idempotency_key=_idempotency_key(request),
-        read=lambda: service.bodies.read(request),
+        read=lambda: service.bodies.read(request, share),
         revision=request.headers.get(Header.TEACHER_REVISION),
     )
-    answer = await _whatever_the_client_does(service, ask)
+    answer = await _whatever_the_client_does(service, ask, share)
     settled = answer.settlement
     request.state.account = {
         "key_id": answer.receipt.body.key_id,
@@ -134,11 +136,12 @@ async def create_embeddings(request: Request) -> Response:
     return respond(request, answer, service.stations.model_id, service.stations.revision)
 
 
-async def _whatever_the_client_does(service: Service, ask: Ask) -> Any:
+async def _whatever_the_client_does(service: Service, ask: Ask, share: Share) -> Any:
     """Run to the end even if this handler is cancelled because the client left: what was reserved settles."""
     task = asyncio.create_task(embed(service.stations, ask))
     service.in_flight.add(task)
     task.add_done_callback(service.in_flight.discard)
+    task.add_done_callback(lambda _: share.give_back())  # not before: images are held until they are settled
     return await asyncio.shield(task)
 
 

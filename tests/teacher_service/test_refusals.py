@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -459,6 +460,41 @@ def test_a_full_queue_is_answered_503(small: Any, photo: Callable[..., bytes], m
         busy.join(timeout=30)
     assert small.embed(key, photo(73)).status_code == 200
     assert small.usage(busy_key)["used"] == 3
+
+
+def test_bodies_that_are_too_many_bytes_together_are_overloaded_and_give_back_what_they_held(
+    start_service: Callable[..., Any], photo: Callable[..., bytes]
+) -> None:
+    """One client holds 50 kB of 70 and says no more; another one's 30 kB find no room until it has left."""
+    service = start_service(max_request_bytes=70_000, max_bytes_in_flight=70_000)
+    slow_key, key = service.key(), service.key()
+    held = service.service.bytes_in_flight
+    image = photo(95) + bytes(30_000)
+    host, port = service.address.removeprefix("http://").split(":")
+    head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {slow_key}\r\n"
+    head += "Content-Type: image/png\r\nContent-Length: 60000\r\n\r\n"
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(head.encode() + bytes(50_000))
+        _until(lambda: held.held == 50_000)
+        answer = service.embed(key, image)
+        refused(answer, 503, "overloaded")
+        assert int(answer.headers[Header.RETRY_AFTER]) > 0
+        assert service.embed(key, b"no image").status_code == 400
+        _until(lambda: held.held == 50_000)
+    _until(lambda: held.held == 0)
+    account = service.usage(key)
+    assert (account["used"], account["held"]) == (0, 0)
+    assert service.embed(key, image).status_code == 200
+    _until(lambda: held.held == 0)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(3000):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("waited 30 s in vain")
 
 
 class _Gated:

@@ -56,6 +56,8 @@ def test_a_ledger_url_wins_over_the_data_folder() -> None:
         ({"image_size": "big"}, r"--image-size \(TEACHER_IMAGE_SIZE\)"),
         ({"noise_sigma": 0.1}, "noise_seed"),
         ({"max_queue": 3}, "max_queue"),
+        ({"max_bytes_in_flight": 255_999_999}, "max_bytes_in_flight must be at least max_request_bytes"),
+        ({"max_decode_pixels": 0}, "--max-decode-pixels"),
         ({"cache": "redis://x"}, "--cache"),
         ({"log_level": "loud"}, "--log-level"),
         ({"max_image_pixels": 10**9}, "--max-image-pixels"),
