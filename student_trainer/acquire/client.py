@@ -35,7 +35,7 @@ from shared.protocol import (
 )
 from shared.receipts import SignedHead
 from student_trainer.acquire.pacing import Pacer, backoff_s
-from student_trainer.acquire.refusals import Fault, read_failure
+from student_trainer.acquire.refusals import Fault, Refused, read_failure
 from student_trainer.errors import InvalidInput, ServiceRefused
 
 LEDGER_PAGE_RECORDS = 1000
@@ -195,13 +195,18 @@ class TeacherClient:
         self, send: Callable[[], Awaitable[httpx.Response]], patience_s: float
     ) -> httpx.Response:
         """Send until it succeeds, is refused for good, or has failed for ``patience_s``."""
-        failures, failing_since_s = 0, self._now_s()
+        failures, failing_since_s, may_be_paid = 0, self._now_s(), False
         while True:
             await self._pacer.turn()
-            outcome = await self._try(send)
+            try:
+                outcome = await self._try(send)
+            except Refused as refusal:
+                refusal.may_be_paid = may_be_paid
+                raise
             if isinstance(outcome, httpx.Response):
                 return outcome
             failures += 1
+            may_be_paid = may_be_paid or outcome.may_be_paid
             wait_s = backoff_s(failures) if outcome.wait_s is None else outcome.wait_s
             if outcome.is_rate_limit:
                 failing_since_s = self._now_s() + wait_s  # the service is well, it only asks for time
@@ -222,7 +227,8 @@ class TeacherClient:
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             raise InvalidInput(f"No request can be sent to {self._url}: {error}.") from None
         except httpx.RequestError as error:
-            return Fault(f"{type(error).__name__} ({str(error) or 'no details'}).")
+            not_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+            return Fault(f"{type(error).__name__} ({str(error) or 'no details'}).", may_be_paid=not not_sent)
         if response.is_success:
             return response
         return read_failure(response.status_code, response.headers, response.content)

@@ -174,15 +174,14 @@ class Fetch:
         """Go on without an image that the teacher cannot use, or with smaller requests.
 
         Raises:
-            ServiceRefused: the image was paid for in an earlier run, whose answer was lost.
+            ServiceRefused: the image was paid for, or may have been, and the answer was lost.
             Refused: the refusal is about something else.
         """
         index = refusal.image_index(len(request.images))
         others = list(request.images)
         if index is not None:
             refused = others.pop(index)
-            if refused.digest in self._paid_images:
-                raise self._refused_though_paid(refused, refusal, len(request.images))
+            self._insist_that_it_is_unpaid(refused, refusal)
             self._outbox.refuse(request, refused, str(refusal))
             self.outcome.refused[refused.path] = str(refusal)
             self._free.extendleft(reversed(others))
@@ -192,15 +191,23 @@ class Fetch:
         else:
             raise refusal
 
-    @staticmethod
-    def _refused_though_paid(image: PlannedImage, refusal: Refused, images: int) -> ServiceRefused:
-        """To note such an image as refused at no cost would be false, and would give up what was paid."""
-        return ServiceRefused(
-            f"{image.path}: {refusal} But the ledger shows that this key paid for the image in an earlier "
-            f"run, whose answer was lost. Its request of {images} images is left open. Have the teacher's "
-            "owner accept the image again (were limits lowered?), then run the same command again: what was "
-            "paid for is delivered free."
-        )
+    def _insist_that_it_is_unpaid(self, image: PlannedImage, refusal: Refused) -> None:
+        """To note a paid image as refused at no cost would be false, and would give up what was paid.
+
+        Raises:
+            ServiceRefused: paid, or perhaps; its request is left open.
+        """
+        if image.digest in self._paid_images:
+            raise ServiceRefused(
+                f"{image.path}: {refusal} But the ledger shows that this key paid for the image in an "
+                "earlier run, whose answer was lost. Have the teacher's owner accept the image again (were "
+                "limits lowered?), then run the same command again: what was paid for is delivered free."
+            )
+        if refusal.may_be_paid:
+            raise ServiceRefused(
+                f"{image.path}: {refusal} An answer to the same request was lost before, so the image may "
+                "have been paid for: run the same command again, it looks into the ledger first."
+            )
 
     def _count(self, receipt: Receipt, images: int) -> None:
         outcome = self.outcome

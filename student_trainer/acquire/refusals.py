@@ -30,6 +30,8 @@ class Fault:
     concerns_all: bool = False
     """Other requests would fail alike: rate limit, or the service is overloaded."""
     is_rate_limit: bool = False
+    may_be_paid: bool = False
+    """The service may have settled the request, and its answer was lost on the way."""
 
 
 class Refused(ServiceRefused):
@@ -38,6 +40,8 @@ class Refused(ServiceRefused):
     def __init__(self, message: str, status: int, error: ErrorBody | None = None) -> None:
         super().__init__(message)
         self.status, self.error = status, error
+        self.may_be_paid = False
+        """An earlier try of the same request may have been settled, its answer lost."""
 
     def image_index(self, images: int) -> int | None:
         """Which of the request's ``images`` is to blame, where the refusal is about one image."""
@@ -78,6 +82,7 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         wait_s=hinted_wait_s(headers, time.time()),
         concerns_all=status in (_RATE_LIMITED, _UNAVAILABLE),
         is_rate_limit=status == _RATE_LIMITED,
+        may_be_paid=error is None,
     )
 
 

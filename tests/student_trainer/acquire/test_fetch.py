@@ -385,6 +385,18 @@ def test_a_paid_image_is_not_noted_as_refused_in_another_request_either(
     assert buy(run, batch=4).replayed == 3
 
 
+def test_an_image_refused_after_its_answer_was_lost_is_looked_up_in_the_ledger_first(
+    teacher: Any, planned: Planned, buy: Buy
+) -> None:
+    """The service was restarted with lower limits, in between two tries of one request."""
+    run = planned(queries=4)
+    teacher.script.extend([teacher.cut_short, teacher.refusal(413, "image_too_large", "input[1]")])
+    with pytest.raises(ServiceRefused, match="may have been paid for: run the same"):
+        buy(run, batch=4)
+    assert buy(run, batch=4).replayed == 4
+    assert_complete(run, teacher, 4)
+
+
 def test_an_unpaid_image_of_a_request_left_open_may_be_refused(
     teacher: Any, planned: Planned, buy: Buy
 ) -> None:
