@@ -35,6 +35,7 @@ class BodyReader:
             share: takes the bytes as they arrive; the caller gives them back when the request ends.
 
         Raises:
+            Overloaded: other requests hold too many bytes.
             Refusal: the body cannot be served; its ``param`` names the image, as in ``input[3]``.
         """
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -71,8 +72,8 @@ class BodyReader:
             received += len(chunk)
             if received > self._limits.max_request_bytes:
                 raise self._too_large("more")
-            take(chunk)
             share.take(len(chunk))
+            take(chunk)
         return received
 
     def _check_declared(self, request: Request) -> None:

@@ -1,6 +1,6 @@
 """Bounds the bytes of all bodies that the service holds at the same time.
 
-In: bytes as they arrive. Out: leave to hold them, or a refusal. When a request ends, all of its are given back.
+In: bytes as they arrive. Out: leave to hold them, or a refusal. A request that ends gives all of its back.
 """
 
 from teacher_service.errors import Overloaded

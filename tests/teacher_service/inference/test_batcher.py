@@ -222,6 +222,25 @@ def test_who_gives_up_does_not_take_it_from_the_others() -> None:
     with_batcher(model, story)
 
 
+def test_what_everybody_gave_up_while_it_was_decoded_never_reaches_the_network() -> None:
+    model, decode = Recorder(), threading.Event()
+    model.count_pixels = lambda data: int(decode.wait(30))  # type: ignore[method-assign]
+
+    async def story(batcher: Batcher) -> None:
+        asking = asyncio.ensure_future(batcher.describe(images(2)))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert batcher.queued == 2  # its threads are busy still
+        decode.set()
+        while batcher.queued:
+            await asyncio.sleep(0.001)
+        assert model.batches == []
+        assert len(await batcher.describe(images(2))) == 2  # and it may be asked for again
+
+    with_batcher(model, story)
+
+
 def test_closing_finishes_what_is_queued() -> None:
     async def story() -> Any:
         model = Recorder()
