@@ -3,7 +3,7 @@
 In: a transfer set, a manifest. Out: :class:`TrainingData`, whose rows all speak of the same images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from student_trainer.acquire.transfer_set import Bought, TransferSet
 from student_trainer.distil.images import SourceImage, digest_files
 from student_trainer.errors import InvalidInput
 
+_MEDIAN_ROWS = 2_000
 _SIMILARITY_BLOCK_ROWS = 1024
 _NAMED = 3
 
@@ -117,16 +118,35 @@ def add_labels(data: TrainingData, path: Path, split: str | None) -> TrainingDat
     return replace(data, labels=_numbers([known[image.digest] for image in data.images]))
 
 
-def nearest_similarity(teacher: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cosine of each row of [n, D] to the most similar other row; float32 [n], -1 where it is alone."""
+def neighbourhoods(
+    teacher: NDArray[np.float32], threshold: float
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Of each row of [n, D]: its cosine to the most similar other row, and how many are above ``threshold``.
+
+    Returns:
+        float32 [n], -1 where a row is alone; int64 [n].
+    """
+    # One pass: the products are the cost of it.
+    found = [(block.max(axis=1), (block > threshold).sum(axis=1)) for block in _similarity_blocks(teacher)]
+    nearest, above = zip(*found, strict=True)
+    return np.concatenate(nearest), np.concatenate(above)
+
+
+def median_similarity(teacher: NDArray[np.float32]) -> float:
+    """Median cosine of two different rows of [n, D], n >= 2; of many rows, an even selection is looked at."""
+    sample = teacher[:: 1 + (len(teacher) - 1) // _MEDIAN_ROWS]
+    pairs = np.concatenate(list(_similarity_blocks(sample)))[np.triu_indices(len(sample), k=1)]
+    return float(np.median(pairs))
+
+
+def _similarity_blocks(teacher: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """The cosines of all rows to all rows, some rows at a time; a row to itself is -1."""
     rows = teacher / np.linalg.norm(teacher, axis=1, keepdims=True)
-    nearest = np.full(len(rows), -1.0, np.float32)
     for start in range(0, len(rows), _SIMILARITY_BLOCK_ROWS):
         block = rows[start : start + _SIMILARITY_BLOCK_ROWS]
         similarity = block @ rows.T
         similarity[np.arange(len(block)), np.arange(start, start + len(block))] = -1.0
-        nearest[start : start + len(block)] = similarity.max(axis=1)
-    return nearest
+        yield similarity
 
 
 def _sources(bought: Bought) -> tuple[SourceImage, ...]:

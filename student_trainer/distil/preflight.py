@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from student_trainer.distil import objectives
-from student_trainer.distil.data import TrainingData, nearest_similarity
+from student_trainer.distil.data import TrainingData, median_similarity, neighbourhoods
 from student_trainer.distil.objectives import Objective
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe
@@ -17,6 +17,8 @@ from student_trainer.recipe_checks import OBJECTIVE_SEED, objective_settings
 
 THRESHOLD = "tau"
 """The objective setting above which the teacher's similarity makes two images relevant to each other."""
+NEARLY_ALL = 0.95
+"""An image with this share of the others above the threshold has next to nothing to be ranked last."""
 _NAMED = 5
 
 
@@ -62,9 +64,15 @@ class Neighbours:
     threshold: float
     median_nearest: float
     """Half of the images have another one at least this similar."""
+    crowded: int
+    """Images that have nearly all others above the threshold."""
+    median: float
+    """Half of all pairs of images are at least this similar."""
 
     def sentence(self) -> str:
-        """For people, with advice when most images are alone."""
+        """For people, with advice when most images are alone, or have nearly all others beside them."""
+        if 2 * self.crowded > self.images:
+            return self._too_alike()
         fact = (
             f"{self.alone:,} of {self.images:,} images have no other image more similar than "
             f"{THRESHOLD} = {self.threshold:g} to the teacher."
@@ -77,15 +85,30 @@ class Neighbours:
             f"{self.median_nearest:.2f}), or choose another objective."
         )
 
+    def _too_alike(self) -> str:
+        # Rounded down: at the median itself half of the pairs are above, at 1 none could be.
+        higher = min(int(self.median * 1000) / 1000, 0.999)
+        return (
+            f"{self.crowded:,} of {self.images:,} images have nearly all others above {THRESHOLD} = "
+            f"{self.threshold:g} to the teacher. Where all are relevant, every ranking is perfect: the loss is "
+            f"0 and nothing is learned. Raise the threshold (half of all pairs are above {higher:.3f}: "
+            f"--set objective.{THRESHOLD}={higher:.3f}), or choose another objective."
+        )
+
 
 def neighbours(recipe: Recipe, data: TrainingData) -> Neighbours | None:
     """The check, or None if the objective has no threshold or there is no teacher."""
     threshold = recipe.objective.settings.get(THRESHOLD)
     if data.teacher is None or threshold is None:
         return None
-    nearest = nearest_similarity(data.teacher)
+    nearest, above = neighbourhoods(data.teacher, float(threshold))
     return Neighbours(
-        len(data), int(np.count_nonzero(nearest <= threshold)), float(threshold), float(np.median(nearest))
+        images=len(data),
+        alone=int(np.count_nonzero(nearest <= threshold)),
+        threshold=float(threshold),
+        median_nearest=float(np.median(nearest)),
+        crowded=int(np.count_nonzero(above >= NEARLY_ALL * (len(data) - 1))),
+        median=median_similarity(data.teacher),
     )
 
 

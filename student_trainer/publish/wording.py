@@ -65,8 +65,10 @@ def _beside_before(evaluation: Evaluation, student: ModelScores) -> str:
     before = evaluation.models.get(BEFORE)
     if before is None:
         return ""
-    direction = "up" if student.map_step >= before.map_step else "down"
-    return f", {direction} from {before.map_step:.3f} before distillation"
+    former, present = f"{before.map_step:.3f}", f"{student.map_step:.3f}"
+    if former == present:  # as printed: "up from 0.338 to 0.338" would be no news
+        return f", unchanged from {former} before distillation"
+    return f", {'up' if student.map_step > before.map_step else 'down'} from {former} before distillation"
 
 
 def _counted(count: int, one: str, many: str) -> str:

@@ -80,6 +80,28 @@ class TestNeighbours:
         assert f"--set objective.tau={alone.median_nearest:.2f}" in alone.sentence()
         assert "or choose another objective" in alone.sentence()
 
+    def test_when_nearly_all_are_neighbours_a_threshold_that_divides_them_is_suggested(
+        self, bought: TrainingData, tiny_recipe: Recipe, tiny_recipe_file: Path
+    ) -> None:
+        alike = 0.3 * np.random.default_rng(0).standard_normal((12, 6)) + [4, 0, 0, 0, 0, 0]
+        found = neighbours(tiny_recipe, with_teacher(bought, alike))
+        assert found is not None
+        assert (found.crowded, found.alone, found.images) == (12, 0, 12)
+        assert found.sentence().startswith("12 of 12 images have nearly all others above tau = 0.75")
+        assert "the loss is 0 and nothing is learned. Raise the threshold" in found.sentence()
+        tau = float(found.sentence().split("--set objective.tau=")[1].split(")")[0])
+        assert 0.75 < tau <= found.median < tau + 0.001
+        better = neighbours(load(tiny_recipe_file, [f"objective.tau={tau}"]), with_teacher(bought, alike))
+        assert better is not None
+        assert "Raise the threshold" not in better.sentence()
+
+    def test_a_suggested_threshold_is_always_one_that_an_objective_takes(
+        self, bought: TrainingData, tiny_recipe: Recipe
+    ) -> None:
+        found = neighbours(tiny_recipe, with_teacher(bought, np.ones((5, 4))))
+        assert found is not None
+        assert "--set objective.tau=0.999)" in found.sentence()
+
     def test_objectives_without_threshold_and_data_without_teacher_are_not_judged(
         self, bought: TrainingData, tiny_recipe: Recipe, tiny_recipe_file: Path
     ) -> None:

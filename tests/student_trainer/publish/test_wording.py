@@ -40,6 +40,11 @@ def test_a_student_that_became_worse_is_not_said_to_be_up():
     assert "down from 0.500 before distillation" in headline(facts(student_before=0.5, student=0.4))
 
 
+@pytest.mark.parametrize("now", [0.5, 0.50049])
+def test_a_student_that_is_as_good_as_before_is_unchanged(now):
+    assert ", unchanged from 0.500 before distillation" in headline(facts(student_before=0.5, student=now))
+
+
 def test_nothing_is_said_of_a_teacher_that_was_not_measured_or_that_finds_nothing():
     assert headline(facts(student=0.4)).endswith("reaches mAP (step) 0.400.")
     assert "teacher" not in headline(facts(teacher=0.0, student=0.4))
