@@ -90,8 +90,8 @@ class Neighbours:
         higher = min(int(self.median * 1000) / 1000, 0.999)
         return (
             f"{self.crowded:,} of {self.images:,} images have nearly all others above {THRESHOLD} = "
-            f"{self.threshold:g} to the teacher. Where all are relevant, every ranking is perfect: the loss is "
-            f"0 and nothing is learned. Raise the threshold (half of all pairs are above {higher:.3f}: "
+            f"{self.threshold:g} to the teacher. Where all are relevant, every ranking is perfect: the loss "
+            f"is 0 and nothing is learned. Raise the threshold (half of all pairs are above {higher:.3f}: "
             f"--set objective.{THRESHOLD}={higher:.3f}), or choose another objective."
         )
 
