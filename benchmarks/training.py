@@ -63,7 +63,7 @@ def run() -> None:
 
 def _times() -> tuple[float, float]:
     """Best of a few: a training step, and the trunk's two forwards and one backward; taken in turn."""
-    with _workplace() as folder:
+    with _scratch_run() as folder:
         state, source, objective, moment = _training(folder, TIMED_BATCH, CHUNK)
         chunks = list(source.chunks(moment.batch))
         step_s, trunk_s = [], []
@@ -90,7 +90,7 @@ def _peak_in_a_fresh_process(batch: int, chunk: int) -> float:
 
 def _peak_of_a_step(batch: int, chunk: int) -> float:
     """MiB by which a step's peak exceeds the process with student and optimiser in it."""
-    with _workplace() as folder:
+    with _scratch_run() as folder:
         state, source, objective, moment = _training(folder, batch, chunk)
         warm_up = Moment(1, 1, moment.batch[:2], 1e-4, False)
         take_step(state, warm_up, source, objective)  # Adam's own state, and the libraries' buffers
@@ -145,7 +145,7 @@ def _recipe() -> Recipe:
 
 
 @contextmanager
-def _workplace() -> Iterator[Path]:
+def _scratch_run() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 

@@ -117,7 +117,7 @@ def _start(changes: dict[str, Any]) -> tuple[Running, Callable[[], None]]:
     from teacher_service.serve import Server, bind
     from teacher_service.settings import Settings
 
-    torch.set_num_threads(1)  # two cores for servers, clients and colleagues of this test
+    torch.set_num_threads(1)  # two cores for servers, clients and helpers of a test
     settings = Settings(**changes)
     app = create_app(settings)
     config = uvicorn.Config(app, http="httptools", lifespan="off", log_config=None, access_log=False)
