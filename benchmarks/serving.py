@@ -1,6 +1,6 @@
 """The service beside what it is made of: images per second beside the bare network, CPU beside a bare echo.
 
-In: nothing. Out: two tables on standard output. Both sides of a comparison run in turns in one session, the
+In: nothing. Out: two tables on standard output. Both sides of a comparison run in turns, the
 service as a process of its own, as a user starts it.
 
     python -m benchmarks.serving
