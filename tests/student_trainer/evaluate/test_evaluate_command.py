@@ -107,13 +107,17 @@ def test_the_output_names_its_protocol_in_words_and_no_bare_map(run, manifest):
             assert text.startswith(("mAP (step)", "mAP (trapezoidal)"), place)
 
 
-def test_several_scales_give_other_descriptors_than_one(run, manifest):
-    call("--run", run.root, "--manifest", manifest)
-    single = read_evaluation(run.evaluation)
+def test_several_scales_are_scored_by_the_descriptors_that_combine_them(run, manifest):
     call("--run", run.root, "--manifest", manifest, "--scales", "1,0.5")
-    several = read_evaluation(run.evaluation)
-    assert several.protocol.scales == (1.0, 0.5)
-    assert several.models[STUDENT].map_step != single.models[STUDENT].map_step
+    evaluation = read_evaluation(run.evaluation)
+    entries = read_manifest(manifest)
+    network, paths = load_network(run.student), [entry.path for entry in entries]
+    several = describe(network, paths, evaluation.models[STUDENT].image_size, (1.0, 0.5))
+    assert not np.allclose(several, describe(network, paths, evaluation.models[STUDENT].image_size))
+    labels, is_query = np.array([e.label for e in entries]), np.array([e.is_query for e in entries])
+    expected = score(several[is_query], several[~is_query], list(labels[is_query]), list(labels[~is_query]))
+    assert evaluation.protocol.scales == (1.0, 0.5)
+    assert evaluation.models[STUDENT].map_step == pytest.approx(expected.map_step)
 
 
 def test_a_folder_of_labelled_subfolders_is_ranked_leaving_each_query_out(run, photographs):
