@@ -6,6 +6,7 @@ the report, the certificate and everything else in the run folder.
 
 import sys
 from contextlib import nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def demo(
+    context: typer.Context,
     *,
     run: Annotated[Path, typer.Option("--run", metavar="DIR", help="The run folder.")] = Path("runs/demo"),
     images: Annotated[
@@ -80,7 +82,7 @@ def demo(
         with redirect_stdout(sys.stderr) if json else nullcontext():
             if begin_or_continue(settings, fresh=fresh):
                 print(f"Continuing the demo in {run}; start over with --fresh.")
-            evaluation = run_demo(settings)
+            evaluation = run_demo(settings, partial(context.find_root().command.main, standalone_mode=False))
     except KeyboardInterrupt:
         print("Interrupted: the same command continues; --fresh starts over.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

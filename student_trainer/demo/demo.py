@@ -17,7 +17,7 @@ from student_trainer.acquire.plan import limits_of, take_stock
 from student_trainer.acquire.records import PlannedImage
 from student_trainer.acquire.session import meet
 from student_trainer.acquire.transfer_set import TransferSet
-from student_trainer.demo.narrator import Narrator
+from student_trainer.demo.narrator import Narrator, RunTrainer
 from student_trainer.demo.photographs import BASICS, TEST, TRAIN, labelled_manifest
 from student_trainer.demo.settings import DemoSettings
 from student_trainer.demo.teacher_process import create_key, keep_key, running_teacher
@@ -30,14 +30,14 @@ STAGES = 9
 """One more where landmarks are rendered."""
 
 
-def run_demo(settings: DemoSettings) -> Evaluation:
-    """Run or continue every stage.
+def run_demo(settings: DemoSettings, run_trainer: RunTrainer) -> Evaluation:
+    """Run or continue every stage, with ``run_trainer`` for the commands.
 
     Raises:
         TrainerError: from the stage that failed; running the demo again continues there.
         VerificationFailed: the service delivered more than the budget.
     """
-    tell, run = Narrator(STAGES + settings.rendered), RunFolder(settings.run)
+    tell, run = Narrator(STAGES + settings.rendered, run_trainer), RunFolder(settings.run)
 
     with tell.stage("Rendering landmarks" if settings.rendered else "Photographs"):
         manifest = labelled_manifest(settings)

@@ -6,13 +6,15 @@ process, exactly as typed.
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import typer
+from typing import TypeAlias
 
 INTERRUPTED = 130
+
+RunTrainer: TypeAlias = Callable[[list[str]], object]
+"""Runs ``student-trainer`` with these arguments in this process; gives the exit code of an early end."""
 
 
 @dataclass
@@ -20,6 +22,7 @@ class Narrator:
     """Counts the stages and runs their commands."""
 
     stages: int
+    run_trainer: RunTrainer
     _stage: int = 0
 
     @contextmanager
@@ -40,12 +43,9 @@ class Narrator:
             TrainerError: as the command does.
             KeyboardInterrupt: the command was interrupted.
         """
-        from student_trainer.cli import app  # which imports the demo's own command
-
         words = [str(argument) for argument in arguments]
         self.show("student-trainer", words)
-        code = typer.main.get_command(app)(words, standalone_mode=False)
-        if code == INTERRUPTED:
+        if self.run_trainer(words) == INTERRUPTED:
             raise KeyboardInterrupt
 
     def show(self, program: str, words: Sequence[str]) -> None:

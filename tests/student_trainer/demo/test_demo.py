@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+import typer
 from PIL import Image
 
-from student_trainer.cli import main
+from student_trainer.cli import app, main
 from student_trainer.demo.demo import run_demo
 from student_trainer.demo.photographs import check_photographs, labelled_manifest
 from student_trainer.demo.settings import DemoSettings, Scenery, begin_or_continue
@@ -20,6 +22,7 @@ from student_trainer.demo.teacher_process import create_key, running_teacher
 from student_trainer.errors import InvalidInput, ServiceRefused
 
 PROGRAM = Path(sys.executable).parent / "student-trainer"
+run_trainer = partial(typer.main.get_command(app).main, standalone_mode=False)
 QUICK = ("training.epochs=1", "images.longest_side_px=32", "averaging.epochs=[]")
 
 
@@ -55,7 +58,7 @@ def test_the_whole_line_runs_spends_exactly_the_budget_and_can_be_run_again(
 ) -> None:
     settings = small_demo(tmp_path / "run")
     begin_or_continue(settings, fresh=False)
-    first = run_demo(settings)
+    first = run_demo(settings, run_trainer)
     assert set(first.models) == {"teacher", "student before", "student", "rank"}
     certificate = json.loads((settings.run / "certificate.json").read_bytes())
     assert (certificate["queries_charged"], certificate["budget"], certificate["images"]) == (12, 12, 12)
@@ -65,7 +68,7 @@ def test_the_whole_line_runs_spends_exactly_the_budget_and_can_be_run_again(
     assert not services_under(tmp_path)
 
     assert begin_or_continue(settings, fresh=False)
-    again = run_demo(settings)
+    again = run_demo(settings, run_trainer)
     assert again.models == first.models
     assert json.loads((settings.run / "certificate.json").read_bytes())["queries_charged"] == 12
 

@@ -1,11 +1,14 @@
 """The whole line on a few real photographs, from ImageNet weights; skipped where the folder is absent."""
 
 import csv
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 import pytest
+import typer
 
+from student_trainer.cli import app
 from student_trainer.demo.demo import run_demo
 from student_trainer.demo.settings import DemoSettings, begin_or_continue
 
@@ -48,7 +51,7 @@ def test_the_line_runs_on_photographs_from_imagenet_weights(real_data: Path, tmp
         student_changes=(*weights, *QUICK),
     )
     begin_or_continue(settings, fresh=False)
-    models = run_demo(settings).models
+    models = run_demo(settings, partial(typer.main.get_command(app).main, standalone_mode=False)).models
     assert [models[name].images_bought for name in ("student", "rank")] == [BOUGHT, BOUGHT]
     # ImageNet features tell these landmarks apart far better than chance, with or without a step of training.
     assert all(scores.map_step > 0.4 for scores in models.values())
