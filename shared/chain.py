@@ -24,6 +24,10 @@ _LEAF_PREFIX = b"\x01"
 Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Billing: TypeAlias = Literal["distinct", "every-call"]
+Window: TypeAlias = Literal["total", "hour", "day"]
+"""What a budget is for: the key's whole life, or each hour or day of UTC."""
+
+WINDOW_MS: Mapping[Window, int] = {"hour": 3_600_000, "day": 86_400_000}
 
 
 class _Record(BaseModel):
@@ -45,11 +49,12 @@ class Genesis(_Event):
     kind: Literal["genesis"] = "genesis"
     name: str
     budget: Count
+    window: Window = "total"
     billing: Billing
 
 
 class Grant(_Event):
-    """The budget was raised by ``amount`` queries."""
+    """The budget (of each window) was raised by ``amount`` queries."""
 
     kind: Literal["grant"] = "grant"
     amount: Annotated[int, Field(ge=1, le=2**53 - 1)]
@@ -104,7 +109,13 @@ class Account:
     name: str = ""
     billing: Billing = "distinct"
     budget: int = 0
+    window: Window = "total"
     used: int = 0
+    """Queries charged in all."""
+    window_index: int = 0
+    """The latest window that anything was charged in."""
+    used_in_window: int = 0
+    """Queries charged in that window; under ``total`` the same as ``used``."""
     replayed: int = 0
     revoked: bool = False
     seq: int = -1
@@ -114,8 +125,23 @@ class Account:
 
     @property
     def remaining(self) -> int:
-        """Queries left, holds not counted."""
-        return self.budget - self.used
+        """Queries left in the latest window, holds not counted."""
+        return self.budget - self.used_in_window
+
+
+def window_index(window: Window, at_ms: int) -> int:
+    """Which window of UTC a moment lies in; a budget in total has only one."""
+    return 0 if window == "total" else at_ms // WINDOW_MS[window]
+
+
+def window_start_ms(window: Window, index: int) -> int:
+    """When a window begins, in milliseconds since 1970; a budget in total begins at 0."""
+    return 0 if window == "total" else index * WINDOW_MS[window]
+
+
+def window_end_ms(window: Window, at_ms: int) -> int | None:
+    """When the next window begins, in milliseconds since 1970; None for a budget in total."""
+    return None if window == "total" else (window_index(window, at_ms) + 1) * WINDOW_MS[window]
 
 
 class ChainBroken(ValueError):
@@ -170,9 +196,9 @@ def verify_chain(links: Iterable[Link], account: Account | None = None) -> Accou
     """Check a chain from its genesis (or from ``account``, which is then advanced) and add it up.
 
     Checks: every hash; sequence numbers without gaps; one genesis, first; counts that agree with the
-    items; ``used_after`` and ``budget_after`` as sums; used never above budget; under ``distinct``
-    billing no image charged twice; no replay of an image never charged; nothing after a revocation; one
-    key throughout.
+    items; ``used_after`` and ``budget_after`` as sums; used in a window never above budget; under
+    ``distinct`` billing no image charged twice; no replay of an image never charged; nothing after a
+    revocation; one key throughout.
 
     Raises:
         ChainBroken: names the first bad record.
@@ -198,7 +224,14 @@ def verify_chain(links: Iterable[Link], account: Account | None = None) -> Accou
 def _opened(event: Genesis | Grant | Revoke | Settle) -> Account:
     if not isinstance(event, Genesis):
         raise ChainBroken(0, f"is a {event.kind} event, expected genesis")
-    return Account(key_id=event.key_id, name=event.name, billing=event.billing, budget=event.budget)
+    return Account(
+        key_id=event.key_id,
+        name=event.name,
+        billing=event.billing,
+        budget=event.budget,
+        window=event.window,
+        window_index=window_index(event.window, event.at_ms),
+    )
 
 
 def _apply(event: Genesis | Grant | Revoke | Settle, account: Account) -> None:
@@ -238,5 +271,10 @@ def _settle(event: Settle, account: Account) -> None:
     account.replayed += event.replayed
     if event.used_after != account.used:
         raise ChainBroken(event.seq, f"says {event.used_after} queries are used, they are {account.used}")
-    if account.used > account.budget:
-        raise ChainBroken(event.seq, f"spends {account.used} of a budget of {account.budget}")
+    # A clock that is set back opens no second window: a window, once begun, goes on.
+    current = max(account.window_index, window_index(account.window, event.at_ms))
+    if current != account.window_index:
+        account.window_index, account.used_in_window = current, 0
+    account.used_in_window += event.charged
+    if account.used_in_window > account.budget:
+        raise ChainBroken(event.seq, f"spends {account.used_in_window} of a budget of {account.budget}")

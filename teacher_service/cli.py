@@ -55,7 +55,10 @@ def serve(
     port: Annotated[int | None, _option("0 picks a free one. (8000)", _PLACE)] = None,
     data_dir: DataDir = None,
     ledger_url: LedgerUrl = None,
-    lease_ms: Annotated[int | None, _option("Life of a reservation. (600000)", _PLACE)] = None,
+    lease_ms: Annotated[int | None, _option("Life of a reservation. (600000; Redis 15000)", _PLACE)] = None,
+    allow_unsafe_redis: Annotated[
+        bool | None, _option("Accept a Redis ledger that may evict or forget. (no)", _PLACE)
+    ] = None,
     cache: Annotated[str | None, _option("Where descriptors are cached. (memory)", _PLACE)] = None,
     cache_bytes: Annotated[int | None, _option("Size of the cache. (1000000000)", _PLACE)] = None,
     graceful_timeout_s: Annotated[int | None, _option("Patience of a stop. (60)", _PLACE)] = None,

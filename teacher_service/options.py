@@ -16,7 +16,7 @@ from teacher_service.output import warn
 from teacher_service.settings import Settings
 
 if TYPE_CHECKING:
-    from teacher_service.metering.sqlite import SqliteLedger
+    from teacher_service.metering.archive import Archive
 
 Result = TypeVar("Result")
 
@@ -63,7 +63,7 @@ def _one_teacher(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_ledger(
-    settings: Settings, work: Callable[["SqliteLedger"], Awaitable[Result]], *, create: bool = False
+    settings: Settings, work: Callable[["Archive"], Awaitable[Result]], *, create: bool = False
 ) -> Result:
     """Open the ledger beside a server that may be running, do ``work``, and close it.
 

@@ -50,9 +50,11 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".teacher")
     """Signing key, and the ledger unless ``ledger`` names another place."""
     ledger: str = ""
-    """``sqlite:///FILE``; empty for ``ledger.sqlite`` in the data folder."""
-    lease_ms: int = Field(default=600_000, ge=1_000)
-    """How long a reservation may wait for its descriptors before it expires."""
+    """``sqlite:///FILE`` or ``redis://...``; empty for ``ledger.sqlite`` in the data folder."""
+    lease_ms: int | None = Field(default=None, ge=1_000)
+    """How long a reservation lives without its service; None for the store's default."""
+    allow_unsafe_redis: bool = False
+    """Serve from a Redis ledger that may evict or forget what was acknowledged."""
     cache: Literal["memory"] = "memory"
     cache_bytes: int = Field(default=1_000_000_000, ge=0)
 

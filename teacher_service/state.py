@@ -6,10 +6,12 @@ In: settings. Out: the key, made on first use, and the ledger, not opened yet.
 from pathlib import Path
 
 from teacher_service.errors import DataDirUnusable, InvalidArgument
+from teacher_service.metering.archive import Archive
 from teacher_service.metering.signing import ReceiptSigner, SigningKeyUnusable
-from teacher_service.metering.sqlite import SqliteLedger
 from teacher_service.metering.stores import UnsupportedLedger, open_ledger
 from teacher_service.settings import Settings
+
+WATERMARKS_FILE = "watermarks.sqlite"
 
 
 def load_signer(data_dir: Path) -> ReceiptSigner:
@@ -25,9 +27,15 @@ def load_signer(data_dir: Path) -> ReceiptSigner:
         ) from error
 
 
-def open_store(settings: Settings, *, serve: bool) -> SqliteLedger:
-    """The ledger that the settings name; ``serve`` owns all holds once open. Raises InvalidArgument."""
+def open_store(settings: Settings, *, serve: bool) -> Archive:
+    """The ledger that the settings name, not opened yet. Raises InvalidArgument."""
     try:
-        return open_ledger(settings.ledger_url, serve=serve, lease_ms=settings.lease_ms)
+        return open_ledger(
+            settings.ledger_url,
+            serve=serve,
+            lease_ms=settings.lease_ms,
+            watermarks=settings.data_dir / WATERMARKS_FILE,
+            allow_unsafe_redis=settings.allow_unsafe_redis,
+        )
     except UnsupportedLedger as error:
         raise InvalidArgument(str(error)) from error

@@ -1,9 +1,15 @@
 """Fixtures that every part of the tests may use."""
 
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # helpers that stand beside this file
+
+from redis_process import RedisProcess, available  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -19,3 +25,24 @@ def real_data() -> Path:
     if not (folder / "landmarks" / "manifest.csv").is_file():
         pytest.skip(f"no real photographs in {folder}; name their folder in RATION_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def start_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RedisProcess]]:
+    """``start_redis(appendfsync="everysec", ...)`` starts a ``redis-server``; all end with the session.
+
+    Without options it is what a ledger needs. Skips where the program is not installed.
+    """
+    if not available():
+        pytest.skip("no redis-server on this machine; install it to run the tests of the Redis ledger")
+    servers: list[RedisProcess] = []
+
+    def start(folder: Path | None = None, **options: str) -> RedisProcess:
+        server = RedisProcess(folder or tmp_path_factory.mktemp("redis"), **options)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()

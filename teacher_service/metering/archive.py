@@ -3,12 +3,12 @@
 In: nothing but types. Out: the protocol :class:`Archive`, and the comparison of stored sums with a chain's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from shared.chain import Account, Link
-from teacher_service.metering.ledger import Ledger, NewKey
+from teacher_service.metering.ledger import DayUsage, Ledger, NewKey
 
 
 class LedgerInvalid(Exception):
@@ -28,6 +28,10 @@ class Totals:
     records: int
     budget: int
     used: int
+    window_index: int
+    """The latest window that anything was charged in."""
+    used_in_window: int
+    """Queries charged in that window."""
     revoked: bool
     held: int
     held_by_holds: int
@@ -36,6 +40,8 @@ class Totals:
     """Sum over all charged images; must equal ``used``."""
     charged_images: frozenset[tuple[str, str]]
     """(revision, image) of all that counts as paid; must be what the chain charged."""
+    days: Sequence[DayUsage]
+    """Must be what the chain's settle events add up to, day by day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,9 @@ class Archive(Ledger, Protocol):
     async def totals(self, key_id: str) -> Totals:
         """What the store enforces for a key. Raises UnknownKey."""
 
+    async def sweep(self) -> None:
+        """Release expired holds and forget old idempotency keys; a server does so by itself."""
+
     async def restore(self, records: Iterable[ArchivedRecord]) -> None:
         """Fill an empty store, all or nothing; an exception of the iterable leaves it empty.
 
@@ -70,6 +79,7 @@ def check_sums(account: Account, **stated: object) -> None:
         "name": account.name,
         "billing": account.billing,
         "budget": account.budget,
+        "window": account.window,
         "used": account.used,
         "revoked": account.revoked,
         "records": account.seq + 1,

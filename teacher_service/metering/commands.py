@@ -21,7 +21,7 @@ from teacher_service.options import AsJson, DataDir, LedgerUrl, settings_from, w
 from teacher_service.output import emit, table
 
 if TYPE_CHECKING:
-    from teacher_service.metering.sqlite import SqliteLedger
+    from teacher_service.metering.archive import Archive
     from teacher_service.metering.verify import Verified
 
 app = typer.Typer(help="Look at the ledger, move it, check it.", no_args_is_help=True)
@@ -38,7 +38,7 @@ def show(
     """All accounts, or one key's account and its newest records."""
     settings = settings_from(data_dir=data_dir, ledger=ledger)
 
-    async def read(ledger: "SqliteLedger") -> tuple[list[KeyRecord], Sequence[Link]]:
+    async def read(ledger: "Archive") -> tuple[list[KeyRecord], Sequence[Link]]:
         records = await ledger.keys()
         if key is None:
             return records, ()

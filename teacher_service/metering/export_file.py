@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from shared.chain import Account, Billing, ChainBroken, Count, Link, Sha256Hex, verify_chain
+from shared.chain import Account, Billing, ChainBroken, Count, Link, Sha256Hex, Window, verify_chain
 from shared.digest import canonical_json
 from teacher_service.metering.archive import ArchivedRecord, LedgerInvalid, Totals, check_sums
 from teacher_service.metering.ledger import KeyRecord, NewKey
@@ -55,6 +55,7 @@ class KeyLine(_Line):
     rate: str
     created_at_ms: Count
     budget: Count
+    window: Window
     used: Count
     revoked: bool
     records: Count
@@ -70,6 +71,7 @@ class KeyLine(_Line):
             billing=self.billing,
             rate=self.rate,
             budget=budget,
+            window=self.window,
         )
 
 
@@ -105,6 +107,7 @@ def key_line(key: KeyRecord, totals: Totals) -> KeyLine:
         rate=key.rate,
         created_at_ms=key.created_at_ms,
         budget=totals.budget,
+        window=key.window,
         used=totals.used,
         revoked=totals.revoked,
         records=totals.records,
@@ -197,6 +200,7 @@ class _Reader:
             name=self._key.name,
             billing=self._key.billing,
             budget=self._key.budget,
+            window=self._key.window,
             used=self._key.used,
             revoked=self._key.revoked,
             records=self._key.records,

@@ -7,9 +7,10 @@ in ``docs/metering.md``; its numbered invariants are quoted in the tests.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Protocol
 
-from shared.chain import Billing, Link
+from shared.chain import Billing, Link, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,12 @@ class KeyRecord:
     rate: str
     """Rate limit in images, such as ``600/minute``; empty for none."""
     budget: int
+    """Queries in all, or for each window."""
+    window: Window
     used: int
+    """Queries charged in all."""
+    used_in_window: int
+    """Queries charged in the window that was current when this was read."""
     held: int
     revoked: bool
     created_at_ms: int
@@ -32,7 +38,7 @@ class KeyRecord:
     @property
     def remaining(self) -> int:
         """Queries that a new request may still reserve."""
-        return self.budget - self.used - self.held
+        return self.budget - self.used_in_window - self.held
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class NewKey:
     billing: Billing
     rate: str
     budget: int
+    window: Window = "total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,25 @@ class Head:
     budget: int
 
 
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """What a key did on one day of UTC."""
+
+    day: date
+    requests: int
+    """Settled ones."""
+    charged: int
+    replayed: int
+
+
+DAY_MS = 86_400_000
+
+
+def utc_day(at_ms: int) -> date:
+    """The day of UTC that a moment, in milliseconds since 1970, lies in."""
+    return datetime.fromtimestamp(at_ms // DAY_MS * 86_400, UTC).date()
+
+
 class LedgerError(Exception):
     """Root of what a ledger refuses:
 
@@ -127,14 +153,24 @@ class KeyRevoked(LedgerError):
 
 
 class BudgetExhausted(LedgerError):
-    """The request needs more queries than are left; nothing was held."""
+    """The request needs more queries than are left; nothing was held.
 
-    def __init__(self, key_id: str, needed: int, remaining: int, budget: int) -> None:
+    Args:
+        refills_in_ms: time until the next window of the budget; None for a budget in total.
+    """
+
+    def __init__(
+        self, key_id: str, needed: int, remaining: int, budget: int, refills_in_ms: int | None = None
+    ) -> None:
+        refill = (
+            "" if refills_in_ms is None else f", or wait {refills_in_ms // 60_000 + 1} min for a new window"
+        )
         super().__init__(
             f"Budget exhausted: this request needs {needed:,} queries, {remaining:,} of {budget:,} are left "
-            f"for key {key_id}. Ask the owner for a grant; this request will not be retried."
+            f"for key {key_id}. Ask the owner for a grant{refill}; this request will not be retried."
         )
         self.key_id, self.needed, self.remaining, self.budget = key_id, needed, remaining, budget
+        self.refills_in_ms = refills_in_ms
 
 
 class InFlight(LedgerError):
@@ -206,3 +242,9 @@ class Ledger(Protocol):
 
     async def head(self, key_id: str) -> Head:
         """The end of the key's chain. Raises UnknownKey."""
+
+    async def usage_by_day(self, key_id: str) -> Sequence[DayUsage]:
+        """What the key did, oldest day first; days without a settled request are left out.
+
+        Raises UnknownKey.
+        """

@@ -1,31 +1,49 @@
 """Which store a ledger URL names.
 
-In: ``sqlite:///relative/path`` or ``sqlite:////absolute/path``. Out: a ledger, not opened yet.
+In: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or ``redis://...``. Out: a ledger, not opened yet.
 """
 
 from pathlib import Path
 
-from teacher_service.metering.sqlite import DEFAULT_LEASE_MS, SqliteLedger
+from teacher_service.metering.archive import Archive
+from teacher_service.metering.sqlite.store import SqliteLedger
 
-SUPPORTED = "sqlite:///FILE (an absolute FILE gives four slashes)"
+SUPPORTED = "sqlite:///FILE (an absolute FILE gives four slashes), or redis://HOST:PORT/DATABASE"
+_REDIS = ("redis", "rediss", "unix")
 
 
 class UnsupportedLedger(ValueError):
     """A ledger URL names no store of ours."""
 
 
-def open_ledger(url: str, *, serve: bool = True, lease_ms: int = DEFAULT_LEASE_MS) -> SqliteLedger:
+def open_ledger(
+    url: str,
+    *,
+    serve: bool = True,
+    lease_ms: int | None = None,
+    watermarks: Path | None = None,
+    allow_unsafe_redis: bool = False,
+) -> Archive:
     """The ledger that ``url`` names; ``await ledger.open()`` before use.
 
     Args:
         url: see the module's first lines.
-        serve: True for the one process that answers requests, False beside it (the command line).
-        lease_ms: how long an unsettled hold lives.
+        serve: True for a process that answers requests, False beside it (the command line).
+        lease_ms: how long an unsettled hold lives; None for the store's default.
+        watermarks: file in which a Redis ledger keeps the chain heads it has seen, to refuse a store that
+            was rolled back while this service was down; None to remember them in memory alone.
+        allow_unsafe_redis: serve from a Redis that may evict or forget what was acknowledged.
 
     Raises:
         UnsupportedLedger: another scheme, or no file name.
     """
     scheme, separator, rest = url.partition("://")
+    if separator and scheme in _REDIS:
+        from teacher_service.metering.redis.store import RedisLedger
+
+        return RedisLedger(
+            url, serve=serve, lease_ms=lease_ms, watermarks=watermarks, allow_unsafe=allow_unsafe_redis
+        )
     if not separator or scheme != "sqlite":
         raise UnsupportedLedger(f"There is no ledger store for {_without_password(url)!r}: use {SUPPORTED}.")
     if not rest.startswith("/") or len(rest) < 2 or rest.endswith(("/", ":memory:")) or "?" in rest:

@@ -136,6 +136,7 @@ def _checked(key: KeyRecord, totals: Totals, account: Account | None) -> Account
         name=key.name,
         billing=key.billing,
         budget=totals.budget,
+        window=key.window,
         used=totals.used,
         revoked=totals.revoked,
         records=totals.records,

@@ -21,7 +21,7 @@ from shared.protocol import Header
 from shared.vectors import Float32Rows, decode_rows
 from teacher_service import cli
 from teacher_service.access.keys import mint
-from teacher_service.metering.sqlite import SqliteLedger
+from teacher_service.metering.sqlite.store import SqliteLedger
 from teacher_service.metering.verify import verify_store
 
 COMMAND = [sys.executable, "-c", "from teacher_service.cli import main; main()"]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from shared.protocol import Header
-from teacher_service.metering.sqlite import SqliteLedger
+from teacher_service.metering.sqlite.store import SqliteLedger
 
 
 def test_a_stop_finishes_the_requests_in_flight(

@@ -170,7 +170,7 @@ def test_known_and_unknown_keys_cost_the_same_work(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_key_works_against_a_real_ledger(tmp_path: Path) -> None:
-    from teacher_service.metering.sqlite import SqliteLedger
+    from teacher_service.metering.sqlite.store import SqliteLedger
 
     async def story() -> None:
         ledger = SqliteLedger(tmp_path / "ledger.sqlite")

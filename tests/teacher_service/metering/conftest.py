@@ -11,7 +11,7 @@ import pytest
 from shared.chain import Billing
 from teacher_service.access.keys import mint
 from teacher_service.metering.ledger import Hold, KeyRecord, Reservation, Settlement
-from teacher_service.metering.sqlite import SqliteLedger
+from teacher_service.metering.sqlite.store import SqliteLedger
 
 LEASE_MS = 10_000
 

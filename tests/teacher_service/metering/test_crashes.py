@@ -23,7 +23,7 @@ WRITER = """
     import asyncio, os, sys
     from pathlib import Path
     from teacher_service.metering.ledger import Reservation
-    from teacher_service.metering.sqlite import SqliteLedger
+    from teacher_service.metering.sqlite.store import SqliteLedger
 
     async def buy_forever(ledger, key_id, life, lane):
         for n in range(10**9):
@@ -53,7 +53,7 @@ SPENDER = """
     import asyncio, json, sys
     from pathlib import Path
     from teacher_service.metering.ledger import BudgetExhausted, InFlight, Reservation
-    from teacher_service.metering.sqlite import SqliteLedger
+    from teacher_service.metering.sqlite.store import SqliteLedger
 
     async def spend(ledger, key_id, who, task):
         charged = 0

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from teacher_service.metering.group_commit import GroupCommitter
 from teacher_service.metering.ledger import LedgerUnavailable
+from teacher_service.metering.sqlite.group_commit import GroupCommitter
 
 PATIENCE_S = 10
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from teacher_service.metering import database
 from teacher_service.metering.ledger import HoldExpired, LedgerUnavailable
-from teacher_service.metering.sqlite import SqliteLedger
-from teacher_service.metering.transactions import reserve, settle
+from teacher_service.metering.sqlite import database
+from teacher_service.metering.sqlite.store import SqliteLedger
+from teacher_service.metering.sqlite.transactions import reserve, settle
 from teacher_service.metering.verify import verify_store
 
 
@@ -117,7 +117,7 @@ class TestFiles:
     def test_two_processes_may_create_the_same_ledger(self, path: Path) -> None:
         script = "import asyncio,sys; from pathlib import Path; sys.stdin.readline()\n" + textwrap.dedent(
             """
-            from teacher_service.metering.sqlite import SqliteLedger
+            from teacher_service.metering.sqlite.store import SqliteLedger
             asyncio.run(SqliteLedger(Path(sys.argv[1]), serve=False).open())
             """
         )
@@ -362,7 +362,7 @@ FULL_DISK = """
     from pathlib import Path
     from teacher_service.access.keys import mint
     from teacher_service.metering.ledger import LedgerUnavailable, Reservation
-    from teacher_service.metering.sqlite import SqliteLedger
+    from teacher_service.metering.sqlite.store import SqliteLedger
     from teacher_service.metering.verify import verify_store
 
     async def story(path):

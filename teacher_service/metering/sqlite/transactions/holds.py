@@ -8,8 +8,9 @@ import os
 import sqlite3
 from collections.abc import Iterable
 
+from shared.chain import window_end_ms
 from teacher_service.metering.ledger import BudgetExhausted, Hold, HoldExpired
-from teacher_service.metering.transactions.accounts import AccountRow, account
+from teacher_service.metering.sqlite.transactions.accounts import AccountRow, account, begin_window
 
 _MIN_RETRY_MS, _MAX_RETRY_MS = 100, 2000
 
@@ -19,17 +20,21 @@ def new_hold_id() -> str:
     return os.urandom(16).hex()
 
 
-def hold_queries(db: sqlite3.Connection, key: AccountRow, charges: int) -> None:
+def hold_queries(db: sqlite3.Connection, key: AccountRow, charges: int, now_ms: int) -> None:
     """Raise the key's ``held``, all or nothing. Raises BudgetExhausted."""
     if charges == 0:
         return
+    begin_window(db, key, now_ms)
     held = db.execute(
-        "UPDATE keys SET held = held + ? WHERE key_no = ? AND used + held + ? <= budget",
+        "UPDATE keys SET held = held + ? WHERE key_no = ? AND used_in_window + held + ? <= budget",
         (charges, key.key_no, charges),
     )
     if held.rowcount != 1:
         now = account(db, key.key_id)  # read again: expired holds may have been released since
-        raise BudgetExhausted(key.key_id, charges, now.budget - now.used - now.held, now.budget)
+        end_ms = window_end_ms(now.window, now_ms)
+        refills_in_ms = None if end_ms is None else end_ms - now_ms
+        remaining = now.budget - now.used_in_window - now.held
+        raise BudgetExhausted(key.key_id, charges, remaining, now.budget, refills_in_ms)
 
 
 def record_hold(db: sqlite3.Connection, key: AccountRow, hold: Hold, now_ms: int) -> None:

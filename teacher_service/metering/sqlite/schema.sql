@@ -9,14 +9,17 @@ CREATE TABLE keys (
     secret_hash   BLOB    NOT NULL,
     billing       TEXT    NOT NULL CHECK (billing IN ('distinct', 'every-call')),
     rate          TEXT    NOT NULL,
-    budget        INTEGER NOT NULL CHECK (budget >= 0),
-    used          INTEGER NOT NULL DEFAULT 0 CHECK (used >= 0),
+    budget        INTEGER NOT NULL CHECK (budget >= 0),  -- in all, or for each window
+    "window"      TEXT    NOT NULL CHECK ("window" IN ('total', 'hour', 'day')),
+    used          INTEGER NOT NULL DEFAULT 0 CHECK (used >= 0),  -- in all
+    window_index  INTEGER NOT NULL,  -- the latest window that anything was charged in
+    used_in_window INTEGER NOT NULL DEFAULT 0 CHECK (used_in_window BETWEEN 0 AND used),
     held          INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0),
     revoked       INTEGER NOT NULL DEFAULT 0 CHECK (revoked IN (0, 1)),
     created_at_ms INTEGER NOT NULL,
     seq           INTEGER NOT NULL,  -- of the last event
     head          BLOB    NOT NULL,  -- chain hash of the last event
-    CHECK (used + held <= budget)
+    CHECK (used_in_window + held <= budget)
 ) STRICT;
 
 -- The chain, one per key. Records are canonical JSON, exactly the bytes that were hashed.
@@ -41,6 +44,16 @@ CREATE TABLE charged (
     image    BLOB    NOT NULL,
     charges  INTEGER NOT NULL CHECK (charges >= 1),
     PRIMARY KEY (key_no, revision, image)
+) STRICT, WITHOUT ROWID;
+
+-- Settled requests by day of UTC (days since 1970), a sum of the events that saves reading them.
+CREATE TABLE usage_by_day (
+    key_no   INTEGER NOT NULL REFERENCES keys,
+    day      INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    charged  INTEGER NOT NULL,
+    replayed INTEGER NOT NULL,
+    PRIMARY KEY (key_no, day)
 ) STRICT, WITHOUT ROWID;
 
 -- Reservations that were neither settled nor released; they expire with their lease.

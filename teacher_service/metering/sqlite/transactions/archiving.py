@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 from shared.chain import Genesis, Grant, Revoke, Settle, canonical_record, parse_event
 from teacher_service.metering.archive import ArchivedRecord, LedgerNotEmpty, Totals
-from teacher_service.metering.transactions.accounts import account, append_raw, insert_key
-from teacher_service.metering.transactions.settle import charge_images
+from teacher_service.metering.sqlite.transactions.accounts import account, append_raw, insert_key
+from teacher_service.metering.sqlite.transactions.settle import charge_images
+from teacher_service.metering.sqlite.transactions.usage import count_usage, usage_by_day
 
 
 def totals(db: sqlite3.Connection, key_id: str) -> Totals:
@@ -29,11 +30,14 @@ def totals(db: sqlite3.Connection, key_id: str) -> Totals:
         records=total("count(*) FROM events")[0],
         budget=key.budget,
         used=key.used,
+        window_index=key.window_index,
+        used_in_window=key.used_in_window,
         revoked=bool(key.revoked),
         held=key.held,
         held_by_holds=total("coalesce(sum(charges), 0) FROM holds")[0],
         charges=total("coalesce(sum(charges), 0) FROM charged")[0],
         charged_images=frozenset(paid),
+        days=usage_by_day(db, key.key_no),
     )
 
 
@@ -60,6 +64,10 @@ def _apply(db: sqlite3.Connection, key_no: int, archived: ArchivedRecord) -> Non
         case Revoke():
             db.execute("UPDATE keys SET revoked = 1 WHERE key_no = ?", (key_no,))
         case Settle() as event:
-            db.execute("UPDATE keys SET used = ? WHERE key_no = ?", (now.used, key_no))
+            db.execute(
+                "UPDATE keys SET used = ?, window_index = ?, used_in_window = ? WHERE key_no = ?",
+                (now.used, now.window_index, now.used_in_window, key_no),
+            )
+            count_usage(db, key_no, event)
             images = [item.image for item in event.items if item.charged]
             charge_images(db, key_no, now.billing, event.teacher_revision, images)

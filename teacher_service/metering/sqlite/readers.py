@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from teacher_service.metering.group_commit import Operation, unavailable
+from teacher_service.metering.sqlite.group_commit import Operation, unavailable
 
 Result = TypeVar("Result")
 

@@ -8,8 +8,8 @@ import sqlite3
 from dataclasses import dataclass
 
 from teacher_service.metering.ledger import Hold, IdempotencyMismatch, InFlight, Reservation
-from teacher_service.metering.transactions.accounts import AccountRow
-from teacher_service.metering.transactions.holds import retry_after_ms
+from teacher_service.metering.sqlite.transactions.accounts import AccountRow
+from teacher_service.metering.sqlite.transactions.holds import retry_after_ms
 
 KEPT_MS = 24 * 3600 * 1000
 """A settled idempotency key is remembered at least this long; under ``every-call`` for ever."""

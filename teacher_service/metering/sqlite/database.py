@@ -13,7 +13,7 @@ from teacher_service.metering.ledger import LedgerUnavailable
 
 APPLICATION_ID = 0x7274_6E31
 """Marks our files in SQLite's header ("rtn1")."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 OLDEST_SQLITE = (3, 37, 0)
 """The first with STRICT tables."""
 
@@ -89,7 +89,7 @@ def _install_schema(db: sqlite3.Connection, path: Path) -> None:
         raise sqlite3.OperationalError(f"its file system allows no write-ahead log, only {mode!r}")
     db.execute("BEGIN IMMEDIATE")
     if not _is_current(db, path):  # another process may have been faster
-        schema = files("teacher_service.metering").joinpath("schema.sql").read_text("utf-8")
+        schema = files("teacher_service.metering.sqlite").joinpath("schema.sql").read_text("utf-8")
         for statement in _statements(schema):
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -107,7 +107,7 @@ def _is_current(db: sqlite3.Connection, path: Path) -> bool:
     if application == APPLICATION_ID:
         raise LedgerUnavailable(
             f"The ledger {path} has schema {version}, this program knows {SCHEMA_VERSION}. "
-            "Use the version of the program that wrote it."
+            "Use the version of the program that wrote it: its export can be imported into a new ledger."
         )
     if tables or application or version:
         raise LedgerUnavailable(f"{path} is a database of another program. Name another file for the ledger.")

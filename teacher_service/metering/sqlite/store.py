@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from shared.chain import Link
-from teacher_service.metering import database
 from teacher_service.metering.archive import ArchivedRecord, Totals
-from teacher_service.metering.group_commit import NOT_OPEN, GroupCommitter, Operation, unavailable
 from teacher_service.metering.ledger import (
+    DayUsage,
     Head,
     Hold,
     KeyRecord,
@@ -26,10 +25,21 @@ from teacher_service.metering.ledger import (
     Reservation,
     Settlement,
 )
-from teacher_service.metering.owner import OwnerLock
 from teacher_service.metering.probe import WriteProbe
-from teacher_service.metering.readers import Readers
-from teacher_service.metering.transactions import accounts, archiving, holds, idempotency, reserve, settle
+from teacher_service.metering.replays import ReplayHolds
+from teacher_service.metering.sqlite import database
+from teacher_service.metering.sqlite.group_commit import NOT_OPEN, GroupCommitter, Operation, unavailable
+from teacher_service.metering.sqlite.owner import OwnerLock
+from teacher_service.metering.sqlite.readers import Readers
+from teacher_service.metering.sqlite.transactions import (
+    accounts,
+    archiving,
+    holds,
+    idempotency,
+    reserve,
+    settle,
+    usage,
+)
 from teacher_service.metering.validation import check_descriptors, check_new_key, check_reservation
 
 Result = TypeVar("Result")
@@ -47,7 +57,7 @@ class SqliteLedger:
 
     Args:
         path: the database; created with its folder if missing.
-        lease_ms: a hold that is neither settled nor released for so long is given back.
+        lease_ms: a hold that is neither settled nor released for so long is given back; None for 10 minutes.
         clock_ms: wall clock, in milliseconds since 1970.
         serve: take the owner lock and drop the holds of a dead owner. The command line opens with False,
             beside a running server.
@@ -58,13 +68,13 @@ class SqliteLedger:
         self,
         path: Path,
         *,
-        lease_ms: int = DEFAULT_LEASE_MS,
+        lease_ms: int | None = None,
         clock_ms: Callable[[], int] = wall_clock_ms,
         serve: bool = True,
         busy_timeout_ms: int = 5000,
     ) -> None:
         self._path = path
-        self._lease_ms = lease_ms
+        self._lease_ms = DEFAULT_LEASE_MS if lease_ms is None else lease_ms
         self._clock_ms = clock_ms
         self._serve = serve
         self._busy_timeout_ms = busy_timeout_ms
@@ -72,8 +82,7 @@ class SqliteLedger:
         self._writer: GroupCommitter | None = None
         self._readers: Readers | None = None
         self._probe = WriteProbe(self._write_probe, clock_ms)
-        self._replays: dict[str, Hold] = {}
-        """Holds that owe nothing, oldest first; they live in this process alone."""
+        self._replays = ReplayHolds()
 
     async def open(self) -> None:
         """Create what is missing and connect.
@@ -132,11 +141,11 @@ class SqliteLedger:
 
     async def key(self, key_id: str) -> KeyRecord | None:
         """The key's account as of the last commit."""
-        return await self._read.at_once(lambda db: accounts.key_record(db, key_id))
+        return await self._read.at_once(lambda db: accounts.key_record(db, key_id, self._clock_ms()))
 
     async def keys(self) -> list[KeyRecord]:
         """All keys, oldest first."""
-        return await self._read.in_thread(accounts.key_records)
+        return await self._read.in_thread(lambda db: accounts.key_records(db, self._clock_ms()))
 
     async def grant(self, key_id: str, amount: int) -> KeyRecord:
         """Raise a budget. Raises UnknownKey, KeyRevoked, ValueError, LedgerUnavailable."""
@@ -156,26 +165,25 @@ class SqliteLedger:
                 lambda db: reserve.reserve(db, reservation, self._clock_ms(), self._lease_ms),
                 if_abandoned=self._release_soon,
             )
-        self._forget_expired_replays(now_ms)
-        self._replays[hold.hold_id] = hold
+        self._replays.keep(hold, now_ms)
         return hold
 
     async def settle(self, hold: Hold, descriptors: Mapping[str, str]) -> Settlement:
         """Charge a hold; see the protocol. Raises ValueError if a descriptor digest is missing or none."""
         check_descriptors(hold.reservation, descriptors)
-        kept = self._replays.pop(hold.hold_id, None)
+        replay = self._replays.take(hold)
         try:
             return await self._write(
-                lambda db: settle.settle(db, hold, descriptors, self._clock_ms(), recorded=kept is None)
+                lambda db: settle.settle(db, hold, descriptors, self._clock_ms(), recorded=not replay)
             )
         except LedgerUnavailable:
-            if kept is not None:  # as a recorded hold does, it outlives a failed commit
-                self._replays[hold.hold_id] = kept
+            if replay:
+                self._replays.put_back(hold)
             raise
 
     async def release(self, hold: Hold) -> None:
         """Give a hold back; does nothing if it is gone already."""
-        if self._replays.pop(hold.hold_id, None) is None:
+        if not self._replays.take(hold):
             await self._write(lambda db: holds.release(db, hold))
 
     async def links(self, key_id: str, *, after: int = -1, limit: int = 1000) -> Sequence[Link]:
@@ -185,6 +193,12 @@ class SqliteLedger:
     async def head(self, key_id: str) -> Head:
         """The end of the key's chain. Raises UnknownKey."""
         return await self._read.at_once(lambda db: accounts.head(db, key_id))
+
+    async def usage_by_day(self, key_id: str) -> Sequence[DayUsage]:
+        """What the key did, oldest day first. Raises UnknownKey."""
+        return await self._read.in_thread(
+            lambda db: usage.usage_by_day(db, accounts.account(db, key_id).key_no)
+        )
 
     async def totals(self, key_id: str) -> Totals:
         """What the tables enforce for a key, in one moment. Raises UnknownKey."""
@@ -202,13 +216,6 @@ class SqliteLedger:
         now_ms = self._clock_ms()
         holds.drop_all_expired(db, now_ms)
         idempotency.prune(db, now_ms)
-
-    def _forget_expired_replays(self, now_ms: int) -> None:
-        while self._replays:
-            oldest = next(iter(self._replays.values()))
-            if oldest.expires_at_ms > now_ms:
-                return
-            del self._replays[oldest.hold_id]
 
     def _release_soon(self, hold: Hold) -> None:
         """The request was cancelled while it waited for its hold: nobody else can give it back."""

@@ -7,8 +7,8 @@ with digests as raw bytes.
 import sqlite3
 
 from teacher_service.metering.ledger import InFlight, Reservation
-from teacher_service.metering.transactions.accounts import AccountRow
-from teacher_service.metering.transactions.holds import retry_after_ms
+from teacher_service.metering.sqlite.transactions.accounts import AccountRow
+from teacher_service.metering.sqlite.transactions.holds import retry_after_ms
 
 _VARIABLES = 500
 """Images in one look-up; SQLite's own limit on variables is at least 999."""

@@ -18,15 +18,18 @@ from shared.chain import (
     Grant,
     Link,
     Revoke,
+    Window,
     canonical_record,
     chain_hash,
     record_of,
+    window_index,
+    window_start_ms,
 )
 from teacher_service.metering.ledger import Head, KeyRecord, KeyRevoked, LedgerError, NewKey, UnknownKey
 from teacher_service.metering.validation import MAX_BUDGET_QUERIES
 
 _KEY_COLUMNS = tuple(KeyRecord.__dataclass_fields__)
-_SELECT_KEYS = f"SELECT {', '.join(_KEY_COLUMNS)} FROM keys"  # noqa: S608
+_SELECT_KEYS = f"""SELECT window_index, {", ".join(f'"{name}"' for name in _KEY_COLUMNS)} FROM keys"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +40,26 @@ class AccountRow:
     key_id: str
     billing: Billing
     budget: int
+    window: Window
     used: int
+    window_index: int
+    used_in_window: int
     held: int
     revoked: bool
     seq: int
     head: bytes
 
+    @property
+    def window_start_ms(self) -> int:
+        """When the latest window began; no later event may claim to be older."""
+        return window_start_ms(self.window, self.window_index)
+
 
 def account(db: sqlite3.Connection, key_id: str) -> AccountRow:
     """Raises UnknownKey."""
     row = db.execute(
-        "SELECT key_no, key_id, billing, budget, used, held, revoked, seq, head FROM keys WHERE key_id = ?",
+        'SELECT key_no, key_id, billing, budget, "window", used, window_index, used_in_window, held,'
+        " revoked, seq, head FROM keys WHERE key_id = ?",
         (key_id,),
     ).fetchone()
     if row is None:
@@ -63,16 +75,16 @@ def spendable(db: sqlite3.Connection, key_id: str) -> AccountRow:
     return row
 
 
-def key_record(db: sqlite3.Connection, key_id: str) -> KeyRecord | None:
-    """The key as the rest of the service sees it."""
+def key_record(db: sqlite3.Connection, key_id: str, now_ms: int) -> KeyRecord | None:
+    """The key as the rest of the service sees it at ``now_ms``."""
     row = db.execute(f"{_SELECT_KEYS} WHERE key_id = ?", (key_id,)).fetchone()
-    return None if row is None else _key_record(row)
+    return None if row is None else _key_record(row, now_ms)
 
 
-def key_records(db: sqlite3.Connection) -> list[KeyRecord]:
+def key_records(db: sqlite3.Connection, now_ms: int) -> list[KeyRecord]:
     """All keys, oldest first."""
     rows = db.execute(f"{_SELECT_KEYS} ORDER BY created_at_ms, key_no").fetchall()
-    return [_key_record(row) for row in rows]
+    return [_key_record(row, now_ms) for row in rows]
 
 
 def head(db: sqlite3.Connection, key_id: str) -> Head:
@@ -95,18 +107,24 @@ def create_key(db: sqlite3.Connection, key: NewKey, now_ms: int) -> KeyRecord:
     if db.execute("SELECT 1 FROM keys WHERE key_id = ?", (key.key_id,)).fetchone():
         raise LedgerError(f"Key {key.key_id} exists already.")
     genesis = Genesis(
-        key_id=key.key_id, seq=0, at_ms=now_ms, name=key.name, budget=key.budget, billing=key.billing
+        key_id=key.key_id,
+        seq=0,
+        at_ms=now_ms,
+        name=key.name,
+        budget=key.budget,
+        window=key.window,
+        billing=key.billing,
     )
     key_no = insert_key(db, key, now_ms)
     append(db, key_no, genesis, ZERO_HASH)
-    return _existing(db, key.key_id)
+    return _existing(db, key.key_id, now_ms)
 
 
 def insert_key(db: sqlite3.Connection, key: NewKey, created_at_ms: int) -> int:
     """Write the row of a key whose chain is still empty; returns its number."""
     cursor = db.execute(
-        "INSERT INTO keys (key_id, name, salt, secret_hash, billing, rate, budget, created_at_ms, seq, head)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, -1, zeroblob(32))",
+        'INSERT INTO keys (key_id, name, salt, secret_hash, billing, rate, budget, "window", window_index,'
+        " created_at_ms, seq, head) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, -1, zeroblob(32))",
         (
             key.key_id,
             key.name,
@@ -115,6 +133,8 @@ def insert_key(db: sqlite3.Connection, key: NewKey, created_at_ms: int) -> int:
             key.billing,
             key.rate,
             key.budget,
+            key.window,
+            window_index(key.window, created_at_ms),
             created_at_ms,
         ),
     )
@@ -134,7 +154,7 @@ def grant(db: sqlite3.Connection, key_id: str, amount: int, now_ms: int) -> KeyR
     db.execute("UPDATE keys SET budget = ? WHERE key_no = ?", (budget, row.key_no))
     event = Grant(key_id=key_id, seq=row.seq + 1, at_ms=now_ms, amount=amount, budget_after=budget)
     append(db, row.key_no, event, row.head.hex())
-    return _existing(db, key_id)
+    return _existing(db, key_id, now_ms)
 
 
 def revoke(db: sqlite3.Connection, key_id: str, now_ms: int) -> KeyRecord:
@@ -145,7 +165,16 @@ def revoke(db: sqlite3.Connection, key_id: str, now_ms: int) -> KeyRecord:
         db.execute("UPDATE keys SET revoked = 1, held = 0 WHERE key_no = ?", (row.key_no,))
         event = Revoke(key_id=key_id, seq=row.seq + 1, at_ms=now_ms)
         append(db, row.key_no, event, row.head.hex())
-    return _existing(db, key_id)
+    return _existing(db, key_id, now_ms)
+
+
+def begin_window(db: sqlite3.Connection, key: AccountRow, now_ms: int) -> None:
+    """If a new window of the budget has begun, nothing is used in it yet; what is held stays held."""
+    current = window_index(key.window, now_ms)
+    db.execute(
+        "UPDATE keys SET window_index = ?, used_in_window = 0 WHERE key_no = ? AND window_index < ?",
+        (current, key.key_no, current),
+    )
 
 
 def append(db: sqlite3.Connection, key_no: int, event: BaseModel, previous: str) -> Link:
@@ -164,12 +193,16 @@ def append_raw(db: sqlite3.Connection, key_no: int, seq: int, record_json: bytes
     db.execute("UPDATE keys SET seq = ?, head = ? WHERE key_no = ?", (seq, raw, key_no))
 
 
-def _existing(db: sqlite3.Connection, key_id: str) -> KeyRecord:
-    record = key_record(db, key_id)
+def _existing(db: sqlite3.Connection, key_id: str, now_ms: int) -> KeyRecord:
+    record = key_record(db, key_id, now_ms)
     assert record is not None
     return record
 
 
-def _key_record(row: tuple[Any, ...]) -> KeyRecord:
-    values: dict[str, Any] = dict(zip(_KEY_COLUMNS, row, strict=True))
-    return KeyRecord(**values | {"revoked": bool(values["revoked"])})
+def _key_record(row: tuple[Any, ...], now_ms: int) -> KeyRecord:
+    charged_in, *columns = row
+    values: dict[str, Any] = dict(zip(_KEY_COLUMNS, columns, strict=True))
+    values["revoked"] = bool(values["revoked"])
+    if window_index(values["window"], now_ms) > charged_in:
+        values["used_in_window"] = 0
+    return KeyRecord(**values)

@@ -8,9 +8,16 @@ from collections.abc import Iterable, Mapping
 
 from shared.chain import Billing, Item, Settle
 from teacher_service.metering.ledger import Hold, Settlement
-from teacher_service.metering.transactions.accounts import AccountRow, append, spendable
-from teacher_service.metering.transactions.holds import end_hold, expired
-from teacher_service.metering.transactions.idempotency import record_settled
+from teacher_service.metering.sqlite.transactions.accounts import (
+    AccountRow,
+    account,
+    append,
+    begin_window,
+    spendable,
+)
+from teacher_service.metering.sqlite.transactions.holds import end_hold, expired
+from teacher_service.metering.sqlite.transactions.idempotency import record_settled
+from teacher_service.metering.sqlite.transactions.usage import count_usage
 
 
 def settle(
@@ -31,18 +38,22 @@ def settle(
         end_hold(db, hold, now_ms)
     elif hold.expires_at_ms <= now_ms:
         raise expired(hold)
+    begin_window(db, key, now_ms)
     _charge(db, key, hold)
-    event = _event(key, hold, descriptors, now_ms)
+    # A clock that was set back must not put a charge into a window that is over.
+    event = _event(key, hold, descriptors, max(now_ms, key.window_start_ms))
     link = append(db, key.key_no, event, key.head.hex())
+    count_usage(db, key.key_no, event)
+    after = account(db, key.key_id)
     return Settlement(
         link=link,
         seq=event.seq,
         charged=event.charged,
         replayed=event.replayed,
         used_after=event.used_after,
-        budget=key.budget,
-        remaining=key.budget - key.used - key.held,  # what is charged was held before
-        at_ms=now_ms,
+        budget=after.budget,
+        remaining=after.budget - after.used_in_window - after.held,
+        at_ms=event.at_ms,
     )
 
 
@@ -70,7 +81,9 @@ def _charge(db: sqlite3.Connection, key: AccountRow, hold: Hold) -> None:
     if charges == 0:
         return
     db.execute(
-        "UPDATE keys SET held = held - ?, used = used + ? WHERE key_no = ?", (charges, charges, key.key_no)
+        "UPDATE keys SET held = held - ?, used = used + ?, used_in_window = used_in_window + ?"
+        " WHERE key_no = ?",
+        (charges, charges, charges, key.key_no),
     )
     charge_images(db, key.key_no, key.billing, hold.reservation.teacher_revision, hold.charged_images)
 

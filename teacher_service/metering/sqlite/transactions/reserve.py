@@ -11,19 +11,19 @@ a settled call, under the same idempotency key, is a replay as a whole.
 import sqlite3
 
 from teacher_service.metering.ledger import Hold, Reservation
-from teacher_service.metering.transactions.accounts import AccountRow, spendable
-from teacher_service.metering.transactions.holds import (
+from teacher_service.metering.sqlite.transactions.accounts import AccountRow, spendable
+from teacher_service.metering.sqlite.transactions.holds import (
     drop_expired,
     hold_queries,
     new_hold_id,
     record_hold,
 )
-from teacher_service.metering.transactions.idempotency import (
+from teacher_service.metering.sqlite.transactions.idempotency import (
     record_in_flight,
     repeats_settled_call,
     seen_call,
 )
-from teacher_service.metering.transactions.images import paid_images, refuse_held
+from teacher_service.metering.sqlite.transactions.images import paid_images, refuse_held
 
 
 def replay(db: sqlite3.Connection, reservation: Reservation, now_ms: int, lease_ms: int) -> Hold | None:
@@ -58,7 +58,7 @@ def reserve(db: sqlite3.Connection, reservation: Reservation, now_ms: int, lease
     to_pay = _to_pay(db, key, reservation, repeated)
     if key.billing == "distinct":
         refuse_held(db, key, reservation.teacher_revision, to_pay, now_ms)
-    hold_queries(db, key, len(to_pay))
+    hold_queries(db, key, len(to_pay), now_ms)
     hold = Hold(new_hold_id(), reservation, frozenset(to_pay), now_ms + lease_ms)
     record_hold(db, key, hold, now_ms)
     if not repeated:  # a repetition, should it fail, must not take the settled call's record with it
