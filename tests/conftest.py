@@ -1,15 +1,11 @@
 """Fixtures that every part of the tests may use."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # helpers that stand beside this file
-
-from redis_process import RedisProcess, available  # noqa: E402
+from redis_process import RedisProcess, available
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

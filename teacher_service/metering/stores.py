@@ -1,6 +1,6 @@
 """Which store a ledger URL names.
 
-In: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or ``redis://...``. Out: a ledger, not opened yet.
+In: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or ``redis://...``. Out: a ledger, not open yet.
 """
 
 from pathlib import Path

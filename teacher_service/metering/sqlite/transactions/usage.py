@@ -12,8 +12,8 @@ from teacher_service.metering.ledger import DAY_MS, DayUsage, utc_day
 def count_usage(db: sqlite3.Connection, key_no: int, event: Settle) -> None:
     """Add a settle event to its day."""
     db.execute(
-        "INSERT INTO usage_by_day VALUES (?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET"
-        " requests = requests + 1, charged = charged + excluded.charged, replayed = replayed + excluded.replayed",
+        "INSERT INTO usage_by_day VALUES (?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + 1,"
+        " charged = charged + excluded.charged, replayed = replayed + excluded.replayed",
         (key_no, event.at_ms // DAY_MS, event.charged, event.replayed),
     )
 
