@@ -36,6 +36,10 @@ class Totals:
     held: int
     held_by_holds: int
     """Queries under the holds that exist; must equal ``held``."""
+    holds: int
+    """Recorded holds, expired ones that still stand included."""
+    expired_holds: int
+    """Those of them whose lease has ended: the next request of the key, or a sweep, gives them back."""
     charges: int
     """Sum over all charged images; must equal ``used``."""
     charged_images: frozenset[tuple[str, str]]
@@ -60,6 +64,12 @@ class Archive(Ledger, Protocol):
 
     async def totals(self, key_id: str) -> Totals:
         """What the store enforces for a key. Raises UnknownKey."""
+
+    async def health(self) -> list[str]:
+        """What is wrong with the store as a whole, one sentence each: damage that no single key shows.
+
+        Raises LedgerUnavailable if it cannot even be read.
+        """
 
     async def sweep(self) -> None:
         """Release expired holds and forget old idempotency keys; a server does so by itself."""

@@ -132,6 +132,8 @@ class LedgerError(Exception):
         LedgerError
         ├── LedgerUnavailable      the store cannot be reached or written: serve nothing
         ├── UnknownKey             no such key
+        ├── KeyExists              a key of this id was made before
+        ├── BudgetChanged          a grant was meant for another budget than the key has now
         ├── KeyRevoked             the key may not spend any more
         ├── BudgetExhausted        used + held + n would exceed the budget; all n refused
         ├── InFlight               the same image, or idempotency key, is being served elsewhere
@@ -146,6 +148,31 @@ class LedgerUnavailable(LedgerError):
 
 class UnknownKey(LedgerError):
     """No such key."""
+
+
+class KeyExists(LedgerError):
+    """A key of this id was made before; nothing was changed."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"Key {key_id} exists already.")
+        self.key_id = key_id
+
+
+class BudgetChanged(LedgerError):
+    """A grant was meant for another budget than the key has now: nothing was granted.
+
+    Budgets only grow, so a grant that is repeated under the same ``expected_budget`` is never made twice.
+    """
+
+    def __init__(self, key_id: str, *, expected: int, budget: int, amount: int) -> None:
+        made = ", as this grant would have left it: it may have been made before" * (
+            budget == expected + amount
+        )
+        super().__init__(
+            f"Nothing was granted: key {key_id} was expected to have a budget of {expected:,} queries, "
+            f"it has {budget:,}{made}. Look at the key before you grant again."
+        )
+        self.key_id, self.budget = key_id, budget
 
 
 class KeyRevoked(LedgerError):
@@ -202,7 +229,7 @@ class Ledger(Protocol):
         """Raise :class:`LedgerUnavailable` unless a durable write would succeed now."""
 
     async def create_key(self, key: NewKey) -> KeyRecord:
-        """Open a key; writes the genesis event."""
+        """Open a key; writes the genesis event. Raises KeyExists."""
 
     async def key(self, key_id: str) -> KeyRecord | None:
         """The key's current account, or None if there is no such key."""
@@ -210,8 +237,19 @@ class Ledger(Protocol):
     async def keys(self) -> list[KeyRecord]:
         """All keys, oldest first."""
 
-    async def grant(self, key_id: str, amount: int) -> KeyRecord:
-        """Raise a budget; writes a grant event."""
+    async def grant(self, key_id: str, amount: int, *, expected_budget: int | None = None) -> KeyRecord:
+        """Raise a budget; writes a grant event.
+
+        Args:
+            key_id: the key.
+            amount: queries to add, in all or to each window.
+            expected_budget: grant only if this is the budget now, compared in the same transaction: so a
+                grant whose answer was lost can be repeated without granting twice.
+
+        Raises:
+            UnknownKey, KeyRevoked, BudgetChanged, LedgerUnavailable
+            ValueError: ``amount`` is no possible grant.
+        """
 
     async def revoke(self, key_id: str) -> KeyRecord:
         """Revoke a key and drop its holds; writes a revoke event. Revoking twice changes nothing."""

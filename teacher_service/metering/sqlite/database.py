@@ -67,6 +67,19 @@ def prepare(path: Path, busy_timeout_ms: int) -> None:
         ) from None
 
 
+def faults(db: sqlite3.Connection) -> list[str]:
+    """What SQLite itself finds wrong: damaged pages, values that break a CHECK, rows that hang on nothing."""
+    try:
+        damage = [text for (text,) in db.execute("PRAGMA quick_check") if text != "ok"]
+        orphans = db.execute("PRAGMA foreign_key_check").fetchall()
+    except sqlite3.OperationalError:  # locked, or the disk is gone: not known to be wrong
+        raise
+    except sqlite3.DatabaseError as error:  # too damaged to be walked through at all
+        return [f"SQLite: {error}."]
+    found = [f"SQLite's quick_check: {text}." for text in damage]
+    return found + [f"A row of table {child} hangs on no row of {parent}." for child, _, parent, _ in orphans]
+
+
 def _create_file(path: Path) -> None:
     """An empty file that only its owner may read: it holds salted hashes of API keys."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -135,7 +135,7 @@ class SqliteLedger:
         await self._write(lambda db: db.execute("UPDATE probe SET at_ms = ?", (now_ms,)).rowcount)
 
     async def create_key(self, key: NewKey) -> KeyRecord:
-        """Open a key. Raises LedgerError (it exists), ValueError, LedgerUnavailable."""
+        """Open a key. Raises KeyExists, ValueError, LedgerUnavailable."""
         check_new_key(key)
         return await self._write(lambda db: accounts.create_key(db, key, self._clock_ms()))
 
@@ -147,9 +147,11 @@ class SqliteLedger:
         """All keys, oldest first."""
         return await self._read.in_thread(lambda db: accounts.key_records(db, self._clock_ms()))
 
-    async def grant(self, key_id: str, amount: int) -> KeyRecord:
-        """Raise a budget. Raises UnknownKey, KeyRevoked, ValueError, LedgerUnavailable."""
-        return await self._write(lambda db: accounts.grant(db, key_id, amount, self._clock_ms()))
+    async def grant(self, key_id: str, amount: int, *, expected_budget: int | None = None) -> KeyRecord:
+        """Raise a budget; see the protocol. Raises ValueError if ``amount`` is no possible grant."""
+        return await self._write(
+            lambda db: accounts.grant(db, key_id, amount, self._clock_ms(), expected_budget)
+        )
 
     async def revoke(self, key_id: str) -> KeyRecord:
         """Revoke a key and drop its holds. Raises UnknownKey, LedgerUnavailable."""
@@ -202,7 +204,11 @@ class SqliteLedger:
 
     async def totals(self, key_id: str) -> Totals:
         """What the tables enforce for a key, in one moment. Raises UnknownKey."""
-        return await self._read.in_thread(lambda db: archiving.totals(db, key_id))
+        return await self._read.in_thread(lambda db: archiving.totals(db, key_id, self._clock_ms()))
+
+    async def health(self) -> list[str]:
+        """Damaged pages, broken constraints and rows that hang on nothing."""
+        return await self._read.in_thread(database.faults)
 
     async def restore(self, records: Iterable[ArchivedRecord]) -> None:
         """Fill an empty ledger, all or nothing. Raises LedgerNotEmpty, LedgerUnavailable."""

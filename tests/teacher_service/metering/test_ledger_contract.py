@@ -11,12 +11,13 @@ import pytest
 from shared.chain import verify_chain
 from teacher_service.access.keys import mint
 from teacher_service.metering.ledger import (
+    BudgetChanged,
     BudgetExhausted,
     HoldExpired,
     IdempotencyMismatch,
     InFlight,
+    KeyExists,
     KeyRevoked,
-    LedgerError,
     NewKey,
     Reservation,
     UnknownKey,
@@ -63,7 +64,7 @@ class TestKeys:
     def test_a_key_cannot_be_created_twice(self, desk: Any) -> None:
         _, new = mint("a", 1)
         desk.run(desk.ledger.create_key(new))
-        with pytest.raises(LedgerError, match="exists already"):
+        with pytest.raises(KeyExists, match="exists already"):
             desk.run(desk.ledger.create_key(new))
         assert events(desk, new.key_id) == ["genesis"]
 
@@ -488,6 +489,32 @@ class TestRevocation:
         key = desk.new_key()
         assert desk.run(desk.ledger.revoke(key)) == desk.run(desk.ledger.revoke(key))
         assert events(desk, key) == ["genesis", "revoke"]
+
+    def test_a_grant_that_is_repeated_for_the_same_budget_is_made_once(self, desk: Any) -> None:
+        key = desk.new_key(budget=10)
+        assert desk.run(desk.ledger.grant(key, 5, expected_budget=10)).budget == 15
+        with pytest.raises(BudgetChanged, match="it has 15, as this grant would have left it") as refused:
+            desk.run(desk.ledger.grant(key, 5, expected_budget=10))
+        assert (refused.value.key_id, refused.value.budget) == (key, 15)
+        with pytest.raises(BudgetChanged, match="it has 15\\. Look at the key"):
+            desk.run(desk.ledger.grant(key, 5, expected_budget=14))
+        assert events(desk, key) == ["genesis", "grant"]
+        assert_sound(desk)
+
+    def test_totals_count_holds_and_those_whose_lease_has_ended(self, desk: Any) -> None:
+        key = desk.new_key()
+        desk.reserve(key, "a", "b")
+        totals = desk.run(desk.ledger.totals(key))
+        assert (totals.held_by_holds, totals.holds, totals.expired_holds) == (2, 1, 0)
+        desk.clock.now_ms += LEASE_MS
+        totals = desk.run(desk.ledger.totals(key))
+        assert (totals.held_by_holds, totals.holds, totals.expired_holds) == (2, 1, 1)
+        desk.run(desk.ledger.sweep())
+        assert desk.run(desk.ledger.totals(key)).holds == 0
+
+    def test_a_whole_store_has_no_fault(self, desk: Any) -> None:
+        desk.buy(desk.new_key(), "a")
+        assert desk.run(desk.ledger.health()) == []
 
     def test_a_revoked_key_gets_no_grant(self, desk: Any) -> None:
         key = desk.new_key()

@@ -25,7 +25,15 @@ from shared.chain import (
     window_index,
     window_start_ms,
 )
-from teacher_service.metering.ledger import Head, KeyRecord, KeyRevoked, LedgerError, NewKey, UnknownKey
+from teacher_service.metering.ledger import (
+    BudgetChanged,
+    Head,
+    KeyExists,
+    KeyRecord,
+    KeyRevoked,
+    NewKey,
+    UnknownKey,
+)
 from teacher_service.metering.validation import MAX_BUDGET_QUERIES
 
 _KEY_COLUMNS = tuple(KeyRecord.__dataclass_fields__)
@@ -103,9 +111,9 @@ def links(db: sqlite3.Connection, key_id: str, after: int, limit: int) -> list[L
 
 
 def create_key(db: sqlite3.Connection, key: NewKey, now_ms: int) -> KeyRecord:
-    """Open a key with its genesis event."""
+    """Open a key with its genesis event. Raises KeyExists."""
     if db.execute("SELECT 1 FROM keys WHERE key_id = ?", (key.key_id,)).fetchone():
-        raise LedgerError(f"Key {key.key_id} exists already.")
+        raise KeyExists(key.key_id)
     genesis = Genesis(
         key_id=key.key_id,
         seq=0,
@@ -142,9 +150,13 @@ def insert_key(db: sqlite3.Connection, key: NewKey, created_at_ms: int) -> int:
     return cursor.lastrowid
 
 
-def grant(db: sqlite3.Connection, key_id: str, amount: int, now_ms: int) -> KeyRecord:
-    """Raise the budget. Raises UnknownKey, KeyRevoked, ValueError."""
+def grant(
+    db: sqlite3.Connection, key_id: str, amount: int, now_ms: int, expected_budget: int | None
+) -> KeyRecord:
+    """Raise the budget. Raises UnknownKey, KeyRevoked, BudgetChanged, ValueError."""
     row = spendable(db, key_id)
+    if expected_budget is not None and expected_budget != row.budget:
+        raise BudgetChanged(key_id, expected=expected_budget, budget=row.budget, amount=amount)
     budget = row.budget + amount
     if amount < 1 or budget > MAX_BUDGET_QUERIES:
         raise ValueError(

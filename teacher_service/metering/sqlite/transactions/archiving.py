@@ -13,14 +13,18 @@ from teacher_service.metering.sqlite.transactions.settle import charge_images
 from teacher_service.metering.sqlite.transactions.usage import count_usage, usage_by_day
 
 
-def totals(db: sqlite3.Connection, key_id: str) -> Totals:
-    """Sums over the tables. Raises UnknownKey."""
+def totals(db: sqlite3.Connection, key_id: str, now_ms: int) -> Totals:
+    """Sums over the tables as of ``now_ms``. Raises UnknownKey."""
     key = account(db, key_id)
 
     def total(query: str) -> tuple[int, ...]:
         row: tuple[int, ...] = db.execute(f"SELECT {query} WHERE key_no = ?", (key.key_no,)).fetchone()
         return row
 
+    held_by_holds, holds = total("coalesce(sum(charges), 0), count(*) FROM holds")
+    ((expired_holds,),) = db.execute(
+        "SELECT count(*) FROM holds WHERE key_no = ? AND expires_at_ms <= ?", (key.key_no, now_ms)
+    ).fetchall()
     paid = db.execute(
         "SELECT lower(hex(revision)), lower(hex(image)) FROM charged WHERE key_no = ?", (key.key_no,)
     )
@@ -34,7 +38,9 @@ def totals(db: sqlite3.Connection, key_id: str) -> Totals:
         used_in_window=key.used_in_window,
         revoked=bool(key.revoked),
         held=key.held,
-        held_by_holds=total("coalesce(sum(charges), 0) FROM holds")[0],
+        held_by_holds=held_by_holds,
+        holds=holds,
+        expired_holds=expired_holds,
         charges=total("coalesce(sum(charges), 0) FROM charged")[0],
         charged_images=frozenset(paid),
         days=usage_by_day(db, key.key_no),
