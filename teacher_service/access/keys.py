@@ -15,7 +15,7 @@ import secrets
 
 from limits import parse
 
-from shared.chain import Billing
+from shared.chain import Billing, Window
 from teacher_service.metering.ledger import KeyRecord, Ledger, NewKey
 
 _ID_BYTES, _SECRET_BYTES, _SALT_BYTES = 8, 32, 16
@@ -30,14 +30,17 @@ class InvalidApiKey(Exception):
     """The request proves no key that may be used: none sent, malformed, unknown, wrong or revoked."""
 
 
-def mint(name: str, budget: int, rate: str = "", billing: Billing = "distinct") -> tuple[str, NewKey]:
+def mint(
+    name: str, budget: int, rate: str = "", billing: Billing = "distinct", window: Window = "total"
+) -> tuple[str, NewKey]:
     """Make a key.
 
     Args:
         name: whom the key is for.
-        budget: queries.
+        budget: queries in all, or for each window.
         rate: limit in images such as ``600/minute``; empty for none.
         billing: ``distinct`` or ``every-call``.
+        window: what the budget is for; ``total`` for the key's whole life.
 
     Returns:
         The key's text, which exists nowhere else, and what the ledger stores.
@@ -60,6 +63,7 @@ def mint(name: str, budget: int, rate: str = "", billing: Billing = "distinct") 
         billing=billing,
         rate=rate,
         budget=budget,
+        window=window,
     )
     return f"rtn_{key_id}_{secret}", new
 

@@ -166,7 +166,10 @@ def test_every_member_of_every_record_is_needed(busy_story: Any) -> None:
         for member in record:
             records = records_of(busy_story.links)
             del records[position][member]
-            assert refusal(rehash(records)).seq == position, member
+            if (record["kind"], member) == ("genesis", "window"):
+                assert verify_chain(rehash(records)).window == "total", "chains of older ledgers have none"
+            else:
+                assert refusal(rehash(records)).seq == position, member
 
 
 def test_a_second_genesis_is_refused(busy_story: Any) -> None:

@@ -204,7 +204,7 @@ def test_random_weights_are_warned_of_and_others_are_named(run: Run, tmp_path: P
         (("--checkpoint", "x.pth", "--arch", "resnet18", "--port", "0"), 2, "leave out --arch, or it"),
         (("--checkpoint", "x.pth", "--weights", "imagenet", "--port", "0"), 2, "leave out --weights, or it"),
         (("--data-dir", "/proc/none", "--port", "0"), 4, "/proc/none"),
-        (("--ledger", "redis://x", "--port", "0"), 2, "redis://x"),
+        (("--ledger", "postgres://x", "--port", "0"), 2, "postgres://x"),
     ],
 )
 def test_a_server_that_cannot_start_says_why(

@@ -28,7 +28,7 @@ class OneKey:
         if new is None or key_id != new.key_id:
             return None
         fields = {name: getattr(new, name) for name in new.__dataclass_fields__}
-        return KeyRecord(**fields, used=0, held=0, revoked=self._revoked, created_at_ms=0)
+        return KeyRecord(**fields, used=0, used_in_window=0, held=0, revoked=self._revoked, created_at_ms=0)
 
 
 def enter(ledger: Any, header: str | None) -> KeyRecord:

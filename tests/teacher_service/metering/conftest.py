@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.chain import Billing
+from shared.chain import Billing, Window
 from teacher_service.access.keys import mint
 from teacher_service.metering.ledger import Hold, KeyRecord, Reservation, Settlement
 from teacher_service.metering.sqlite.store import SqliteLedger
@@ -53,8 +53,14 @@ class Desk:
             self.run(self.ledger.close())
             self._loop.close()
 
-    def new_key(self, budget: int = 10, billing: Billing = "distinct", name: str = "a student") -> str:
-        _, new = mint(name, budget, billing=billing)
+    def new_key(
+        self,
+        budget: int = 10,
+        billing: Billing = "distinct",
+        name: str = "a student",
+        window: Window = "total",
+    ) -> str:
+        _, new = mint(name, budget, billing=billing, window=window)
         self.run(self.ledger.create_key(new))
         return new.key_id
 

@@ -101,7 +101,7 @@ class TestFiles:
     def test_a_ledger_of_a_later_version_is_refused(self, desk: Any, path: Path) -> None:
         desk.close()
         by_hand(path, "PRAGMA user_version = 99")
-        with pytest.raises(LedgerUnavailable, match="schema 99, this program knows 1"):
+        with pytest.raises(LedgerUnavailable, match="schema 99, this program knows 2"):
             asyncio.run(SqliteLedger(path).open())
 
     def test_a_folder_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
@@ -246,8 +246,8 @@ class TestFailures:
 
     def test_the_store_itself_stops_an_overdraft(self, desk: Any, path: Path) -> None:
         key = desk.new_key(budget=2)
-        with pytest.raises(sqlite3.IntegrityError, match="used \\+ held <= budget"):
-            by_hand(path, f"UPDATE keys SET used = 3 WHERE key_id = '{key}'")
+        with pytest.raises(sqlite3.IntegrityError, match=r"used_in_window \+ held <= budget"):
+            by_hand(path, f"UPDATE keys SET used = 3, used_in_window = 3 WHERE key_id = '{key}'")
 
     def test_the_store_itself_stops_a_second_charge_of_an_image(self, desk: Any, path: Path) -> None:
         """Should our own logic fail, the constraint refuses this request, and only this one."""
