@@ -64,7 +64,7 @@ def export(
 ) -> None:
     """Write all keys and chains to a file, verified on the way. It holds no secret, but salted hashes."""
     settings = settings_from(data_dir=data_dir, ledger=ledger)
-    from teacher_service.metering.verify import export_ledger
+    from teacher_service.metering.exporting import export_ledger
 
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:

@@ -1,17 +1,15 @@
-"""Audit, export and import of a whole ledger: every chain verified, every total cross-checked.
+"""Audit of a ledger, and import of an export: every chain verified, every total cross-checked.
 
-In: a ledger, or an export file of one. Out: the accounts that hold, or the first thing that is wrong;
-export files as :mod:`teacher_service.metering.export_file` defines them.
+In: a ledger, or an export file of one. Out: the accounts that hold, or the first thing that is wrong.
 """
 
-import hashlib
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from shared.chain import Account, ChainBroken, Link, verify_chain
 from teacher_service.metering.archive import Archive, LedgerInvalid, Totals, check_sums
-from teacher_service.metering.export_file import End, Header, RecordLine, key_line, read_archive, to_bytes
+from teacher_service.metering.export_file import read_archive
 from teacher_service.metering.ledger import KeyRecord
 
 _PAGE = 500
@@ -43,43 +41,16 @@ async def verify_store(ledger: Archive) -> Verified:
         LedgerInvalid: names the key, and the record where there is one.
         LedgerUnavailable: the ledger cannot be read.
     """
-    return Verified(tuple([await _verify_key(ledger, key) for key in await _sorted_keys(ledger)]))
+    accounts = []
+    for key in await sorted_keys(ledger):
+        accounts.append(await verify_key(ledger, key, await ledger.totals(key.key_id)))
+    return Verified(tuple(accounts))
 
 
 def verify_export(lines: Iterable[bytes]) -> Verified:
     """Check an export file. Raises LedgerInvalid, naming the line, the key and the record."""
     accounts = {record.key.key_id: record.account for record in read_archive(lines)}
     return Verified(tuple(accounts.values()))
-
-
-async def export_ledger(ledger: Archive, out: BinaryIO) -> Verified:
-    """Write all keys and chains, verified while they are written.
-
-    Raises:
-        LedgerInvalid: the ledger does not hold; what was written so far lacks its last line.
-        LedgerUnavailable: the ledger cannot be read.
-        OSError: ``out`` cannot be written.
-    """
-    digest = hashlib.sha256()
-
-    def write(line: bytes) -> None:
-        digest.update(line)
-        out.write(line)
-
-    write(to_bytes(Header()))
-    accounts = []
-    for key in await _sorted_keys(ledger):
-        totals = await ledger.totals(key.key_id)
-        write(to_bytes(key_line(key, totals)))
-        account: Account | None = None
-        async for page in _pages(ledger, key.key_id, totals.seq):
-            account = _advance(key, page, account)
-            for link in page:
-                write(to_bytes(RecordLine(hash=link.hash, record=dict(link.record))))
-        accounts.append(_checked(key, totals, account))
-    verified = Verified(tuple(accounts))
-    out.write(to_bytes(End(keys=len(accounts), records=verified.records, digest=digest.hexdigest())))
-    return verified
 
 
 async def import_ledger(ledger: Archive, lines: Iterable[bytes]) -> Verified:
@@ -94,20 +65,46 @@ async def import_ledger(ledger: Archive, lines: Iterable[bytes]) -> Verified:
     return await verify_store(ledger)
 
 
-async def _sorted_keys(ledger: Archive) -> list[KeyRecord]:
+async def sorted_keys(ledger: Archive) -> list[KeyRecord]:
+    """All keys in order of their ids, as an export lists them."""
     return sorted(await ledger.keys(), key=lambda key: key.key_id)
 
 
-async def _verify_key(ledger: Archive, key: KeyRecord) -> Account:
-    totals = await ledger.totals(key.key_id)
+async def verify_key(ledger: Archive, key: KeyRecord, totals: Totals) -> Account:
+    """Check a key's chain up to ``totals.seq``, and that the totals are what it adds up to.
+
+    Raises:
+        LedgerInvalid: names the key, and the record where there is one.
+        LedgerUnavailable: the ledger cannot be read.
+    """
     account: Account | None = None
-    async for page in _pages(ledger, key.key_id, totals.seq):
-        account = _advance(key, page, account)
-    return _checked(key, totals, account)
+    async for _, account in verified_pages(ledger, key, totals):  # noqa: B007
+        pass
+    assert account is not None, "a chain without records is not verified"
+    return account
 
 
-async def _pages(ledger: Archive, key_id: str, last: int) -> AsyncIterator[list[Link]]:
-    """The chain up to record ``last``, page by page: records that were added since are left out."""
+async def verified_pages(
+    ledger: Archive, key: KeyRecord, totals: Totals
+) -> AsyncIterator[tuple[list[Link], Account]]:
+    """The records of a key up to ``totals.seq``, each page with the account after it.
+
+    Pages that went out are verified as a chain; that the totals agree is known once the iteration has ended.
+    Raises what :func:`verify_key` raises.
+    """
+    account: Account | None = None
+    async for page in pages(ledger, key.key_id, totals.seq):
+        # In a thread: a server that exports goes on answering meanwhile.
+        account = await asyncio.to_thread(_advance, key, page, account)
+        yield page, account
+    await asyncio.to_thread(_checked, key, totals, account)
+
+
+async def pages(ledger: Archive, key_id: str, last: int) -> AsyncIterator[list[Link]]:
+    """The chain up to record ``last``, page by page and unverified: later records are left out.
+
+    Raises LedgerInvalid where one is missing or no JSON, LedgerUnavailable.
+    """
     after = -1
     while after < last:
         try:

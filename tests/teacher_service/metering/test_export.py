@@ -12,8 +12,9 @@ import pytest
 from shared.digest import canonical_json, sha256_hex
 from teacher_service.access.keys import authenticate, mint
 from teacher_service.metering.archive import LedgerInvalid, LedgerNotEmpty
+from teacher_service.metering.exporting import export_ledger
 from teacher_service.metering.ledger import LedgerUnavailable
-from teacher_service.metering.verify import export_ledger, import_ledger, verify_export, verify_store
+from teacher_service.metering.verify import import_ledger, verify_export, verify_store
 
 
 def exported(desk: Any) -> bytes:
