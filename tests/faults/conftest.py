@@ -1,0 +1,102 @@
+"""Fixtures of the fault tests, and their table at the end of a run.
+
+The table also goes to the file that ``RATION_FAULT_REPORT`` names, as Markdown.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults.effort import Effort
+from faults.effort import effort as effort_of_the_environment
+from faults.stores import Estate, found_estate
+from faults.tally import Tally, as_markdown, as_text
+from faults.zygote import Zygote
+from redis_process import RedisProcess
+
+_TALLIES: list[Tally] = []
+_LONG_TEST_S = 3600
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A long run may take its time; the usual one keeps the project's limit."""
+    if effort_of_the_environment().is_long:
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.timeout(_LONG_TEST_S))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what was tried and what was found."""
+    if not _TALLIES:
+        return
+    terminalreporter.section("faults")
+    terminalreporter.write_line(as_text(_TALLIES))
+    if report := os.environ.get("RATION_FAULT_REPORT"):
+        Path(report).write_text(as_markdown(_TALLIES), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def effort() -> Effort:
+    """How hard to try."""
+    return effort_of_the_environment()
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    """Forks services and trainers; whatever still lives in the end is killed."""
+    zygote = Zygote(tmp_path_factory.mktemp("zygote"))
+    yield zygote
+    zygote.close()
+
+
+Tallying = Callable[..., AbstractContextManager[Tally]]
+
+
+@pytest.fixture
+def tallying(effort: Effort) -> Tallying:
+    """``with tallying("scenario", "store") as tally:`` ends by checking it and puts it into the table."""
+
+    @contextmanager
+    def counted(scenario: str, store: str) -> Iterator[Tally]:
+        tally = Tally(scenario, store, effort.seed)
+        _TALLIES.append(tally)
+        started_s = time.monotonic()
+        try:
+            yield tally
+        finally:
+            tally.seconds = time.monotonic() - started_s
+        tally.check()
+
+    return counted
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest) -> str:
+    """Each store in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def redis(start_redis: Callable[..., RedisProcess]) -> RedisProcess:
+    """A server of one's own, as safe as a ledger's can be."""
+    return start_redis(appendfsync="always")
+
+
+@pytest.fixture
+def found(request: pytest.FixtureRequest, tmp_path: Path, zygote: Zygote) -> Callable[..., Estate]:
+    """``found(store, chance, replicas=1, ...)`` makes what services of that store need."""
+
+    def make(store: str, chance: random.Random, **options: Any) -> Estate:
+        if store == "redis":
+            options.setdefault("url", request.getfixturevalue("redis").url)
+        return found_estate(store, tmp_path, zygote, chance, **options)
+
+    return make
