@@ -4,10 +4,14 @@ In: names, budgets, key ids. Out: accounts; the text of a key is printed once, w
 works beside a running server.
 """
 
+import time
 from typing import Annotated, Any
 
 import typer
 
+from shared.budgets import budget_text, moment_text, until_text
+from shared.chain import Billing, window_end_ms
+from teacher_service.access.budgets import InvalidBudget, parse_budget
 from teacher_service.access.keys import mint
 from teacher_service.access.rates import InvalidRate, parse_rate
 from teacher_service.errors import Failed, InvalidArgument
@@ -24,7 +28,7 @@ KeyId = Annotated[str, typer.Argument(help="Key id, or a name that only one key 
 def create(
     name: Annotated[str, typer.Argument(help="Whom the key is for.")],
     *,
-    budget: Annotated[int, typer.Option(help="Queries that the key may spend.", min=0)],
+    budget: Annotated[str, typer.Option(help="Queries that the key may spend: 4000, 1000/day or 200/hour.")],
     rate: Annotated[str, typer.Option(help="Images per period, such as 600/minute; '' for no limit.")] = "",
     billing: Annotated[str, typer.Option(help="distinct, or every-call to pay repeats too.")] = "distinct",
     data_dir: DataDir = None,
@@ -36,10 +40,14 @@ def create(
         raise InvalidArgument(f"--billing {billing!r} is not known: use distinct or every-call.")
     try:
         parse_rate(rate)
+        allowed = parse_budget(budget)
     except InvalidRate as error:
         raise InvalidArgument(f"--rate: {error}") from None
+    except InvalidBudget as error:
+        raise InvalidArgument(f"--budget: {error}") from None
     settings = settings_from(data_dir=data_dir, ledger=ledger)
-    key, new = mint(name, budget, rate, "distinct" if billing == "distinct" else "every-call")
+    policy: Billing = "distinct" if billing == "distinct" else "every-call"
+    key, new = mint(name, allowed.queries, rate, policy, allowed.window)
     try:
         record = with_ledger(settings, lambda ledger: ledger.create_key(new), create=True)
     except ValueError as error:
@@ -58,7 +66,7 @@ def list_keys(data_dir: DataDir = None, ledger: LedgerUrl = None, as_json: AsJso
 @app.command("grant")
 def grant(
     key: KeyId,
-    amount: Annotated[int, typer.Argument(help="Queries to add to the budget.", min=1)],
+    amount: Annotated[int, typer.Argument(help="Queries to add to the budget (of each window).", min=1)],
     data_dir: DataDir = None,
     ledger: LedgerUrl = None,
     as_json: AsJson = False,
@@ -70,10 +78,7 @@ def grant(
         record = with_ledger(settings, lambda ledger: ledger.grant(key_id, amount))
     except ValueError as error:
         raise InvalidArgument(str(error)) from None
-    text = (
-        f"Key {record.key_id} ({record.name}) now has {record.remaining:,} of {record.budget:,} queries left."
-    )
-    emit(account_of(record), text, as_json=as_json)
+    emit(account_of(record), granted_text(record), as_json=as_json)
 
 
 @app.command("revoke")
@@ -103,6 +108,17 @@ def find_key(records: list[KeyRecord], key: str) -> KeyRecord:
     raise Failed(f"There is no key {key!r}. List the keys with: teacher-service keys list.")
 
 
+def granted_text(record: KeyRecord) -> str:
+    """What a key may spend after a grant, for people."""
+    windowed = (
+        "" if record.window == "total" else f"; its budget is {budget_text(record.budget, record.window)}"
+    )
+    return (
+        f"Key {record.key_id} ({record.name}) now has {record.remaining:,} of {record.budget:,} queries left"
+        f"{until_text(_window_ends_at_ms(record))}{windowed}."
+    )
+
+
 def account_of(record: KeyRecord) -> dict[str, Any]:
     """A key as a JSON object; salt and hash stay in the ledger."""
     return {
@@ -111,7 +127,10 @@ def account_of(record: KeyRecord) -> dict[str, Any]:
         "billing": record.billing,
         "rate": record.rate,
         "budget": record.budget,
+        "window": record.window,
+        "window_ends_at_ms": _window_ends_at_ms(record),
         "used": record.used,
+        "used_in_window": record.used_in_window,
         "held": record.held,
         "remaining": record.remaining,
         "revoked": record.revoked,
@@ -123,21 +142,30 @@ def accounts_table(records: list[KeyRecord]) -> str:
     """Keys as aligned text."""
     if not records:
         return "There is no key yet. Make one with: teacher-service keys create NAME --budget N"
-    header = ("key id", "name", "billing", "rate", "budget", "used", "held", "left", "state")
-    return table(
-        header,
-        [
-            (
-                record.key_id,
-                record.name,
-                record.billing,
-                record.rate or "none",
-                record.budget,
-                record.used,
-                record.held,
-                record.remaining,
-                "revoked" if record.revoked else "active",
-            )
-            for record in records
-        ],
+    header = (
+        *("key id", "name", "billing", "rate", "budget", "window", "used", "in window", "held", "left"),
+        *("next window", "state"),
     )
+    return table(header, [_row(record) for record in records])
+
+
+def _row(record: KeyRecord) -> tuple[object, ...]:
+    ends_at_ms = _window_ends_at_ms(record)
+    return (
+        record.key_id,
+        record.name,
+        record.billing,
+        record.rate or "none",
+        record.budget,
+        record.window,
+        record.used,
+        record.used_in_window,
+        record.held,
+        record.remaining,
+        "none" if ends_at_ms is None else moment_text(ends_at_ms),
+        "revoked" if record.revoked else "active",
+    )
+
+
+def _window_ends_at_ms(record: KeyRecord) -> int | None:
+    return window_end_ms(record.window, time.time_ns() // 1_000_000)

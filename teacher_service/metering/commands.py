@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared.budgets import budget_text
 from shared.chain import Link
 from teacher_service.access.commands import account_of, accounts_table, find_key
 from teacher_service.errors import Failed, InvalidArgument, VerificationFailed
@@ -142,7 +143,8 @@ def _row(link: Link) -> tuple[object, ...]:
     record = link.record
     match record["kind"]:
         case "genesis":
-            what = f"budget {record['budget']:,}, billing {record['billing']}"
+            budget = budget_text(record["budget"], record.get("window", "total"))
+            what = f"budget {budget}, billing {record['billing']}"
         case "grant":
             what = f"+{record['amount']:,} = {record['budget_after']:,}"
         case "settle":

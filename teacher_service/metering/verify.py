@@ -11,6 +11,7 @@ from shared.chain import Account, ChainBroken, Link, verify_chain
 from teacher_service.metering.archive import Archive, LedgerInvalid, Totals, check_sums
 from teacher_service.metering.export_file import read_archive
 from teacher_service.metering.ledger import KeyRecord
+from teacher_service.metering.spending_sums import DaySums, check_days, check_window
 
 _PAGE = 500
 
@@ -93,11 +94,13 @@ async def verified_pages(
     Raises what :func:`verify_key` raises.
     """
     account: Account | None = None
+    days = DaySums()
     async for page in pages(ledger, key.key_id, totals.seq):
         # In a thread: a server that exports goes on answering meanwhile.
         account = await asyncio.to_thread(_advance, key, page, account)
+        days.add(page)
         yield page, account
-    await asyncio.to_thread(_checked, key, totals, account)
+    await asyncio.to_thread(_checked, key, totals, account, days)
 
 
 async def pages(ledger: Archive, key_id: str, last: int) -> AsyncIterator[list[Link]]:
@@ -124,7 +127,7 @@ def _advance(key: KeyRecord, page: list[Link], account: Account | None) -> Accou
         raise LedgerInvalid(f"Key {key.key_id}: {error}.") from None
 
 
-def _checked(key: KeyRecord, totals: Totals, account: Account | None) -> Account:
+def _checked(key: KeyRecord, totals: Totals, account: Account | None, days: DaySums) -> Account:
     """The account, if the store enforces exactly it."""
     if account is None or account.key_id != key.key_id:
         raise LedgerInvalid(f"Key {key.key_id}: it has no chain of its own.")
@@ -139,6 +142,8 @@ def _checked(key: KeyRecord, totals: Totals, account: Account | None) -> Account
         records=totals.records,
         head=totals.head,
     )
+    check_window(totals, account)
+    check_days(totals, account, days)
     _check_charged_images(key, totals, account)
     if totals.charges != totals.used:
         raise LedgerInvalid(

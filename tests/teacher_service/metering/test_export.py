@@ -273,6 +273,28 @@ TAMPERING = {
     ),
     "a budget raised": ("UPDATE keys SET budget = budget + 100", "budget = "),
     "spending forgotten": ("UPDATE keys SET used = 0", "used = 0"),
+    "spending in the window forgotten": (
+        "UPDATE keys SET used_in_window = used_in_window - 1 WHERE key_no = 1",
+        "2 queries are used in window 0; its chain gives 3 in window 0",
+    ),
+    "a later window begun under a budget in total": (
+        "UPDATE keys SET window_index = 1, used_in_window = 0",
+        "0 queries are used in window 1; its chain gives",
+    ),
+    "a budget in total made one for each day": ("UPDATE keys SET \"window\" = 'day'", "window = 'day'"),
+    "a day's usage raised": (
+        "UPDATE usage_by_day SET charged = charged + 1 WHERE key_no = 1",
+        "1 days of usage disagree; the first is 2023-11-14: 3 requests, 4 charged, 2 replayed in the store, "
+        "3 requests, 3 charged, 2 replayed on the chain",
+    ),
+    "a day's usage moved to the next": (
+        "UPDATE usage_by_day SET day = day + 1 WHERE key_no = 1",
+        "2 days of usage disagree; the first is 2023-11-14: nothing in the store, 3 requests",
+    ),
+    "a day's usage dropped": (
+        "DELETE FROM usage_by_day WHERE key_no = 2",
+        "2023-11-14: nothing in the store",
+    ),
     "a revocation lifted": ("UPDATE keys SET revoked = 1 - revoked", "revoked = "),
     "a name changed": ("UPDATE keys SET name = 'Mallory'", "name = 'Mallory'"),
     "a head rolled back": ("UPDATE keys SET seq = seq - 1", "records = |head = |revoked = "),
