@@ -123,23 +123,16 @@ async def _descriptors(
     Raises:
         InvalidInputImage: one is undecodable; nothing was computed.
     """
-    found: dict[str, Descriptor] = {}
-    missing: dict[str, bytes] = {}
-    for image, data in images.items():
-        cached = await stations.cache.get(stations.revision, image)
-        if cached is None:
-            missing[image] = data
-        else:
-            found[image] = cached
-    if missing:
-        try:
-            computed = await stations.batcher.describe(missing)
-        except UndecodableImages as error:
-            raise _first_bad(submission, error) from error
-        for image, descriptor in computed.items():
-            found[image] = descriptor
-            await stations.cache.put(stations.revision, image, descriptor)
-    return found
+    found = await stations.cache.get(stations.revision, images)
+    missing = {image: data for image, data in images.items() if image not in found}
+    if not missing:
+        return found
+    try:
+        computed = await stations.batcher.describe(missing)
+    except UndecodableImages as error:
+        raise _first_bad(submission, error) from error
+    await stations.cache.put(stations.revision, computed)
+    return found | computed
 
 
 def _first_bad(submission: Submission, error: UndecodableImages) -> InvalidInputImage:

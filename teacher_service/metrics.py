@@ -1,6 +1,6 @@
 """Counters for ``/metrics``, in Prometheus' text format, with a registry of their own.
 
-In: finished requests, settlements and batches. Out: the text page.
+In: finished requests, settlements, batches, failures of the cache. Out: the text page.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,9 @@ class Metrics:
             "teacher_batch_images", "Images in one batch", buckets=_IMAGES, registry=self._registry
         )
         self._network_s = Counter("teacher_network_seconds", "Time in the network", registry=self._registry)
+        self._cache_errors = Counter(
+            "teacher_cache_errors", "Failures of the cache and damaged entries", registry=self._registry
+        )
         self._queued = Gauge("teacher_images_queued", "Images waiting or in work", registry=self._registry)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
@@ -51,6 +54,10 @@ class Metrics:
         """The network has seen a batch."""
         self._batch.observe(images)
         self._network_s.inc(seconds)
+
+    def cache_failed(self) -> None:
+        """The cache did not answer, or what it held was damaged."""
+        self._cache_errors.inc()
 
     def watch_queue(self, length: Callable[[], int]) -> None:
         """Read the queue's length whenever the page is asked for."""

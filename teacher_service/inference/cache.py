@@ -1,10 +1,11 @@
 """The descriptor cache: it saves computation, never budget.
 
-In: (teacher revision, image digest). Out: the descriptor computed before, or nothing. What is in it decides
-nothing about what a request is charged.
+In: a teacher revision and the image digests of a whole request. Out: the descriptors computed before, as far
+as they are at hand. What is in it decides nothing about what a request is charged.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from teacher_service.inference.responses import Descriptor
@@ -14,13 +15,19 @@ OVERHEAD_BYTES = 440
 
 
 class DescriptorCache(Protocol):
-    """Where descriptors are kept between requests."""
+    """Where descriptors are kept between requests. Nothing here raises: what is not at hand is computed."""
 
-    async def get(self, revision: str, image: str) -> Descriptor | None:
-        """The descriptor of an image, or None."""
+    async def get(self, revision: str, images: Iterable[str]) -> dict[str, Descriptor]:
+        """Image digest -> descriptor, for those of ``images`` that are at hand."""
 
-    async def put(self, revision: str, image: str, descriptor: Descriptor) -> None:
-        """Keep a descriptor for as long as there is room."""
+    async def put(self, revision: str, descriptors: Mapping[str, Descriptor]) -> None:
+        """Keep descriptors, by image digest, for as long as there is room."""
+
+    async def reachable(self) -> bool:
+        """Whether it answers at all."""
+
+    async def close(self) -> None:
+        """Disconnect."""
 
 
 class MemoryCache:
@@ -31,15 +38,29 @@ class MemoryCache:
         self._entries: OrderedDict[tuple[str, str], Descriptor] = OrderedDict()
         self.bytes_used = 0
 
-    async def get(self, revision: str, image: str) -> Descriptor | None:
-        """The descriptor of an image, which becomes the most recently used, or None."""
-        descriptor = self._entries.get((revision, image))
-        if descriptor is not None:
-            self._entries.move_to_end((revision, image))
-        return descriptor
+    async def get(self, revision: str, images: Iterable[str]) -> dict[str, Descriptor]:
+        """The descriptors at hand, which become the most recently used."""
+        found: dict[str, Descriptor] = {}
+        for image in images:
+            descriptor = self._entries.get((revision, image))
+            if descriptor is not None:
+                self._entries.move_to_end((revision, image))
+                found[image] = descriptor
+        return found
 
-    async def put(self, revision: str, image: str, descriptor: Descriptor) -> None:
-        """Keep a descriptor, and drop the least recently used ones that no longer fit."""
+    async def put(self, revision: str, descriptors: Mapping[str, Descriptor]) -> None:
+        """Keep descriptors, and drop the least recently used ones that no longer fit."""
+        for image, descriptor in descriptors.items():
+            self._put(revision, image, descriptor)
+
+    async def reachable(self) -> bool:
+        """Always."""
+        return True
+
+    async def close(self) -> None:
+        """Nothing to disconnect from."""
+
+    def _put(self, revision: str, image: str, descriptor: Descriptor) -> None:
         replaced = self._entries.pop((revision, image), None)
         if replaced is not None:
             self.bytes_used -= _cost(replaced)

@@ -16,11 +16,10 @@ def descriptor(size: int = 100) -> Descriptor:
 def test_the_least_recently_used_leaves_first() -> None:
     async def story() -> None:
         cache = MemoryCache(3 * (100 + OVERHEAD_BYTES))
-        for image in "abc":
-            await cache.put("r", image, descriptor())
-        assert await cache.get("r", "a") is not None  # now b is the oldest
-        await cache.put("r", "d", descriptor())
-        assert await cache.get("r", "b") is None
+        await cache.put("r", {image: descriptor() for image in "abc"})
+        assert set(await cache.get("r", "a")) == {"a"}  # now b is the oldest
+        await cache.put("r", {"d": descriptor()})
+        assert set(await cache.get("r", "abcd")) == {"a", "c", "d"}
         assert len(cache) == 3
 
     asyncio.run(story())
@@ -29,8 +28,8 @@ def test_the_least_recently_used_leaves_first() -> None:
 def test_another_revision_is_another_entry() -> None:
     async def story() -> None:
         cache = MemoryCache(10_000)
-        await cache.put("r1", "a", descriptor())
-        assert await cache.get("r2", "a") is None
+        await cache.put("r1", {"a": descriptor()})
+        assert await cache.get("r2", "a") == {}
 
     asyncio.run(story())
 
@@ -38,8 +37,8 @@ def test_another_revision_is_another_entry() -> None:
 def test_a_cache_of_no_bytes_keeps_nothing() -> None:
     async def story() -> None:
         cache = MemoryCache(0)
-        await cache.put("r", "a", descriptor())
-        assert (await cache.get("r", "a"), len(cache), cache.bytes_used) == (None, 0, 0)
+        await cache.put("r", {"a": descriptor()})
+        assert (await cache.get("r", "a"), len(cache), cache.bytes_used) == ({}, 0, 0)
 
     asyncio.run(story())
 
@@ -51,9 +50,9 @@ def test_it_never_holds_more_than_its_bytes_and_counts_them_truly(
     async def story() -> None:
         cache = MemoryCache(max_bytes)
         for image, size in puts:
-            await cache.put("r", str(image), descriptor(size))
+            await cache.put("r", {str(image): descriptor(size)})
             assert cache.bytes_used <= max_bytes
-        sizes = [len(kept.data) + OVERHEAD_BYTES for n in range(9) if (kept := await cache.get("r", str(n)))]
-        assert cache.bytes_used == sum(sizes)
+        kept = await cache.get("r", map(str, range(9)))
+        assert cache.bytes_used == sum(len(entry.data) + OVERHEAD_BYTES for entry in kept.values())
 
     asyncio.run(story())
