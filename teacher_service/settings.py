@@ -4,14 +4,18 @@ In: environment variables and the command line (which wins: ``--arch`` or ``--we
 ``TEACHER_CHECKPOINT``). Out: one frozen, validated :class:`Settings`.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.images import FORMATS, PIXELS_CEILING
 from shared.protocol import ModelLimits
+
+MEMORY, AUTO = "memory", "auto"
+_REDIS_URL = re.compile(r"rediss?://[^/?#\s]+(/\d*)?|unix://[^?#\s]*/[^?#\s]+(\?db=\d+)?")
 
 
 class Settings(BaseSettings):
@@ -48,15 +52,27 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     data_dir: Path = Path(".teacher")
-    """Signing key, and the ledger unless ``ledger`` names another place."""
-    ledger: str = ""
+    """Signing key (replicas of one service share it), and the ledger unless ``ledger`` names a place."""
+    ledger: str = Field(default="", repr=False)
     """``sqlite:///FILE`` or ``redis://...``; empty for ``ledger.sqlite`` in the data folder."""
     lease_ms: int | None = Field(default=None, ge=1_000)
     """How long a reservation lives without its service; None for the store's default."""
     allow_unsafe_redis: bool = False
     """Serve from a Redis ledger that may evict or forget what was acknowledged."""
-    cache: Literal["memory"] = "memory"
+    cache: str = Field(default=MEMORY, repr=False)
+    """``memory``, or ``redis://...`` for several replicas; not the ledger's database."""
     cache_bytes: int = Field(default=1_000_000_000, ge=0)
+    """Size of a cache in memory; a Redis has its own limit."""
+    cache_ttl_s: int = Field(default=604_800, ge=1)
+    """How long a descriptor stays in a cache on Redis."""
+    rates: str = Field(default=AUTO, repr=False)
+    """Where rate limits are counted: ``memory``, ``redis://...``, or ``auto`` for where the cache is."""
+
+    # --- who may administer it over HTTP ------------------------------------------------------------
+    admin_key: SecretStr | None = None
+    """Only from the environment, as process lists show flags; without one, nobody may."""
+    admin_key_file: Path | None = None
+    """A file that holds it instead."""
 
     # --- what is admitted ---------------------------------------------------------------------------
     max_images: int = Field(default=64, ge=1)
@@ -81,6 +97,16 @@ class Settings(BaseSettings):
     """How long a stop waits for requests in flight."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    @field_validator("cache", "rates")
+    @classmethod
+    def _check_place(cls, value: str, info: ValidationInfo) -> str:
+        words = (MEMORY, AUTO) if info.field_name == "rates" else (MEMORY,)
+        if value not in words and not _REDIS_URL.fullmatch(value):
+            raise ValueError(
+                f"this must be {' or '.join(words)}, redis://HOST:PORT/DATABASE, rediss://... or unix:///SOCKET"
+            )
+        return value
+
     @field_validator("scales", mode="before")
     @classmethod
     def _split_scales(cls, value: object) -> object:
@@ -92,6 +118,11 @@ class Settings(BaseSettings):
         if not value or not all(0.05 <= scale <= 4.0 for scale in value):
             raise ValueError("scales must be numbers from 0.05 to 4, separated by commas")
         return value
+
+    @field_validator("admin_key", "admin_key_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value  # how a compose file passes on a variable that is not set
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -121,6 +152,11 @@ class Settings(BaseSettings):
     def ledger_url(self) -> str:
         """Where budgets and charges are kept."""
         return self.ledger or f"sqlite:///{self.data_dir / 'ledger.sqlite'}"
+
+    @property
+    def rates_place(self) -> str:
+        """``memory``, or the URL of the Redis in which rate limits are counted."""
+        return self.cache if self.rates == AUTO else self.rates
 
     @property
     def limits(self) -> ModelLimits:

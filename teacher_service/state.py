@@ -1,15 +1,19 @@
-"""What the service keeps between two runs: its signing key and its ledger.
+"""What the service keeps between two runs, or shares with its replicas: signing key, ledger, cache, rates.
 
-In: settings. Out: the key, made on first use, and the ledger, not opened yet.
+In: settings. Out: the key, made on first use, and the others, not connected yet.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
+from teacher_service.access.rates import RateLimits
 from teacher_service.errors import DataDirUnusable, InvalidArgument
+from teacher_service.inference.cache import DescriptorCache, MemoryCache
+from teacher_service.inference.redis_cache import RedisCache
 from teacher_service.metering.archive import Archive
 from teacher_service.metering.signing import ReceiptSigner, SigningKeyUnusable
 from teacher_service.metering.stores import UnsupportedLedger, open_ledger
-from teacher_service.settings import Settings
+from teacher_service.settings import MEMORY, Settings
 
 WATERMARKS_FILE = "watermarks.sqlite"
 
@@ -39,3 +43,21 @@ def open_store(settings: Settings, *, serve: bool) -> Archive:
         )
     except UnsupportedLedger as error:
         raise InvalidArgument(str(error)) from error
+
+
+def open_cache(settings: Settings, dimension: int, on_error: Callable[[], None]) -> DescriptorCache:
+    """Where descriptors of ``dimension`` values are kept between requests. Raises InvalidArgument."""
+    if settings.cache == MEMORY:
+        return MemoryCache(settings.cache_bytes)
+    try:
+        return RedisCache(settings.cache, ttl_s=settings.cache_ttl_s, dimension=dimension, on_error=on_error)
+    except ValueError as error:
+        raise InvalidArgument(f"--cache (TEACHER_CACHE): {error}.") from None
+
+
+def open_rates(settings: Settings) -> RateLimits:
+    """Where rate limits are counted. Raises InvalidArgument."""
+    try:
+        return RateLimits(settings.rates_place)
+    except ValueError as error:
+        raise InvalidArgument(f"--rates (TEACHER_RATES): {error}.") from None

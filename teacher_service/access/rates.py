@@ -2,21 +2,29 @@
 
 In: a key's limit such as ``600/minute``, and how many images a request holds. Out: leave to go on and the
 headers that let a client pace itself, or a refusal that says when to come back. A refused request burns
-nothing. Never used for budgets: its windows expire.
+nothing. Never used for budgets: its windows expire. They are counted in this process, or in a Redis for
+several replicas together; while that does not answer, nothing with a limit goes on.
 """
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 from limits import RateLimitItem, parse
-from limits.aio.storage import MemoryStorage
+from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.storage.base import SlidingWindowCounterSupport
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.asyncio import BlockingConnectionPool
+from redis.exceptions import RedisError
 
 from shared.protocol import Header
-from teacher_service.errors import RateLimited, TooLarge
+from teacher_service.errors import Overloaded, RateLimited, TooLarge
+from teacher_service.logs import log
+from teacher_service.redis_pool import open_pool, place_of
+from teacher_service.settings import MEMORY
+
+TIMEOUT_S = 1.0
 
 
 class InvalidRate(ValueError):
@@ -62,6 +70,8 @@ class Window:
 
 def _decay_s(count: int, period_s: float, left_s: float, room: int) -> float:
     """Seconds until floor(count * (left - t) / period) <= room; a millisecond past the edge itself."""
+    if count == 0:  # Redis may have evicted the current window and kept the one before
+        return 0.0
     edge_s = left_s - (room + 1) * period_s / count
     return edge_s + 0.001 if edge_s >= 0 else 0.0
 
@@ -87,15 +97,32 @@ def parse_rate(text: str) -> RateLimitItem | None:
 
 
 class RateLimits:
-    """The windows of all keys, in this process.
+    """The windows of all keys.
 
     A sliding-window counter: the moving window keeps one object per image and a fixed window lets a
     refused weighted hit burn quota.
+
+    Args:
+        store: ``memory``, or the URL of the Redis that all replicas count in.
+
+    Raises:
+        ValueError: the URL cannot be read.
     """
 
-    def __init__(self) -> None:
-        self._storage = MemoryStorage()
+    def __init__(self, store: str = MEMORY) -> None:
+        self._pool = None if store == MEMORY else open_pool(store, timeout_s=TIMEOUT_S)
+        self._storage = MemoryStorage() if self._pool is None else _redis_storage(self._pool)
+        self._place = place_of(store)
         self._limiter = SlidingWindowCounterRateLimiter(self._storage)
+
+    async def reachable(self) -> bool:
+        """Whether requests of keys with a rate can be counted now."""
+        return bool(await self._storage.check())
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._pool is not None:
+            await self._pool.disconnect()
 
     async def spend(self, key_id: str, rate: str, images: int) -> dict[str, str]:
         """Take ``images`` from the window of a key, and return the headers that describe what is left.
@@ -103,6 +130,7 @@ class RateLimits:
         Raises:
             RateLimited: not now; the headers say when.
             TooLarge: more than the window admits at any time.
+            Overloaded: the windows cannot be counted, as their Redis does not answer.
         """
         item = parse_rate(rate)
         if item is None:
@@ -112,8 +140,15 @@ class RateLimits:
                 f"This request holds {images} images; the key's rate of {rate} never admits more than "
                 f"{item.amount} at once. Send fewer images in a request."
             )
-        admitted = await self._limiter.hit(item, key_id, cost=images)
-        window = await self._window(item, key_id)
+        try:
+            admitted = await self._limiter.hit(item, key_id, cost=images)
+            window = await self._window(item, key_id)
+        except (RedisError, OSError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            log("rates_unreachable", level="warning", place=self._place, reason=reason)
+            raise Overloaded(
+                "Rate limits cannot be counted for the moment; nothing was charged. Try again soon."
+            ) from error
         if admitted:
             return rate_headers(window, window.wait_s(images))
         wait_s = max(window.wait_s(images), 0.001)  # the window may have moved on since the refusal
@@ -137,6 +172,12 @@ class RateLimits:
         return Window(
             item.amount, period_s, previous, previous_left_s, current, max(0.0, expires_s - period_s)
         )
+
+
+def _redis_storage(pool: BlockingConnectionPool) -> RedisStorage:
+    options: dict[str, Any] = {"connection_pool": pool}  # which the storage takes and does not declare
+    # The address is that of the pool; the storage asks for one, too.
+    return RedisStorage("async+redis://", implementation="redispy", key_prefix="ration-rates", **options)
 
 
 def rate_headers(window: Window, reset_s: float) -> dict[str, str]:

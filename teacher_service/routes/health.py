@@ -31,13 +31,17 @@ async def healthz() -> HealthResponse:
 async def readyz(request: Request) -> Response:
     """200 if the next request can be served, else 503."""
     service = service_of(request)
-    checks = {"teacher": service.warm, "ledger": "ok"}
+    checks = {"teacher": service.warm, "ledger": "ok", "rates": "ok"}
     try:
         await service.stations.ledger.ping()
     except LedgerError as error:
         checks["ledger"] = "cannot be written"
         log("ledger_not_ready", level="warning", reason=str(error))
+    if not await service.stations.rates.reachable():
+        checks["rates"] = "cannot be counted"
     ready = all(state == "ok" for state in checks.values())
+    # A service without its cache serves, only slower.
+    checks["cache"] = "ok" if await service.stations.cache.reachable() else "down: everything is computed"
     health = HealthResponse(status="ok" if ready else "unavailable", checks=checks)
     return JSONResponse(health.model_dump(mode="json"), 200 if ready else 503)
 
