@@ -1,4 +1,4 @@
-"""Ledgers in real files, driven from plain test code, with a clock that only moves when told to."""
+"""Ledgers in files and in a real Redis, driven from plain test code, with a clock that moves when told to."""
 
 import asyncio
 import hashlib
@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis_process import RedisProcess
 
 from shared.chain import Billing, Window
 from teacher_service.access.keys import mint
+from teacher_service.metering.archive import Archive
 from teacher_service.metering.ledger import Hold, KeyRecord, Reservation, Settlement
+from teacher_service.metering.redis.store import RedisLedger
 from teacher_service.metering.sqlite.store import SqliteLedger
 
 LEASE_MS = 10_000
@@ -29,13 +32,17 @@ class Clock:
     def __call__(self) -> int:
         return self.now_ms
 
+    def learn(self, server_now_ms: int) -> None:
+        assert server_now_ms == self.now_ms, "the scripts read another time than the test set"
+
 
 class Desk:
     """A ledger with an event loop of its own. Images and revisions go by names."""
 
-    def __init__(self, ledger: SqliteLedger, clock: Clock) -> None:
+    def __init__(self, ledger: Archive, clock: Clock, tell_time: Callable[[int], object] = int) -> None:
         self.ledger = ledger
         self.clock = clock
+        self._tell_time = tell_time
         self._loop = asyncio.new_event_loop()
         self._requests = 0
 
@@ -43,6 +50,7 @@ class Desk:
         async def awaited() -> Any:
             return await work
 
+        self._tell_time(self.clock.now_ms)
         return self._loop.run_until_complete(awaited())
 
     def open(self) -> None:
@@ -132,6 +140,46 @@ def make_desk() -> Iterator[Callable[..., Desk]]:
         desk.close()
 
 
+@pytest.fixture(scope="session")
+def redis_server(start_redis: Callable[..., RedisProcess]) -> RedisProcess:
+    """One server for all tests that need no other."""
+    return start_redis()
+
+
 @pytest.fixture
-def desk(make_desk: Callable[..., Desk], path: Path, clock: Clock) -> Desk:
-    return make_desk(path, clock)
+def make_redis_desk(redis_server: RedisProcess) -> Iterator[Callable[..., Desk]]:
+    """``make_redis_desk(clock, ...)`` opens a ledger on a Redis that is empty at the first call.
+
+    The scripts read the test's time from a Redis key instead of asking the server for its own.
+    """
+    desks: list[Desk] = []
+    client = redis_server.client()
+    client.flushall()
+
+    def make(clock: Clock | None = None, **options: Any) -> Desk:
+        clock = clock or Clock()
+        ledger = RedisLedger(
+            redis_server.url,
+            clock=clock,
+            time_lua="return tonumber(redis.call('GET', 'test:now_ms'))",
+            **{"lease_ms": LEASE_MS, "serve": False, **options},
+        )
+        desk = Desk(ledger, clock, tell_time=lambda now_ms: client.set("test:now_ms", now_ms))
+        desk.open()
+        desks.append(desk)
+        return desk
+
+    yield make
+    for desk in desks:
+        desk.close()
+    client.close()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def desk(request: pytest.FixtureRequest, path: Path, clock: Clock) -> Desk:
+    """A ledger of each kind: what it promises does not depend on the store."""
+    if request.param == "sqlite":
+        sqlite: Callable[..., Desk] = request.getfixturevalue("make_desk")
+        return sqlite(path, clock)
+    redis: Callable[..., Desk] = request.getfixturevalue("make_redis_desk")
+    return redis(clock)

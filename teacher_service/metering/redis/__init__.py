@@ -1,0 +1,1 @@
+"""The ledger on one Redis: the authority of several replicas."""

@@ -1,0 +1,236 @@
+"""Group commit on Redis: settlements that wait for the same key become charges and records together.
+
+In: holds, and what is about to be delivered for them. Out: settlements, durable. Records are hashed here,
+for a chain end that is believed; the script refuses if the chain went on meanwhile, because another replica
+was faster, and the records are built anew. Each such refusal is somebody's progress.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.chain import Link, canonical_record, chain_hash, record_of
+from teacher_service.metering.events import settle_event
+from teacher_service.metering.ledger import Hold, LedgerUnavailable, Settlement
+from teacher_service.metering.redis.clock import TOLERANCE_MS, Clock
+from teacher_service.metering.redis.connection import Argument, RedisConnection
+from teacher_service.metering.redis.keyspace import names_of
+from teacher_service.metering.redis.watermarks import Watermarks
+from teacher_service.metering.refusals import hold_expired, key_revoked, unknown_key
+
+MAX_GROUP = 64
+"""Settlements in one script: bounds how long it keeps the server from others."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEnd:
+    """Where a chain ends, and what stands there."""
+
+    seq: int
+    hash: str
+    used: int
+    window_start_ms: int
+    """No later record may claim to be older."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a record that follows must take into account."""
+
+    end: ChainEnd
+    now_ms: int
+    budget: int
+    revoked: bool
+
+
+@dataclass(slots=True)
+class _Job:
+    hold: Hold
+    descriptors: Mapping[str, str]
+    replay: bool
+    """The hold is known to this process alone."""
+    done: "asyncio.Future[Settlement]"
+
+
+class ChainWriter:
+    """Settles holds, one group at a time for each key."""
+
+    def __init__(self, connection: RedisConnection, watermarks: Watermarks, clock: Clock) -> None:
+        self._connection = connection
+        self._watermarks = watermarks
+        self._clock = clock
+        self._ends: dict[str, ChainEnd] = {}
+        self._queues: dict[str, deque[_Job]] = {}
+        self._writers: set[asyncio.Task[None]] = set()
+
+    def learn(self, key_id: str, reply: Sequence[Any]) -> ChainEnd:
+        """The chain end that a script replied; the newest one known."""
+        end = ChainEnd(int(reply[0]), reply[1].decode("ascii"), int(reply[2]), int(reply[3]))
+        known = self._ends.get(key_id)
+        if known is None or (end.seq, end.window_start_ms) > (known.seq, known.window_start_ms):
+            self._ends[key_id] = end
+            self._watermarks.saw(key_id, end.seq, end.hash)
+        return self._ends[key_id]
+
+    async def look(self, key_id: str) -> Account:
+        """Read where a key's chain ends. Raises UnknownKey, LedgerUnavailable."""
+        names, mark = names_of(key_id), self._watermarks.of(key_id)
+        reply = await self._connection.run("look", (names.account, names.events), (mark.seq, mark.hash))
+        match reply[0]:
+            case b"found":
+                self._clock.learn(int(reply[2]))
+                return Account(self.learn(key_id, reply[1]), int(reply[2]), int(reply[3]), reply[4] == 1)
+            case b"unknown":
+                raise unknown_key(key_id)
+            case _:
+                raise self._connection.refuse_rolled_back(key_id)
+
+    async def settle(self, hold: Hold, descriptors: Mapping[str, str], *, replay: bool) -> Settlement:
+        """Charge a hold and append its record.
+
+        Raises:
+            UnknownKey, KeyRevoked, HoldExpired, LedgerUnavailable
+        """
+        key_id = hold.reservation.key_id
+        job = _Job(hold, descriptors, replay, asyncio.get_running_loop().create_future())
+        queue = self._queues.get(key_id)
+        if queue is None:
+            self._queues[key_id] = deque([job])
+            writer = asyncio.create_task(self._write(key_id))
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+        else:
+            queue.append(job)
+        return await job.done
+
+    async def _write(self, key_id: str) -> None:
+        """Commit what waits for one key until nothing does."""
+        queue = self._queues[key_id]
+        group: list[_Job] = []
+        try:
+            while queue:
+                group = _next_group(queue)
+                try:
+                    await self._commit(key_id, group)
+                except Exception as error:
+                    _fail(group, error)
+        except BaseException:  # the loop is being shut down: nobody may wait for ever
+            _fail([*group, *queue], LedgerUnavailable("The service stops: nothing was delivered."))
+            raise
+        finally:
+            del self._queues[key_id]
+
+    async def _commit(self, key_id: str, group: list[_Job]) -> None:
+        """Settle a group, less those that have no hold any more."""
+        while group:
+            group = list(self._still_wanted(group))
+            if not group:
+                return
+            end = self._ends.get(key_id) or (await self.look(key_id)).end
+            at_ms = max(self._clock(), end.window_start_ms)
+            links = _links(group, end, at_ms)
+            reply = await self._send(key_id, group, links, end, at_ms)
+            match reply[0]:
+                case b"settled":
+                    last = links[-1]
+                    used = last.record["used_after"]
+                    self.learn(key_id, (end.seq + len(links), last.hash.encode(), used, end.window_start_ms))
+                    _resolve(group, links, int(reply[1]), int(reply[2]), at_ms)
+                    return
+                case b"moved":
+                    self.learn(key_id, reply[1])
+                    self._clock.learn(int(reply[2]))
+                case b"gone":
+                    gone = {int(position) for position in reply[1]}
+                    for position in gone:
+                        _fail([group[position]], hold_expired(group[position].hold))
+                    group = [job for position, job in enumerate(group) if position not in gone]
+                case b"revoked":
+                    raise key_revoked(key_id)
+                case b"unknown":
+                    raise unknown_key(key_id)
+                case _:
+                    raise self._connection.refuse_rolled_back(key_id)
+
+    def _still_wanted(self, group: Sequence[_Job]) -> Iterator[_Job]:
+        """Those whose caller still waits; a hold that only this process knows ends here, too."""
+        for job in group:
+            if job.replay and job.hold.expires_at_ms <= self._clock():
+                _fail([job], hold_expired(job.hold))
+            if not job.done.done():
+                yield job
+
+    async def _send(
+        self, key_id: str, group: Sequence[_Job], links: Sequence[Link], end: ChainEnd, at_ms: int
+    ) -> list[Any]:
+        names = names_of(key_id)
+        revision = group[0].hold.reservation.teacher_revision
+        args: list[Argument] = [end.seq, end.hash, at_ms, TOLERANCE_MS, bytes.fromhex(revision)]
+        for job, link in zip(group, links, strict=True):
+            args += [
+                "" if job.replay else job.hold.hold_id,
+                link.record["charged"],
+                link.record["replayed"],
+                bytes.fromhex("".join(job.hold.charged_images)),
+                canonical_record(link.record),
+                link.hash,
+            ]
+        keys = (
+            names.account,
+            names.events,
+            names.holds,
+            names.leases,
+            names.held_images,
+            names.calls,
+            names.calls_by_age,
+            names.paid(revision),
+            names.revisions,
+            names.days,
+        )
+        return await self._connection.run("settle", keys, args)
+
+
+def _next_group(queue: deque[_Job]) -> list[_Job]:
+    """Jobs of one revision, in the order of their coming."""
+    group = [queue.popleft()]
+    revision = group[0].hold.reservation.teacher_revision
+    while queue and len(group) < MAX_GROUP and queue[0].hold.reservation.teacher_revision == revision:
+        group.append(queue.popleft())
+    return group
+
+
+def _links(group: Sequence[_Job], end: ChainEnd, at_ms: int) -> list[Link]:
+    """The records of a group, one after the other behind the chain's end."""
+    links: list[Link] = []
+    seq, used, head = end.seq, end.used, end.hash
+    for job in group:
+        seq += 1
+        event = settle_event(job.hold, job.descriptors, seq=seq, used=used, at_ms=at_ms)
+        record = record_of(event)
+        used, head = event.used_after, chain_hash(head, canonical_record(record))
+        links.append(Link(record, head))
+    return links
+
+
+def _resolve(group: Sequence[_Job], links: Sequence[Link], budget: int, remaining: int, at_ms: int) -> None:
+    for job, link in zip(group, links, strict=True):
+        settlement = Settlement(
+            link=link,
+            seq=link.record["seq"],
+            charged=link.record["charged"],
+            replayed=link.record["replayed"],
+            used_after=link.record["used_after"],
+            budget=budget,
+            remaining=remaining,  # the same after each of the group: what is charged was held before
+            at_ms=at_ms,
+        )
+        if not job.done.done():
+            job.done.set_result(settlement)
+
+
+def _fail(group: Sequence[_Job], error: BaseException) -> None:
+    for job in group:
+        if not job.done.done():
+            job.done.set_exception(error)

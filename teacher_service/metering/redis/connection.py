@@ -1,0 +1,144 @@
+"""The way to the Redis that holds the ledger: its scripts, and connections that know whom they reached.
+
+In: a URL, and what was seen of the chains. Out: answers of scripts and commands, or LedgerUnavailable; an
+operation is never sent twice, since the first may have been carried out.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from importlib.resources import files
+from typing import Any, TypeAlias, TypeVar
+
+import redis.asyncio as redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from teacher_service.metering.ledger import LedgerUnavailable
+from teacher_service.metering.redis.keyspace import names_of
+from teacher_service.metering.redis.watermarks import Mark, StoreRolledBack, Watermarks
+
+Result = TypeVar("Result")
+Argument: TypeAlias = str | bytes | int
+Client: TypeAlias = Any
+"""A ``redis.asyncio.Redis``, whose annotations would allow every kind of reply to every command."""
+
+SERVER_TIME = "local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2] / 1000)"
+"""Body of the Lua function that tells the time."""
+CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 1.0, 3.0
+_MARKS_AT_ONCE = 500
+
+
+class RedisConnection:
+    """Runs commands and scripts.
+
+    Each new connection first makes sure that the server it reached, if it is another process than before,
+    still holds every record that was seen: a snapshot is restored, and a lagging replica promoted, only
+    by a change of the process.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+        watermarks: what was seen of the chains.
+        time_lua: see :data:`SERVER_TIME`.
+    """
+
+    def __init__(self, url: str, watermarks: Watermarks, time_lua: str = SERVER_TIME) -> None:
+        self._watermarks = watermarks
+        self._verified_server: bytes | None = None
+        self._rolled_back: str | None = None
+        # ValueError for a URL that is none. No retries: whether to repeat an operation is ours to decide.
+        self.client: redis.Redis = redis.Redis.from_url(
+            url,
+            protocol=2,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=ANSWER_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            redis_connect_func=self._greet,
+        )
+        prelude = f"local function now_ms() {time_lua} end\n{_lua('prelude')}"
+        self._scripts = {
+            name: self.client.register_script(f"{prelude}\n{_lua(name)}")
+            for name in ("reserve", "settle", "release", "renew", "sweep", "open_key", "look", "amend")
+        }
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.client.aclose()
+
+    async def verify_anew(self) -> None:
+        """Check the server against all watermarks now. Raises StoreRolledBack, LedgerUnavailable."""
+        self._verified_server = None
+        await self.client.connection_pool.disconnect()
+        await self.ask(lambda client: client.ping())
+
+    async def run(self, script: str, keys: Iterable[str], args: Iterable[Argument]) -> list[Any]:
+        """One script's reply. Raises LedgerUnavailable."""
+        return await self.ask(lambda _: self._scripts[script](keys=list(keys), args=list(args)))
+
+    async def ask(self, question: Callable[[Client], Awaitable[Result]]) -> Result:
+        """Run commands. Raises LedgerUnavailable, StoreRolledBack."""
+        if self._rolled_back is not None:
+            raise StoreRolledBack(self._rolled_back)
+        try:
+            return await question(self.client)
+        except (RedisError, OSError) as error:
+            if self._rolled_back is not None:
+                raise StoreRolledBack(self._rolled_back) from None
+            raise unavailable(error) from None
+
+    def refuse_rolled_back(self, key_id: str) -> StoreRolledBack:
+        """The store was found to lack a record of this key: nothing is served from it any more."""
+        mark = self._watermarks.of(key_id)
+        self._rolled_back = (
+            f"The Redis ledger was rolled back: record {mark.seq} of key {key_id} was seen and is gone. "
+            f"Nothing is served. {self._watermarks.way_out}"
+        )
+        return StoreRolledBack(self._rolled_back)
+
+    async def _greet(self, connection: AbstractConnection) -> None:
+        await connection.on_connect()
+        marks = self._watermarks.all()
+        if not marks:
+            return
+        await connection.send_command("INFO", "server")
+        server = _run_id(await connection.read_response())
+        if server == self._verified_server:
+            return
+        entries = list(marks.items())
+        for start in range(0, len(entries), _MARKS_AT_ONCE):
+            missing = await _first_missing(connection, entries[start : start + _MARKS_AT_ONCE])
+            if missing is not None:
+                raise redis.ConnectionError(str(self.refuse_rolled_back(missing)))
+        self._verified_server = server
+
+
+async def _first_missing(connection: AbstractConnection, marks: Sequence[tuple[str, Mark]]) -> str | None:
+    """The first key whose marked record the server does not hold."""
+    commands = [
+        ("XRANGE", names_of(key_id).events, f"1-{mark.seq}", f"1-{mark.seq}") for key_id, mark in marks
+    ]
+    await connection.send_packed_command(connection.pack_commands(commands))
+    missing = None
+    for key_id, mark in marks:
+        entries = await connection.read_response()
+        held = bool(entries) and entries[0][1][3] == mark.hash.encode("ascii")
+        if not held and missing is None:
+            missing = key_id
+    return missing
+
+
+def unavailable(error: Exception) -> LedgerUnavailable:
+    """What a caller sees of a store that cannot be reached or refuses to write."""
+    return LedgerUnavailable(
+        f"The Redis ledger cannot be reached or written ({type(error).__name__}: {error}): nothing was "
+        "delivered. Check the server; the request may be repeated."
+    )
+
+
+def _run_id(info: bytes) -> bytes:
+    lines = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
+    return lines.get(b"run_id", b"")
+
+
+def _lua(name: str) -> str:
+    return files("teacher_service.metering.redis").joinpath("lua", f"{name}.lua").read_text("utf-8")

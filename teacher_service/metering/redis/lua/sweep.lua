@@ -1,0 +1,13 @@
+-- Releases expired holds, and forgets settled calls that were made longer ago than a time in milliseconds.
+-- KEYS: account, holds, leases, held images, calls, calls by age      ARGV: keep calls for
+-- Calls billed each time are not in "calls by age": forgetting one would make a lost answer cost twice.
+
+local account_key, holds, leases, held_images, calls, calls_by_age = unpack(KEYS)
+local now = now_ms()
+for _, expired in ipairs(redis.call('ZRANGE', leases, '-inf', now, 'BYSCORE')) do
+  drop_hold(account_key, holds, leases, held_images, calls, expired)
+end
+local old = redis.call('ZRANGE', calls_by_age, '-inf', '(' .. (now - tonumber(ARGV[1])), 'BYSCORE')
+in_chunks('HDEL', calls, old)
+in_chunks('ZREM', calls_by_age, old)
+return {}

@@ -1,0 +1,275 @@
+"""The ledger on Redis: the one authority of several replicas.
+
+In: calls of the :class:`~teacher_service.metering.ledger.Ledger` protocol, from an event loop. Out: their
+results, never before Redis has acknowledged what makes them true. Each operation is one short script, which
+checks before it writes; what a killed replica held ends with its lease.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import orjson
+
+from shared.chain import Link
+from teacher_service.metering.archive import ArchivedRecord, Totals
+from teacher_service.metering.ledger import (
+    DayUsage,
+    Head,
+    Hold,
+    KeyRecord,
+    LedgerUnavailable,
+    NewKey,
+    Reservation,
+    Settlement,
+)
+from teacher_service.metering.probe import WriteProbe
+from teacher_service.metering.redis import archiving, keyspace, preflight
+from teacher_service.metering.redis.chain_writer import ChainWriter
+from teacher_service.metering.redis.clock import Clock, ServerClock
+from teacher_service.metering.redis.connection import SERVER_TIME, Client, RedisConnection
+from teacher_service.metering.redis.key_admin import KeyAdmin
+from teacher_service.metering.redis.keyspace import names_of
+from teacher_service.metering.redis.live_holds import LiveHolds
+from teacher_service.metering.redis.reserving import Reserver, new_hold_id
+from teacher_service.metering.redis.upkeep import Upkeep, release
+from teacher_service.metering.redis.watermarks import Watermarks
+from teacher_service.metering.refusals import unknown_key
+from teacher_service.metering.replays import ReplayHolds
+from teacher_service.metering.validation import check_descriptors, check_new_key, check_reservation
+
+DEFAULT_LEASE_MS = 15_000
+CALLS_KEPT_MS = 24 * 3600 * 1000
+"""A settled idempotency key is remembered at least this long; under ``every-call`` for ever."""
+
+
+class RedisLedger:
+    """Implements ``Ledger`` (and ``Archive``) on one Redis.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+        serve: prolong the leases of this process, sweep, and save watermarks, on a task beside the requests.
+        lease_ms: how long a hold outlives the process that asked for it; None for 15 seconds.
+        watermarks: file that remembers over a restart which records were seen; None for none.
+        allow_unsafe: use a Redis that may evict or forget what it acknowledged.
+        clock, time_lua: the server's time as this process reckons it, and as the scripts read it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        serve: bool = True,
+        lease_ms: int | None = None,
+        watermarks: Path | None = None,
+        allow_unsafe: bool = False,
+        clock: Clock | None = None,
+        time_lua: str = SERVER_TIME,
+    ) -> None:
+        self._allow_unsafe = allow_unsafe
+        self._clock = clock or ServerClock()
+        self._watermarks = Watermarks(watermarks)
+        self._connection = RedisConnection(url, self._watermarks, time_lua)
+        self._chains = ChainWriter(self._connection, self._watermarks, self._clock)
+        lease_ms = DEFAULT_LEASE_MS if lease_ms is None else lease_ms
+        self._reserver = Reserver(self._connection, self._chains, self._watermarks, lease_ms)
+        self._key_admin = KeyAdmin(self._connection, self._chains, self._clock)
+        self._live = LiveHolds()
+        self._replays = ReplayHolds()
+        self._giving_back: set[asyncio.Task[None]] = set()
+        self._probe = WriteProbe(self._write_probe, self._clock)
+        self._upkeep = (
+            Upkeep(self._connection, self._live, self._watermarks, lease_ms, self.sweep) if serve else None
+        )
+
+    async def open(self) -> None:
+        """Connect, refuse an unsafe server, and one that is older than what this service has seen.
+
+        Raises:
+            LedgerUnavailable: says which of these, and what to do.
+        """
+        await self._connection.ask(
+            lambda client: preflight.check_server(client, allow_unsafe=self._allow_unsafe)
+        )
+        epoch = await self._connection.ask(_epoch)
+        await asyncio.to_thread(self._watermarks.load, epoch)
+        await self._connection.verify_anew()
+        if self._upkeep is not None:
+            self._upkeep.start()
+
+    async def close(self) -> None:
+        """Give back what is still held, save what was seen, and disconnect."""
+        await asyncio.gather(*self._giving_back)
+        if self._upkeep is not None:
+            await self._upkeep.stop()
+        await self._connection.close()
+        self._replays.clear()
+
+    async def ping(self) -> None:
+        """Raise LedgerUnavailable unless a durable write succeeded within the last second, or does now."""
+        await self._probe.check()
+
+    async def _write_probe(self, now_ms: int) -> None:
+        await self._connection.ask(lambda client: client.set(keyspace.PROBE, now_ms))
+
+    async def create_key(self, key: NewKey) -> KeyRecord:
+        """Open a key. Raises KeyExists, ValueError, LedgerUnavailable."""
+        check_new_key(key)
+        await self._key_admin.open_key(key)
+        return await self._existing(key.key_id)
+
+    async def key(self, key_id: str) -> KeyRecord | None:
+        """The key's account. Raises LedgerUnavailable, also if the store has forgotten the key."""
+        account = await self._connection.ask(lambda client: client.hgetall(names_of(key_id).account))
+        mark = self._watermarks.of(key_id)
+        seq, head = int(account.get(b"seq", -1)), account.get(b"head", b"").decode()
+        if seq < mark.seq or (seq == mark.seq and head != mark.hash):
+            raise self._connection.refuse_rolled_back(key_id)
+        return keyspace.key_record(key_id, account, self._clock()) if account else None
+
+    async def keys(self) -> list[KeyRecord]:
+        """All keys, oldest first."""
+        listed = await self._connection.ask(lambda client: client.zrange(keyspace.ALL_KEYS, 0, -1))
+        found = [await self.key(key_id.decode()) for key_id in listed]
+        return [record for record in found if record is not None]
+
+    async def grant(self, key_id: str, amount: int, *, expected_budget: int | None = None) -> KeyRecord:
+        """Raise a budget. Raises UnknownKey, KeyRevoked, BudgetChanged, ValueError, LedgerUnavailable."""
+        await self._key_admin.grant(key_id, amount, expected_budget)
+        return await self._existing(key_id)
+
+    async def revoke(self, key_id: str) -> KeyRecord:
+        """Revoke a key and drop its holds. Raises UnknownKey, LedgerUnavailable."""
+        await self._key_admin.revoke(key_id)
+        return await self._existing(key_id)
+
+    async def reserve(self, reservation: Reservation) -> Hold:
+        """Hold what the request must pay; see the protocol."""
+        check_reservation(reservation)
+        hold_id = new_hold_id()
+        # A task of its own: to cancel an exchange with the server in its middle would leave it in doubt.
+        reserving = asyncio.create_task(self._reserver.reserve(reservation, hold_id))
+        try:
+            hold, replay = await asyncio.shield(reserving)
+        except LedgerUnavailable:
+            self._live.abandon(_unseen_hold(hold_id, reservation))
+            raise
+        except asyncio.CancelledError:
+            self._give_up(reserving, _unseen_hold(hold_id, reservation))
+            raise
+        if replay:
+            self._replays.keep(hold, self._clock())
+        else:
+            self._live.begin(hold, _monotonic_ms())
+        return hold
+
+    async def settle(self, hold: Hold, descriptors: Mapping[str, str]) -> Settlement:
+        """Charge a hold; see the protocol. Raises ValueError if a descriptor digest is missing or none."""
+        check_descriptors(hold.reservation, descriptors)
+        replay = self._replays.take(hold)
+        try:
+            settlement = await self._chains.settle(hold, descriptors, replay=replay)
+        except LedgerUnavailable:
+            if replay:
+                self._replays.put_back(hold)
+            raise
+        self._live.end(hold)
+        return settlement
+
+    async def release(self, hold: Hold) -> None:
+        """Give a hold back; does nothing if it is gone already. Raises LedgerUnavailable: then later."""
+        if self._replays.take(hold):
+            return
+        try:
+            await release(self._connection, hold)
+        except LedgerUnavailable:
+            self._live.abandon(hold)
+            raise
+        self._live.end(hold)
+
+    async def links(self, key_id: str, *, after: int = -1, limit: int = 1000) -> Sequence[Link]:
+        """Records with ``seq > after``, oldest first. Raises UnknownKey."""
+        events = names_of(key_id).events
+        entries = await self._connection.ask(
+            lambda client: client.xrange(events, min=f"1-{after + 1}", count=limit)
+        )
+        if not entries and not await self._connection.ask(lambda client: client.exists(events)):
+            raise unknown_key(key_id)
+        return [Link(orjson.loads(entry[b"record"]), entry[b"hash"].decode()) for _, entry in entries]
+
+    async def head(self, key_id: str) -> Head:
+        """The end of the key's chain. Raises UnknownKey."""
+        account = await self._chains.look(key_id)
+        return Head(key_id, account.end.seq, account.end.hash, account.end.used, account.budget)
+
+    async def usage_by_day(self, key_id: str) -> Sequence[DayUsage]:
+        """What the key did, oldest day first. Raises UnknownKey."""
+        await self._existing(key_id)
+        return archiving.usage_of(
+            await self._connection.ask(lambda client: client.hgetall(names_of(key_id).days))
+        )
+
+    async def totals(self, key_id: str) -> Totals:
+        """What the store enforces for a key, in one moment. Raises UnknownKey."""
+        return await self._connection.ask(lambda client: archiving.totals(client, key_id, self._clock()))
+
+    async def health(self) -> list[str]:
+        """What is wrong with the server's settings, persistence and memory now."""
+        return await self._connection.ask(preflight.faults_while_serving)
+
+    async def restore(self, records: Iterable[ArchivedRecord]) -> None:
+        """Fill an empty ledger, all or nothing. Raises LedgerNotEmpty, LedgerUnavailable."""
+        await self._connection.ask(lambda client: archiving.restore(client, records))
+
+    async def sweep(self) -> None:
+        """Release expired holds and forget old idempotency keys of every key."""
+        listed = await self._connection.ask(lambda client: client.zrange(keyspace.ALL_KEYS, 0, -1))
+        for key_id in listed:
+            names = names_of(key_id.decode())
+            keys = (
+                names.account,
+                names.holds,
+                names.leases,
+                names.held_images,
+                names.calls,
+                names.calls_by_age,
+            )
+            await self._connection.run("sweep", keys, (CALLS_KEPT_MS,))
+
+    def _give_up(self, reserving: "asyncio.Task[tuple[Hold, bool]]", hold: Hold) -> None:
+        """The request was cancelled while it waited for its hold: nobody else can give it back."""
+
+        async def give_back() -> None:
+            await asyncio.wait([reserving])
+            reserving.exception()  # looked at, so that nobody reports it as lost
+            with contextlib.suppress(LedgerUnavailable):  # then at the next turn of the upkeep
+                await self.release(hold)
+
+        task = asyncio.create_task(give_back())
+        self._giving_back.add(task)
+        task.add_done_callback(self._giving_back.discard)
+
+    async def _existing(self, key_id: str) -> KeyRecord:
+        record = await self.key(key_id)
+        if record is None:
+            raise unknown_key(key_id)
+        return record
+
+
+async def _epoch(client: Client) -> str:
+    """The name of this store, given to it once."""
+    await client.hsetnx(keyspace.STORE, "epoch", secrets.token_hex(16))
+    epoch: bytes = await client.hget(keyspace.STORE, "epoch")
+    return epoch.decode("ascii")
+
+
+def _unseen_hold(hold_id: str, reservation: Reservation) -> Hold:
+    """A hold that was asked for and not answered: the store may have it all the same."""
+    return Hold(hold_id, reservation, frozenset(), 0)
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
