@@ -3,6 +3,7 @@
 The table also goes to the file that ``RATION_FAULT_REPORT`` names, as Markdown.
 """
 
+import asyncio
 import os
 import random
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.books import Books, keep_books
 from faults.effort import Effort
 from faults.effort import effort as effort_of_the_environment
 from faults.stores import Estate, found_estate
@@ -100,3 +102,17 @@ def found(request: pytest.FixtureRequest, tmp_path: Path, zygote: Zygote) -> Cal
         return found_estate(store, tmp_path, zygote, chance, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, effort: Effort) -> Books:
+    """Two keys and a few records."""
+    chance = effort.chance("small books")
+    return asyncio.run(keep_books(tmp_path_factory.mktemp("small"), chance, keys=2, requests=4))
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory, effort: Effort) -> Books:
+    """Four keys and some hundred records."""
+    chance = effort.chance("large books")
+    return asyncio.run(keep_books(tmp_path_factory.mktemp("large"), chance, keys=4, requests=300))

@@ -1,7 +1,7 @@
 """The named points at which a process kills itself: of a request in the service, of a purchase at home.
 
 In: a real application, or the trainer's modules, in a process made to be killed. Out: the same, which sends
-itself SIGKILL the k-th time that it comes by the point. Wrapped from outside: the programs know nothing of it.
+itself SIGKILL the k-th time that it comes by the point. Wrapped from outside: no program knows of it.
 """
 
 import asyncio

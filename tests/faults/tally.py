@@ -16,6 +16,7 @@ COLUMNS = (
     "charged twice",
     "delivered uncharged",
     "charged, undelivered",
+    "other",
     "seconds",
     "seed",
 )
@@ -43,7 +44,7 @@ class Tally:
     """Images that were paid and that the service does not deliver however often it is asked."""
     seconds: float = 0.0
     other: list[str] = field(default_factory=list)
-    """Whatever else does not hold, in words."""
+    """Whatever else does not hold, in words; must stay empty."""
 
     @property
     def violations(self) -> tuple[int, int, int, int]:
@@ -57,7 +58,7 @@ class Tally:
 
     def row(self) -> tuple[str, ...]:
         """Its line of the table."""
-        counts = (self.faults, self.requests, self.answers, *self.violations)
+        counts = (self.faults, self.requests, self.answers, *self.violations, len(self.other))
         return (
             self.scenario,
             self.store,

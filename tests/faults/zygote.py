@@ -46,10 +46,7 @@ class Life:
         """Its exit status; the negative signal number if it was killed."""
         while self._status is None:
             line = self._next_line(timeout_s)
-            if "status" in line:
-                self._status = int(line["status"])
-                os.close(self._pipe)  # a long run has more lives than a process may have files
-            else:
+            if "status" not in line:
                 self.said.append(line)
         return self._status
 
@@ -81,6 +78,9 @@ class Life:
             self._unread += data
         line, self._unread = self._unread.split(b"\n", 1)
         document: dict[str, Any] = json.loads(line)
+        if "status" in document:
+            self._status = int(document["status"])
+            os.close(self._pipe)  # a long run has more lives than a process may have files
         return document
 
     def _read(self, timeout_s: float) -> bytes | None:

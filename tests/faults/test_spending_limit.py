@@ -1,0 +1,85 @@
+"""Many clients at a small budget: exactly what whole requests allow is spent, at no moment more."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import httpx
+import pytest
+from faults.conftest import Tallying
+from faults.crowd import Crowd
+from faults.effort import Effort
+from faults.stores import Estate
+from reverse_proxy import ReverseProxy
+
+from shared.protocol import OCTET_STREAM
+from teacher_service.metering.ledger import KeyRecord
+from teacher_service.metering.stores import open_ledger
+
+CLIENTS, BATCH, BUDGET = 64, 7, 100
+AFFORDABLE = BUDGET // BATCH * BATCH
+
+
+async def watch(url: str, key_id: str, seen: list[KeyRecord], end: asyncio.Event) -> None:
+    """Read the account again and again while the clients spend."""
+    ledger = open_ledger(url, serve=False)
+    await ledger.open()
+    try:
+        while not end.is_set():
+            record = await ledger.key(key_id)
+            assert record is not None
+            seen.append(record)
+            await asyncio.sleep(0.002)
+    finally:
+        await ledger.close()
+
+
+async def rush(estate: Estate, crowd: Crowd, seen: list[KeyRecord]) -> list[bool]:
+    """All clients at once, each with images of its own; who is refused does not come back."""
+    crowd.stock(CLIENTS * BATCH)
+    images = list(crowd.images)
+    end = asyncio.Event()
+    options = {"limits": httpx.Limits(max_connections=CLIENTS), "trust_env": False, "verify": False}
+    headers = {"Authorization": f"Bearer {crowd.api_key}", "Accept": OCTET_STREAM}
+    async with httpx.AsyncClient(headers=headers, timeout=60, **options) as http:  # type: ignore[arg-type]
+        watching = asyncio.create_task(watch(estate.url, crowd.key_id, seen, end))
+        bought = await asyncio.gather(
+            *(
+                crowd.buy(http, images[k * BATCH :][:BATCH], random.Random(crowd.chance.random()))
+                for k in range(CLIENTS)
+            )
+        )
+        # What is left can still be spent, by a request that fits; then nothing can.
+        left = [image for image in images if image not in crowd.delivered]
+        rest, one_more = left[: BUDGET - AFFORDABLE], left[BUDGET - AFFORDABLE]
+        assert await crowd.buy(http, rest, crowd.chance)
+        assert not await crowd.buy(http, [one_more], crowd.chance)
+        end.set()
+        await watching
+    return bought
+
+
+@pytest.mark.slow
+def test_64_clients_on_a_budget_that_batches_of_7_do_not_divide_spend_98_of_100_and_never_more(
+    store: str, effort: Effort, found: Callable[..., Estate], tallying: Tallying
+) -> None:
+    """Invariant 1 at every sampled moment; on Redis through three replicas behind a proxy."""
+    chance = effort.chance(f"limit {store}")
+    estate = found(store, chance, replicas={"sqlite": 1, "redis": 3}[store])
+    for replica in estate.replicas:
+        replica.live()
+    with ReverseProxy(estate.addresses) as proxy, tallying("64 clients, budget 100", store) as tally:
+        for _ in range(effort.crowds):
+            crowd = estate.crowd(BUDGET, tally, chance)
+            crowd.addresses = [proxy.address]
+            seen: list[KeyRecord] = []
+            bought = asyncio.run(rush(estate, crowd, seen))
+            assert sum(bought) * BATCH == AFFORDABLE, f"{sum(bought)} batches of {BATCH} were sold"
+            tally.faults += bought.count(False)
+            tally.overspent += max(0, max(record.used + record.held for record in seen) - BUDGET)
+            assert len(seen) > 5, "the account was hardly looked at"
+            crowd.images = {image: crowd.images[image] for image in crowd.delivered}
+            estate.reckon_with(crowd)
+        assert len({exchange.backend for exchange in proxy.exchanges}) == len(estate.replicas)
+        for replica in estate.replicas:
+            replica.end()
