@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shared.budgets import budget_text
 from shared.certificate_checks import (
     CertificateInvalid,
     Delivery,
@@ -27,7 +28,7 @@ from shared.certificate_checks import (
     read_chain,
     single_revision,
 )
-from shared.chain import Account, Count, Link, Sha256Hex
+from shared.chain import Account, Count, Link, Sha256Hex, Window
 from shared.digest import digest_of_list, parse_canonical
 from shared.receipts import SignedHead, SignedReceipt
 
@@ -66,6 +67,8 @@ class Certificate(BaseModel):
     queries_charged: Count
     replays: Count
     budget: Count
+    """Queries in all, or for each window."""
+    window: Window = "total"
     images: Count
     teacher_revision: Sha256Hex
     transfer_set_digest: Sha256Hex
@@ -119,6 +122,7 @@ def build_certificate(
         queries_charged=account.used,
         replays=account.replayed,
         budget=account.budget,
+        window=account.window,
         images=len(deliveries),
         teacher_revision=revision,
         transfer_set_digest=transfer_set_digest(descriptors),
@@ -170,6 +174,7 @@ def verify_certificate(certificate: Certificate, public_key: str) -> Verified:
         "queries_charged": account.used,
         "replays": account.replayed,
         "budget": account.budget,
+        "window": account.window,
         "images": len(descriptors),
         "teacher_revision": revision,
         "transfer_set_digest": transfer_set_digest(descriptors),
@@ -187,9 +192,14 @@ def statement_of(account: Account, images: int, revision: str) -> str:
     """The certificate's one line for people."""
     elsewhere = sum(charged_revision != revision for charged_revision, _ in account.charged_images)
     note = f" and {elsewhere:,} on other revisions" if elsewhere else ""
+    budget = budget_text(account.budget, account.window)
+    spent = (
+        f"{account.used:,} of {budget} queries spent by key {account.key_id}"
+        if account.window == "total"
+        else f"{account.used:,} queries spent by key {account.key_id} (budget {budget})"
+    )
     return (
-        f"{account.used:,} of {account.budget:,} queries spent by key {account.key_id} "
-        f"for {images:,} distinct images on teacher {revision[:12]}{note}; "
+        f"{spent} for {images:,} distinct images on teacher {revision[:12]}{note}; "
         f"{account.replayed:,} repeats delivered free; "
         f"ledger head {account.head[:12]} at record {account.seq}."
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.chain import Billing
+from shared.chain import Billing, Window
 from shared.receipts import SignedHead, SignedReceipt
 
 EMBEDDINGS_PATH = "/v1/embeddings"
@@ -167,10 +167,13 @@ class UsageResponse(_Wire):
     key_id: str
     name: str
     billing: Billing
-    budget: int
-    used: int
+    budget: int = Field(description="queries in all, or for each window")
+    window: Window = Field(description="what the budget is for; hours and days are those of UTC")
+    window_ends_at_ms: int | None = Field(description="milliseconds since 1970; null for a budget in total")
+    used: int = Field(description="queries charged in all")
+    used_in_window: int
     held: int
-    remaining: int = Field(description="budget - used - held")
+    remaining: int = Field(description="budget - used_in_window - held")
     rate: str
     teacher_revision: str
 

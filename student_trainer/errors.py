@@ -4,7 +4,7 @@
 
     TrainerError                  1   something failed; the message says what to do next
     ├── InvalidInput              2   a wrong argument, recipe, manifest or folder
-    ├── BudgetTooSmall            3   the key cannot pay for what the plan needs; nothing was spent
+    ├── BudgetTooSmall            3   the key cannot pay for what is missing, or not in this window
     ├── ServiceRefused            4   the teacher cannot be reached, or refused for good
     ├── RevisionChanged           5   the teacher is no longer the one whose descriptors were bought
     ├── StorageFailed             6   disk full or run folder damaged; what was committed is safe
@@ -30,7 +30,7 @@ class InvalidInput(TrainerError):
 
 
 class BudgetTooSmall(TrainerError):
-    """The key cannot pay for what the plan needs; nothing was spent."""
+    """The key cannot pay for what is missing, or not before its budget's next window."""
 
     exit_code = 3
 

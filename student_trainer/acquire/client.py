@@ -35,7 +35,7 @@ from shared.protocol import (
 )
 from shared.receipts import SignedHead
 from student_trainer.acquire.pacing import Pacer, backoff_s
-from student_trainer.acquire.refusals import Fault, Refused, read_failure
+from student_trainer.acquire.refusals import Fault, QuotaExhausted, Refused, read_failure
 from student_trainer.errors import InvalidInput, ServiceRefused
 
 LEDGER_PAGE_RECORDS = 1000
@@ -159,7 +159,7 @@ class TeacherClient:
         """Buy the descriptors of ``uploads``, in their order, from the teacher ``revision`` (or any).
 
         Raises:
-            BudgetTooSmall: the budget is exhausted.
+            QuotaExhausted: the budget is exhausted.
             RevisionChanged: the service has another teacher; nothing was charged.
             Refused: any other refusal that would be repeated.
             ServiceRefused: the service could not be reached for too long.
@@ -200,7 +200,7 @@ class TeacherClient:
             await self._pacer.turn()
             try:
                 outcome = await self._try(send)
-            except Refused as refusal:
+            except (Refused, QuotaExhausted) as refusal:
                 refusal.may_be_paid = may_be_paid
                 raise
             if isinstance(outcome, httpx.Response):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from student_trainer.errors import InvalidInput
+from student_trainer.errors import BudgetTooSmall, InvalidInput
 from student_trainer.output import emit
 from student_trainer.progress import progress
 from student_trainer.run_folder import RunFolder
@@ -93,14 +93,14 @@ def fetch(
     """Buy the descriptors that are missing. Stop it in any way; run it again and it continues.
 
     Exit codes: 0 complete; 2 files changed since the plan, or the teacher refused planned images (all others
-    are bought); 3 the key cannot pay; 4 the service refused; 5 the teacher changed; 6 disk; 7 an answer does
-    not hold; 130 interrupted, or not agreed to.
+    are bought); 3 the key cannot pay, or not before the next window of its budget; 4 the service refused; 5
+    the teacher changed; 6 disk; 7 an answer does not hold; 130 interrupted, or not agreed to.
     """
     from student_trainer.acquire import session
     from student_trainer.acquire.client import Patience
     from student_trainer.acquire.fetch import Outcome
     from student_trainer.acquire.lock import exclusive
-    from student_trainer.acquire.summaries import of_fetch
+    from student_trainer.acquire.summaries import exhausted, of_fetch
     from student_trainer.acquire.transfer_set import TransferSet
 
     folder = RunFolder.existing(run)
@@ -125,6 +125,8 @@ def fetch(
             file=sys.stderr,
         )
         raise typer.Exit(INTERRUPTED)
+    if outcome.exhausted_until_ms is not None and not summary.complete:
+        raise BudgetTooSmall(exhausted(summary, outcome.exhausted_until_ms))
     if outcome.changed:
         raise InvalidInput(
             f"{len(outcome.changed):,} files are not what was planned, the first "

@@ -14,12 +14,13 @@ from pathlib import Path
 from shared.digest import sha256_hex
 from shared.receipts import Receipt
 from student_trainer.acquire.answers import check_answer
+from student_trainer.acquire.balance import Balance
 from student_trainer.acquire.client import TeacherClient, Upload
 from student_trainer.acquire.outbox import Outbox, Request
 from student_trainer.acquire.pacing import Stopped, StopSignal
 from student_trainer.acquire.quote import Quote, request_size
 from student_trainer.acquire.records import PlannedImage
-from student_trainer.acquire.refusals import Refused
+from student_trainer.acquire.refusals import QuotaExhausted, Refused
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import ServiceRefused
 
@@ -43,7 +44,8 @@ class Outcome:
     changed: dict[Path, str] = field(default_factory=dict)
     """Files that are not what was planned any more; nothing was spent on them."""
     interrupted: bool = False
-    newest_seq: int = -1
+    exhausted_until_ms: int | None = None
+    """When the next window of the budget begins, where the current one ended this run."""
 
 
 class Fetch:
@@ -61,9 +63,11 @@ class Fetch:
     ) -> None:
         self._client, self._teacher, self._stop = client, quote.teacher, stop
         self._paid_images = quote.paid_images
+        self._windowed, self._balance = quote.is_windowed, Balance(quote.usage)
         self._outbox = Outbox(transfer_set)
         self._open = deque(self._outbox.unanswered())
-        self._free = deque(self._outbox.unassigned())
+        # What is paid for comes first: it is delivered even if the budget ends this run.
+        self._free = deque(sorted(self._outbox.unassigned(), key=self._is_unpaid))
         self._images_per_request = request_size(batch, quote)
         self._bytes_per_request = quote.limits.max_request_bytes
         self._on_progress = on_progress
@@ -165,6 +169,9 @@ class Fetch:
         except Refused as refusal:
             self._learn_from(refusal, request)
             return
+        except QuotaExhausted as refusal:
+            self._fit_into_window(refusal, request)
+            return
         answer = check_answer(raw, request.digests, self._teacher)
         # Not in a thread: a cancellation must not come between an answer and its commit (a few ms).
         self._outbox.close(request, answer)
@@ -191,6 +198,28 @@ class Fetch:
         else:
             raise refusal
 
+    def _fit_into_window(self, refusal: QuotaExhausted, request: Request) -> None:
+        """Spend what the window has left on smaller requests; if nothing, end until the next begins.
+
+        Raises:
+            QuotaExhausted: there will be no next window.
+        """
+        if not self._windowed:
+            raise refusal
+        # A try that was lost on its way may arrive yet: billed per call, its images must not go elsewhere.
+        may_be_split = self._teacher.billing == "distinct" or not refusal.may_be_paid
+        if may_be_split:
+            self._outbox.dissolve(request)
+            self._free.extendleft(reversed(request.images))
+        if may_be_split and 0 < refusal.remaining < len(request.images):
+            self._images_per_request = min(self._images_per_request, refusal.remaining)
+        else:
+            self.outcome.exhausted_until_ms = self._balance.window_ends_at_ms
+            self._stop.set()
+
+    def _is_unpaid(self, image: PlannedImage) -> bool:
+        return image.digest not in self._paid_images
+
     def _insist_that_it_is_unpaid(self, image: PlannedImage, refusal: Refused) -> None:
         """To note a paid image as refused at no cost would be false, and would give up what was paid.
 
@@ -214,8 +243,8 @@ class Fetch:
         outcome.requests += 1
         outcome.charged += receipt.charged
         outcome.replayed += receipt.replayed
-        if receipt.seq > outcome.newest_seq:
-            outcome.newest_seq, outcome.remaining = receipt.seq, receipt.budget - receipt.used_after
+        self._balance.count(receipt)
+        outcome.remaining = self._balance.remaining
         self._on_progress(images, outcome)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.budgets import budget_text, moment_text, until_text
 from shared.chain import ChainBroken, Link, Settle, parse_event, verify_chain
 from shared.protocol import ModelLimits, UsageResponse
 from shared.receipts import BadReceipt
@@ -44,16 +45,29 @@ class Quote:
         """Queries that the fetch will charge."""
         return self.missing - self.paid
 
+    @property
+    def is_windowed(self) -> bool:
+        """The budget renews itself each hour or day: a fetch may go on later."""
+        return self.usage.window != "total"
+
+    @property
+    def cost_now(self) -> int:
+        """Queries that the current window of the budget can pay."""
+        return min(self.cost, self.usage.remaining)
+
     def result(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
             "missing": self.missing,
             "paid": self.paid,
             "cost": self.cost,
+            "cost_now": self.cost_now,
             "bytes": self.bytes_missing,
             "charged_elsewhere": self.elsewhere,
             "remaining": self.usage.remaining,
             "budget": self.usage.budget,
+            "window": self.usage.window,
+            "window_ends_at_ms": self.usage.window_ends_at_ms,
             "teacher_revision": self.teacher.revision,
         }
 
@@ -67,10 +81,18 @@ class Quote:
         return (
             f"{path}: {self.missing:,} descriptors to fetch, {self.bytes_missing / 1e6:,.1f} MB to send,\n"
             f"from {self.teacher.model} ({self.teacher.dim}-d, revision {self.teacher.revision[:12]}) "
-            f"at {self.teacher.url}.\nThis will spend {self.cost:,} queries{free} "
-            f"of the {self.usage.remaining:,} that key {self.usage.key_id} has left."
+            f"at {self.teacher.url}.\nThis will spend {self.cost_now:,} queries{free} "
+            f"of the {self.usage.remaining:,} that key {self.usage.key_id} has left{self._window_text()}."
             f"{warning if self.elsewhere else ''}"
         )
+
+    def _window_text(self) -> str:
+        if self.usage.window_ends_at_ms is None:
+            return ""
+        later = self.cost - self.cost_now
+        budget = budget_text(self.usage.budget, self.usage.window)
+        rest = f"; {later:,} more must wait: run the same command again then" if later else ""
+        return f"{until_text(self.usage.window_ends_at_ms)} (its budget is {budget}){rest}"
 
 
 async def ask_for_quote(transfer_set: TransferSet, client: TeacherClient, url: str) -> Quote:
@@ -96,12 +118,24 @@ async def ask_for_quote(transfer_set: TransferSet, client: TeacherClient, url: s
     quote = Quote(teacher, model.limits, usage, summary.missing, paid, summary.bytes_missing, elsewhere)
     # A hold may be that of a request which the last, killed fetch left in the service's hands.
     uncertain = sum(len(request.images) for request in open_requests)
-    if quote.cost > usage.remaining + min(usage.held, uncertain):
-        raise BudgetTooSmall(
-            f"The plan still needs {quote.cost:,} queries; key {usage.key_id} has {usage.remaining:,} of "
-            f"{usage.budget:,} left. Nothing was spent. Ask the teacher's owner for a grant, or plan fewer."
-        )
+    affordable = usage.remaining + min(usage.held, uncertain)
+    can_begin = quote.is_windowed and (affordable > 0 or quote.paid > 0)
+    if quote.cost > affordable and not can_begin:
+        raise BudgetTooSmall(_too_small(quote))
     return quote
+
+
+def _too_small(quote: Quote) -> str:
+    usage, next_step = quote.usage, "Ask the teacher's owner for a grant, or plan fewer."
+    if usage.window_ends_at_ms is not None and usage.budget > 0:
+        next_step = (
+            f"Its budget is {budget_text(usage.budget, usage.window)}: run the same command again from "
+            f"{moment_text(usage.window_ends_at_ms)}, or ask the teacher's owner for a grant."
+        )
+    return (
+        f"The plan still needs {quote.cost:,} queries; key {usage.key_id} has {usage.remaining:,} of "
+        f"{usage.budget:,} left. Nothing was spent. {next_step}"
+    )
 
 
 async def _ledger(client: TeacherClient, teacher: Teacher) -> tuple[list[Link], set[str]]:
@@ -137,7 +171,7 @@ def _paid(
 
 
 def request_size(batch: int, quote: Quote) -> int:
-    """Images in one request: what was asked for, within the service's limit and the key's rate.
+    """Images in one request: what was asked for, within the service's limit, the key's rate and its window.
 
     Raises:
         InvalidInput: less than one.
@@ -146,4 +180,5 @@ def request_size(batch: int, quote: Quote) -> int:
         raise InvalidInput(f"--batch must be at least 1, got {batch}.")
     amount = quote.usage.rate.split("/")[0].split(" ")[0]
     rate = int(amount) if amount.isdigit() and int(amount) > 0 else batch
-    return max(1, min(batch, quote.limits.max_images_per_request, rate))
+    window = quote.usage.budget if quote.is_windowed else batch
+    return max(1, min(batch, quote.limits.max_images_per_request, rate, window))

@@ -57,18 +57,29 @@ class Refused(ServiceRefused):
         return self.error is not None and self.error.code is ErrorCode.REQUEST_TOO_LARGE
 
 
+class QuotaExhausted(BudgetTooSmall):
+    """The budget, or this window of it, does not hold enough for the request; nothing of it was charged."""
+
+    def __init__(self, error: ErrorBody) -> None:
+        super().__init__(error.message)
+        self.remaining = error.remaining or 0
+        """Queries left for a smaller request."""
+        self.may_be_paid = False
+        """An earlier try of the same request may yet be settled, its answer lost."""
+
+
 def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
     """Tell a passing failure from a final one.
 
     Raises:
-        BudgetTooSmall: the budget is exhausted.
+        QuotaExhausted: the budget is exhausted.
         RevisionChanged: another teacher is served than the one that the request insists on.
         Refused: anything else that would be repeated.
     """
     error = _error_of(body)
     told = f"{error.code}: {error.message}" if error else f"HTTP {status} without an explanation"
     if error and error.code is ErrorCode.INSUFFICIENT_QUOTA:
-        raise BudgetTooSmall(error.message)
+        raise QuotaExhausted(error)
     if error and error.code is ErrorCode.REVISION_MISMATCH:
         raise RevisionChanged(
             f"{error.message} What is held stays as it is: have the first teacher served again, or plan "

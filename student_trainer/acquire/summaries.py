@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from shared.budgets import budget_text, moment_text, until_text
 from shared.certificate import Certificate
 from shared.protocol import UsageResponse
 from student_trainer.acquire.audit import Verification
@@ -37,6 +38,8 @@ def of_plan(inventory: Inventory, choice: Choice, facts: PlanFacts, usage: Usage
         "bytes": to_send,
         "remaining": usage.remaining if usage else None,
         "budget": usage.budget if usage else None,
+        "window": usage.window if usage else None,
+        "window_ends_at_ms": usage.window_ends_at_ms if usage else None,
     }
     kept = len(choice.chosen) - len(choice.added)
     before = f", of which {kept:,} were chosen before" if kept else ""
@@ -67,6 +70,7 @@ def of_fetch(outcome: Outcome, summary: Summary, refusals: Mapping[Path, str], r
         "refused": {str(path): reason for path, reason in refusals.items()},
         "changed": {str(path): reason for path, reason in outcome.changed.items()},
         "interrupted": outcome.interrupted,
+        "exhausted_until_ms": outcome.exhausted_until_ms,
     }
     left = "" if outcome.remaining is None else f"; {outcome.remaining:,} left on the key"
     lines = [
@@ -81,6 +85,14 @@ def of_fetch(outcome: Outcome, summary: Summary, refusals: Mapping[Path, str], r
     return result, "\n".join(lines)
 
 
+def exhausted(summary: Summary, until_ms: int) -> str:
+    """Why ``fetch`` ended before all was bought, and when it can go on."""
+    return (
+        f"This window of the key's budget is spent: {summary.missing:,} descriptors are missing, more can "
+        f"be bought from {moment_text(until_ms)}. Run the same command again then; nothing is paid twice."
+    )
+
+
 def of_audit(certificate: Certificate, path: Path) -> Result:
     """What ``audit`` certified."""
     result = {
@@ -89,6 +101,7 @@ def of_audit(certificate: Certificate, path: Path) -> Result:
         "queries_charged": certificate.queries_charged,
         "replays": certificate.replays,
         "budget": certificate.budget,
+        "window": certificate.window,
         "images": certificate.images,
         "teacher_revision": certificate.teacher_revision,
         "public_key": certificate.public_key,
@@ -104,6 +117,7 @@ def of_verify(found: Verification, transfer_set: Path | None) -> Result:
         "statement": found.verified.statement,
         "queries_charged": account.used,
         "budget": account.budget,
+        "window": account.window,
         "images": found.verified.images,
         "teacher_revision": found.verified.teacher_revision,
         "public_key": found.public_key,
@@ -119,9 +133,20 @@ def of_verify(found: Verification, transfer_set: Path | None) -> Result:
 def _account(usage: UsageResponse | None, missing: int) -> str:
     if usage is None:
         return "Nothing was spent. Give --url and --key to see what the key has left."
-    short = f": {missing - usage.remaining:,} too few for this plan" if usage.remaining < missing else ""
-    left = f"{usage.remaining:,} of {usage.budget:,} queries left"
-    return f"Nothing was spent. Key {usage.key_id} has {left}{short}."
+    left = f"{usage.remaining:,} of {usage.budget:,} queries left{until_text(usage.window_ends_at_ms)}"
+    return f"Nothing was spent. Key {usage.key_id} has {left}{_short(usage, missing)}."
+
+
+def _short(usage: UsageResponse, missing: int) -> str:
+    later = missing - usage.remaining
+    if usage.window == "total":
+        return f": {later:,} too few for this plan" if later > 0 else ""
+    budget = f" (its budget is {budget_text(usage.budget, usage.window)})"
+    if later <= 0 or usage.budget == 0:
+        return budget
+    windows = -(-later // usage.budget)
+    spans = f"a later {usage.window}" if windows == 1 else f"{windows:,} later {usage.window}s"
+    return f"{budget}: {later:,} of this plan must wait for {spans}"
 
 
 def _named(title: str, files: Mapping[Path, str]) -> list[str]:

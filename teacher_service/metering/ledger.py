@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Protocol
 
+from shared.budgets import duration_text
 from shared.chain import Billing, Link, Window
 
 
@@ -189,9 +190,11 @@ class BudgetExhausted(LedgerError):
     def __init__(
         self, key_id: str, needed: int, remaining: int, budget: int, refills_in_ms: int | None = None
     ) -> None:
-        refill = (
-            "" if refills_in_ms is None else f", or wait {refills_in_ms // 60_000 + 1} min for a new window"
-        )
+        refill = ""
+        if refills_in_ms is not None and needed <= budget:
+            refill = f", or wait {duration_text(refills_in_ms)} for the next window"
+        elif refills_in_ms is not None:
+            refill = ", or ask for fewer images at once: no window is large enough for these"
         super().__init__(
             f"Budget exhausted: this request needs {needed:,} queries, {remaining:,} of {budget:,} are left "
             f"for key {key_id}. Ask the owner for a grant{refill}; this request will not be retried."

@@ -84,7 +84,7 @@ def _on_ledger_error(request: Request, error: Exception) -> Response:
                 message,
                 kind="insufficient_quota",
                 remaining=error.remaining,
-                headers={Header.SHOULD_RETRY: "false", Header.QUERIES_REMAINING: str(error.remaining)},
+                headers=_quota_headers(error),
             )
         case InFlight():
             headers = {str(Header.RETRY_AFTER_MS): str(error.retry_after_ms)}
@@ -100,6 +100,17 @@ def _on_ledger_error(request: Request, error: Exception) -> Response:
             wait = {str(Header.RETRY_AFTER): str(UNAVAILABLE_RETRY_AFTER_S)}
             return failure(503, ErrorCode.LEDGER_UNAVAILABLE, message, kind=_SERVER, headers=wait)
     raise error
+
+
+def _quota_headers(error: BudgetExhausted) -> dict[str, str]:
+    """What is left and, where it would help to wait, how long: never an invitation to retry at once."""
+    headers = {
+        str(Header.SHOULD_RETRY): "false",
+        str(Header.QUERIES_REMAINING): str(error.remaining),
+    }
+    if error.refills_in_ms is not None and error.needed <= error.budget:
+        headers[Header.RETRY_AFTER] = str(-(-error.refills_in_ms // 1000))
+    return headers
 
 
 def _on_http_exception(request: Request, error: Exception) -> Response:

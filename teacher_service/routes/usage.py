@@ -3,11 +3,13 @@
 In: a key. Out: its account, read from the ledger.
 """
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
+from shared.chain import window_end_ms
 from shared.protocol import USAGE_PATH, UsageResponse
 from teacher_service.metering.ledger import KeyRecord
 from teacher_service.routes.callers import REFUSALS, caller
@@ -18,13 +20,16 @@ router = APIRouter(responses=REFUSALS)
 
 @router.get(USAGE_PATH, summary="The account of the calling key")
 async def usage(request: Request, key: Annotated[KeyRecord, Depends(caller)]) -> UsageResponse:
-    """Budget, used, held and remaining queries."""
+    """Budget, its window, used, held and remaining queries."""
     return UsageResponse(
         key_id=key.key_id,
         name=key.name,
         billing=key.billing,
         budget=key.budget,
+        window=key.window,
+        window_ends_at_ms=window_end_ms(key.window, time.time_ns() // 1_000_000),
         used=key.used,
+        used_in_window=key.used_in_window,
         held=key.held,
         remaining=key.remaining,
         rate=key.rate,

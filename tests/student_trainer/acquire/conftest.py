@@ -24,7 +24,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from nacl.signing import SigningKey
 from PIL import Image
 
-from shared.chain import Genesis, Grant, Item, Link, Settle, link
+from shared.chain import Genesis, Grant, Item, Link, Settle, Window, link, window_end_ms, window_index
 from shared.digest import digest_of_document, sha256_hex
 from shared.images import ImageLimits
 from shared.protocol import Header
@@ -50,19 +50,32 @@ class Key:
     budget: int
     billing: str = "distinct"
     rate: str = ""
+    window: Window = "total"
     used: int = 0
     held: int = 0
+    now_ms: int = 1_700_000_000_000
     links: list[Link] = field(default_factory=list)
     charged: set[tuple[str, str]] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
     """Idempotency keys."""
 
     def __post_init__(self) -> None:
-        self.append(Genesis, name="test", budget=self.budget, billing=self.billing)
+        self.append(Genesis, name="test", budget=self.budget, window=self.window, billing=self.billing)
+
+    @property
+    def used_in_window(self) -> int:
+        """Queries charged in the window that ``now_ms`` lies in."""
+        current = window_index(self.window, self.now_ms)
+        return sum(
+            entry.record["charged"]
+            for entry in self.links
+            if entry.record["kind"] == "settle"
+            and window_index(self.window, entry.record["at_ms"]) == current
+        )
 
     def append(self, kind: Any, **facts: Any) -> None:
         previous = self.links[-1].hash if self.links else "00" * 32
-        event = kind(key_id=self.key_id, seq=len(self.links), at_ms=1_700_000_000_000, **facts)
+        event = kind(key_id=self.key_id, seq=len(self.links), at_ms=self.now_ms, **facts)
         self.links.append(link(event, previous))
 
     def grant(self, amount: int) -> None:
@@ -160,7 +173,7 @@ class ScriptedTeacher:
             budget=key.budget,
             ledger_head=key.links[-1].hash,
             delivery_digest=delivery_digest(items),
-            issued_at_ms=1_700_000_000_000,
+            issued_at_ms=key.now_ms,
             **facts,
         )
         return SignedReceipt.by(self.signing_key, body)
@@ -178,9 +191,13 @@ class ScriptedTeacher:
         return SignedHead.by(self.signing_key, body)
 
     @staticmethod
-    def refusal(status: int, code: str, param: str | None = None, **headers: str) -> Response:
+    def refusal(
+        status: int, code: str, param: str | None = None, remaining: int | None = None, **headers: str
+    ) -> Response:
         """An error in the protocol's shape; ``_`` in header names stands for ``-``."""
-        error = {"message": f"told {code}", "type": "error", "param": param, "code": code}
+        error: dict[str, Any] = {"message": f"told {code}", "type": "error", "param": param, "code": code}
+        if remaining is not None:
+            error["remaining"] = remaining
         return JSONResponse(
             {"error": error}, status, {name.replace("_", "-"): value for name, value in headers.items()}
         )
@@ -226,9 +243,12 @@ def build_app(teacher: ScriptedTeacher) -> FastAPI:
             "name": "test",
             "billing": key.billing,
             "budget": key.budget,
+            "window": key.window,
+            "window_ends_at_ms": window_end_ms(key.window, key.now_ms),
             "used": key.used,
+            "used_in_window": key.used_in_window,
             "held": key.held,
-            "remaining": key.budget - key.used - key.held,
+            "remaining": key.budget - key.used_in_window - key.held,
             "rate": key.rate,
             "teacher_revision": teacher.revision,
         }
@@ -275,8 +295,10 @@ def build_app(teacher: ScriptedTeacher) -> FastAPI:
             return teacher.refusal(400, "invalid_image", f"input[{bad[0]}]")
         new = [image for image in images if (teacher.revision, image) not in key.charged]
         due = images if key.billing == "every-call" and idempotency_key not in key.answered else new
-        if key.used + len(due) > key.budget:
-            return teacher.refusal(429, "insufficient_quota", x_should_retry="false")
+        left = key.budget - key.used_in_window
+        if len(due) > left:
+            wait = {} if key.window == "total" else {"retry_after": "3600"}
+            return teacher.refusal(429, "insufficient_quota", None, left, x_should_retry="false", **wait)
         request_id = f"req-{len(teacher.seen)}"
         receipt = teacher.settle(key, request_id, images, idempotency_key)
         body = receipt.body
