@@ -7,6 +7,7 @@ In: environment variables and the command line (which wins: ``--arch`` or ``--we
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -101,7 +102,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_place(cls, value: str, info: ValidationInfo) -> str:
         words = (MEMORY, AUTO) if info.field_name == "rates" else (MEMORY,)
-        if value not in words and not _REDIS_URL.fullmatch(value):
+        if value not in words and not _is_redis_url(value):
             raise ValueError(
                 f"this must be {' or '.join(words)}, redis://HOST:PORT/DATABASE, rediss://... or unix:///SOCKET"
             )
@@ -168,3 +169,11 @@ class Settings(BaseSettings):
             max_image_pixels=self.max_image_pixels,
             formats=list(FORMATS),
         )
+
+
+def _is_redis_url(text: str) -> bool:
+    try:
+        urlsplit(text).port  # noqa: B018 - raises ValueError for a port that cannot be
+    except ValueError:
+        return False
+    return _REDIS_URL.fullmatch(text) is not None

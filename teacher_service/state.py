@@ -46,18 +46,12 @@ def open_store(settings: Settings, *, serve: bool) -> Archive:
 
 
 def open_cache(settings: Settings, dimension: int, on_error: Callable[[], None]) -> DescriptorCache:
-    """Where descriptors of ``dimension`` values are kept between requests. Raises InvalidArgument."""
+    """Where descriptors of ``dimension`` values are kept between requests; ``on_error`` counts failures."""
     if settings.cache == MEMORY:
         return MemoryCache(settings.cache_bytes)
-    try:
-        return RedisCache(settings.cache, ttl_s=settings.cache_ttl_s, dimension=dimension, on_error=on_error)
-    except ValueError as error:
-        raise InvalidArgument(f"--cache (TEACHER_CACHE): {error}.") from None
+    return RedisCache(settings.cache, ttl_s=settings.cache_ttl_s, dimension=dimension, on_error=on_error)
 
 
 def open_rates(settings: Settings) -> RateLimits:
-    """Where rate limits are counted. Raises InvalidArgument."""
-    try:
-        return RateLimits(settings.rates_place)
-    except ValueError as error:
-        raise InvalidArgument(f"--rates (TEACHER_RATES): {error}.") from None
+    """Where rate limits are counted."""
+    return RateLimits(settings.rates_place)

@@ -58,7 +58,14 @@ def test_a_ledger_url_wins_over_the_data_folder() -> None:
         ({"max_queue": 3}, "max_queue"),
         ({"max_bytes_in_flight": 255_999_999}, "max_bytes_in_flight must be at least max_request_bytes"),
         ({"max_decode_pixels": 0}, "--max-decode-pixels"),
-        ({"cache": "redis://x"}, "--cache"),
+        ({"cache": "disk"}, r"--cache \(TEACHER_CACHE\): this must be memory, redis://"),
+        ({"cache": "auto"}, "--cache"),
+        ({"cache": "redis://h:99999/0"}, "--cache"),
+        ({"cache": "redis://h/one"}, "--cache"),
+        ({"cache": "redis://"}, "--cache"),
+        ({"cache": "redis://h/0?ssl=no"}, "--cache"),
+        ({"cache_ttl_s": 0}, "--cache-ttl-s"),
+        ({"rates": "sqlite:///x"}, "--rates.*memory or auto"),
         ({"log_level": "loud"}, "--log-level"),
         ({"max_image_pixels": 10**9}, "--max-image-pixels"),
     ],
@@ -81,6 +88,31 @@ def test_a_value_that_cannot_be_is_refused_by_name(flags: dict[str, Any], words:
 def test_the_origin_of_the_weights_is_said_in_words(flags: dict[str, Any], words: str, random: bool) -> None:
     settings = settings_from(**flags)
     assert (settings.weights_in_words, settings.weights_are_random) == (words, random)
+
+
+@pytest.mark.parametrize(
+    ("flags", "place"),
+    [
+        ({}, "memory"),
+        ({"cache": "redis://h:6379/1"}, "redis://h:6379/1"),
+        ({"cache": "redis://h:6379/1", "rates": "memory"}, "memory"),
+        ({"rates": "rediss://:p@[::1]:6380"}, "rediss://:p@[::1]:6380"),
+        ({"rates": "unix:///run/redis.sock?db=2"}, "unix:///run/redis.sock?db=2"),
+    ],
+)
+def test_rates_are_counted_where_the_cache_is_unless_told_otherwise(
+    flags: dict[str, Any], place: str
+) -> None:
+    assert settings_from(**flags).rates_place == place
+
+
+@pytest.mark.parametrize("name", ["ledger", "cache", "rates"])
+def test_passwords_in_addresses_are_kept_out_of_sight(name: str) -> None:
+    assert "topsecret" not in repr(Settings(**{name: "redis://:topsecret@h:6379/0"}))  # type: ignore[arg-type]
+    if name != "ledger":
+        with pytest.raises(InvalidArgument) as refusal:
+            settings_from(**{name: "redis://:topsecret@h:6379/zero"})
+        assert "topsecret" not in str(refusal.value)
 
 
 def test_settings_are_frozen_and_keep_the_noise_seed_out_of_sight() -> None:
