@@ -47,6 +47,7 @@ class ErrorCode(StrEnum):
     """``error.code`` of every refusal; the table of statuses is in ``docs/api.md``."""
 
     INVALID_API_KEY = "invalid_api_key"
+    INVALID_ADMIN_KEY = "invalid_admin_key"
     INVALID_REQUEST = "invalid_request"
     INVALID_IMAGE = "invalid_image"
     MODEL_NOT_FOUND = "model_not_found"
@@ -59,6 +60,9 @@ class ErrorCode(StrEnum):
     REVISION_MISMATCH = "revision_mismatch"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     REQUEST_IN_FLIGHT = "request_in_flight"
+    KEY_EXISTS = "key_exists"
+    KEY_REVOKED = "key_revoked"
+    BUDGET_CHANGED = "budget_changed"
     OVERLOADED = "overloaded"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
     INTERNAL_ERROR = "internal_error"

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from teacher_service.envelope import Envelope
-from teacher_service.routes import embeddings, failures, health, ledger, models, usage
+from teacher_service.routes import admin, embeddings, failures, health, ledger, models, usage
 from teacher_service.service import build_service
 from teacher_service.settings import Settings
 
@@ -36,6 +36,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.add_middleware(Envelope, metrics=service.metrics)
     failures.install(app)
-    for module in (embeddings, models, usage, ledger, health):
+    for module in (embeddings, models, usage, ledger, admin, health):
         app.include_router(module.router)
     return app

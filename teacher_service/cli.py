@@ -6,6 +6,7 @@ from ``serve``, 130 from the others.
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from teacher_service.access import commands as keys
 from teacher_service.errors import CommandFailed
 from teacher_service.inference import commands as model
 from teacher_service.metering import commands as ledger
+from teacher_service.metering.usage_commands import usage
 from teacher_service.options import AsJson, DataDir, LedgerUrl, settings_from
 
 INTERRUPTED = 130
@@ -30,6 +32,7 @@ app = typer.Typer(
 app.add_typer(keys.app, name="keys")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(model.app, name="model")
+app.command("usage")(usage)
 
 
 def _option(help_: str, panel: str) -> typer.models.OptionInfo:
@@ -59,8 +62,15 @@ def serve(
     allow_unsafe_redis: Annotated[
         bool | None, _option("Accept a Redis ledger that may evict or forget. (no)", _PLACE)
     ] = None,
-    cache: Annotated[str | None, _option("Where descriptors are cached. (memory)", _PLACE)] = None,
-    cache_bytes: Annotated[int | None, _option("Size of the cache. (1000000000)", _PLACE)] = None,
+    cache: Annotated[str | None, _option("memory, or redis://... for replicas. (memory)", _PLACE)] = None,
+    cache_bytes: Annotated[int | None, _option("Size of a cache in memory. (1000000000)", _PLACE)] = None,
+    cache_ttl_s: Annotated[int | None, _option("Life of what is cached in Redis. (604800)", _PLACE)] = None,
+    rates: Annotated[
+        str | None, _option("Where rates count: memory, redis://..., or as the cache. (auto)", _PLACE)
+    ] = None,
+    admin_key_file: Annotated[
+        Path | None, _option("Opens administration over HTTP; or TEACHER_ADMIN_KEY. (none)", _PLACE)
+    ] = None,
     graceful_timeout_s: Annotated[int | None, _option("Patience of a stop. (60)", _PLACE)] = None,
     log_level: Annotated[str | None, _option("debug, info, warning, error. (info)", _PLACE)] = None,
     max_images: Annotated[int | None, _option("In one request. (64)", _LIMITS)] = None,

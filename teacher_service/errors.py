@@ -6,6 +6,8 @@
     ├── InvalidRequest      400   malformed body, unknown encoding, remote URL
     ├── InvalidInputImage   400   an image that is no image; ``param`` is ``input[3]``
     ├── ModelNotFound       404   another model's name
+    ├── NotFound            404   no such key; or administration over HTTP is switched off
+    ├── KeyIsRevoked        409   a grant to a key that was revoked
     ├── RevisionMismatch    412   another teacher than the one that the request insists on
     ├── TooLarge            413   body, image, pixels or number of images
     ├── UnsupportedMedia    415   neither JSON, multipart nor image/*
@@ -67,6 +69,21 @@ class ModelNotFound(Refusal):
 
     status = 404
     code = ErrorCode.MODEL_NOT_FOUND
+
+
+class NotFound(Refusal):
+    """What the path names is not there."""
+
+    status = 404
+    code = ErrorCode.NOT_FOUND
+
+
+class KeyIsRevoked(Refusal):
+    """Who administers a key asks for what a revoked one cannot have."""
+
+    status = 409
+    code = ErrorCode.KEY_REVOKED
+    type = "conflict_error"
 
 
 class RevisionMismatch(Refusal):

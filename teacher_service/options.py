@@ -4,7 +4,7 @@ In: flags, where ``None`` means not given. Out: validated settings, and results 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -27,7 +27,9 @@ DataDir = Annotated[
 ]
 LedgerUrl = Annotated[
     str | None,
-    typer.Option("--ledger", help="sqlite:///FILE, instead of the data folder's.", show_default=False),
+    typer.Option(
+        "--ledger", help="sqlite:///FILE or redis://..., not the data folder's.", show_default=False
+    ),
 ]
 
 
@@ -60,6 +62,12 @@ def _one_teacher(given: dict[str, Any]) -> dict[str, Any]:
             f"--checkpoint holds its own architecture and weights: leave out {' and '.join(rivals)}, or it."
         )
     return {**given, "checkpoint": None}
+
+
+def check_choice(flag: str, value: str, choices: Sequence[str]) -> None:
+    """Raises InvalidArgument unless ``value`` is one of the ``choices``."""
+    if value not in choices:
+        raise InvalidArgument(f"{flag} {value!r} is not known: use {' or '.join(choices)}.")
 
 
 def with_ledger(

@@ -12,18 +12,19 @@ from typing import Any, cast
 from starlette.requests import Request
 
 from shared.protocol import ModelCard
-from teacher_service.access.rates import RateLimits
+from teacher_service.access.admin_key import AdminKey, load_admin_key
 from teacher_service.access.turnstile import Turnstile
 from teacher_service.admission.bodies import BodyReader
 from teacher_service.admission.bytes_in_flight import BytesInFlight
 from teacher_service.embed import Stations
 from teacher_service.inference.batcher import Batcher
-from teacher_service.inference.cache import MemoryCache
 from teacher_service.inference.teacher import Teacher, build_teacher
 from teacher_service.logs import log
+from teacher_service.metering.archive import Archive
 from teacher_service.metrics import Metrics
 from teacher_service.settings import Settings
-from teacher_service.state import load_signer, open_store
+from teacher_service.sharing import check_sharing
+from teacher_service.state import load_signer, open_cache, open_rates, open_store
 
 
 @dataclass
@@ -33,6 +34,9 @@ class Service:
     settings: Settings
     teacher: Teacher
     stations: Stations
+    archive: Archive
+    """The ledger of the stations, for whoever administers it."""
+    admin_key: AdminKey | None
     bodies: BodyReader
     bytes_in_flight: BytesInFlight
     card: ModelCard
@@ -44,7 +48,14 @@ class Service:
     _warming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Open the ledger, and warm the network up in the background."""
+        """Open the ledger, and warm the network up in the background.
+
+        Raises:
+            InvalidArgument: the cache is in the ledger's own database.
+            LedgerError: the ledger cannot be opened.
+        """
+        for warning in await check_sharing(self.settings):
+            log("start", level="warning", reason=warning)
         await self.stations.ledger.open()
         self._warming = asyncio.create_task(self._warm_up())
 
@@ -54,6 +65,8 @@ class Service:
         if self._warming is not None:
             await self._warming
         await self.stations.batcher.close()
+        await self.stations.cache.close()
+        await self.stations.rates.close()
         await self.stations.ledger.close()
 
     async def _warm_up(self) -> None:
@@ -72,6 +85,7 @@ def build_service(settings: Settings) -> Service:
     Raises:
         DataDirUnusable, InvalidArgument, TeacherUnusable
     """
+    admin_key = load_admin_key(settings.admin_key, settings.admin_key_file)
     signer = load_signer(settings.data_dir)
     ledger = open_store(settings, serve=True)
     teacher = build_teacher(settings)  # last, as it takes longest
@@ -88,9 +102,9 @@ def build_service(settings: Settings) -> Service:
     metrics.watch_queue(lambda: batcher.queued)
     stations = Stations(
         ledger=ledger,
-        rates=RateLimits(),
+        rates=open_rates(settings),
         turnstile=Turnstile(),
-        cache=MemoryCache(settings.cache_bytes),
+        cache=open_cache(settings, teacher.dimension, metrics.cache_failed),
         batcher=batcher,
         signer=signer,
         model_id=teacher.model_id,
@@ -106,7 +120,17 @@ def build_service(settings: Settings) -> Service:
     )
     bodies = BodyReader(teacher.model_id, teacher.dimension, settings.limits)
     bytes_in_flight = BytesInFlight(settings.max_bytes_in_flight)
-    return Service(settings, teacher, stations, bodies, bytes_in_flight, card, metrics)
+    return Service(
+        settings=settings,
+        teacher=teacher,
+        stations=stations,
+        archive=ledger,
+        admin_key=admin_key,
+        bodies=bodies,
+        bytes_in_flight=bytes_in_flight,
+        card=card,
+        metrics=metrics,
+    )
 
 
 def service_of(request: Request) -> Service:

@@ -31,7 +31,13 @@ class InvalidApiKey(Exception):
 
 
 def mint(
-    name: str, budget: int, rate: str = "", billing: Billing = "distinct", window: Window = "total"
+    name: str,
+    budget: int,
+    rate: str = "",
+    billing: Billing = "distinct",
+    window: Window = "total",
+    *,
+    key_id: str | None = None,
 ) -> tuple[str, NewKey]:
     """Make a key.
 
@@ -41,6 +47,7 @@ def mint(
         rate: limit in images such as ``600/minute``; empty for none.
         billing: ``distinct`` or ``every-call``.
         window: what the budget is for; ``total`` for the key's whole life.
+        key_id: from :func:`key_id_for`; None for a random one.
 
     Returns:
         The key's text, which exists nowhere else, and what the ledger stores.
@@ -50,11 +57,8 @@ def mint(
     """
     if rate:
         parse(rate)
-    key_id, secret, salt = (
-        secrets.token_hex(_ID_BYTES),
-        secrets.token_hex(_SECRET_BYTES),
-        secrets.token_bytes(_SALT_BYTES),
-    )
+    key_id = key_id or secrets.token_hex(_ID_BYTES)
+    secret, salt = secrets.token_hex(_SECRET_BYTES), secrets.token_bytes(_SALT_BYTES)
     new = NewKey(
         key_id=key_id,
         name=name,
@@ -66,6 +70,15 @@ def mint(
         window=window,
     )
     return f"rtn_{key_id}_{secret}", new
+
+
+def key_id_for(idempotency_key: str) -> str:
+    """The id of the key that is made under an idempotency key.
+
+    The same one leads to the same id, which a ledger takes only once: a repeated request makes no second
+    key, on whichever replica it arrives and however late. The secret stays random.
+    """
+    return hashlib.sha256(b"key made under " + idempotency_key.encode()).hexdigest()[: 2 * _ID_BYTES]
 
 
 async def authenticate(

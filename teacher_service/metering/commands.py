@@ -7,8 +7,9 @@ but ``import`` work beside a running server.
 import os
 import secrets
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -18,7 +19,7 @@ from teacher_service.access.commands import account_of, accounts_table, find_key
 from teacher_service.errors import Failed, InvalidArgument, VerificationFailed
 from teacher_service.metering.archive import LedgerInvalid, LedgerNotEmpty
 from teacher_service.metering.ledger import KeyRecord
-from teacher_service.options import AsJson, DataDir, LedgerUrl, settings_from, with_ledger
+from teacher_service.options import AsJson, DataDir, LedgerUrl, check_choice, settings_from, with_ledger
 from teacher_service.output import emit, table
 
 if TYPE_CHECKING:
@@ -59,18 +60,31 @@ def show(
 @app.command("export")
 def export(
     file: Annotated[Path, typer.Argument(help="Where to write the export.")],
+    *,
+    format_: Annotated[
+        str, typer.Option("--format", help="jsonl, which can be imported; csv, one line a record.")
+    ] = "jsonl",
+    key: Annotated[str | None, typer.Option(help="Only this key's records; by id or name.")] = None,
     data_dir: DataDir = None,
     ledger: LedgerUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Write all keys and chains to a file, verified on the way. It holds no secret, but salted hashes."""
+    check_choice("--format", format_, ("jsonl", "csv"))
     settings = settings_from(data_dir=data_dir, ledger=ledger)
-    from teacher_service.metering.exporting import export_ledger
+    from teacher_service.metering.exporting import export_ledger, export_records
+
+    async def write(ledger: "Archive", out: BinaryIO) -> "Verified":
+        if key is None and format_ == "jsonl":
+            return await export_ledger(ledger, out)
+        keys = sorted(await ledger.keys(), key=lambda record: record.key_id)
+        chosen = keys if key is None else [find_key(keys, key)]
+        return await export_records(ledger, chosen, out, csv=format_ == "csv")
 
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
-            verified = with_ledger(settings, lambda ledger: export_ledger(ledger, out))
+            verified = with_ledger(settings, lambda ledger: write(ledger, out))
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(file)
@@ -128,6 +142,22 @@ def verify(
     except OSError as error:
         raise Failed(f"Cannot read {file}: {error.strerror or error}.") from error
     _report(verified, "The ledger holds", as_json)
+
+
+@app.command("doctor")
+def doctor(data_dir: DataDir = None, ledger: LedgerUrl = None, as_json: AsJson = False) -> None:
+    """Recompute everything from the events and say in one line whether it agrees, or name each bad key."""
+    settings = settings_from(data_dir=data_dir, ledger=ledger)
+    from teacher_service.metering.doctor import examine
+
+    finding = with_ledger(settings, examine)
+    result = {"ok": finding.healthy, **asdict(finding)}
+    if finding.healthy:
+        emit(result, finding.summary, as_json=as_json)
+        return
+    lines = [*finding.store_faults, *(fault.what for fault in finding.faults)]
+    emit(result, "\n".join(" ".join(line.split()) for line in lines), as_json=as_json)
+    raise VerificationFailed(finding.summary)
 
 
 def _report(verified: "Verified", what: str, as_json: bool, **more: str) -> None:

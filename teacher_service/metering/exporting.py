@@ -5,12 +5,14 @@ What one export holds in memory is one page, and the digests of one key's images
 """
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import BinaryIO
 
-from shared.chain import Account
+from shared.chain import Account, Link
 from teacher_service.metering.archive import Archive
 from teacher_service.metering.export_file import End, Header, RecordLine, key_line, to_bytes
+from teacher_service.metering.ledger import KeyRecord
+from teacher_service.metering.tables import RECORD_COLUMNS, record_cells, to_csv
 from teacher_service.metering.verify import Verified, sorted_keys, verified_pages
 
 
@@ -34,14 +36,14 @@ class LedgerExport:
             LedgerInvalid: the ledger does not hold.
             LedgerUnavailable: the ledger cannot be read.
         """
+        keys = await sorted_keys(self._ledger)  # first, so that nothing begins where nothing can be read
         yield self._counted(to_bytes(Header()))
-        for key in await sorted_keys(self._ledger):
+        for key in keys:
             totals = await self._ledger.totals(key.key_id)
             yield self._counted(to_bytes(key_line(key, totals)))
             account: Account | None = None
             async for page, account in verified_pages(self._ledger, key, totals):  # noqa: B007
-                lines = [to_bytes(RecordLine(hash=link.hash, record=dict(link.record))) for link in page]
-                yield self._counted(b"".join(lines))
+                yield self._counted(record_lines(page))
             assert account is not None, "a chain without records is not verified"
             self._accounts.append(account)
         counts = self.verified
@@ -51,6 +53,16 @@ class LedgerExport:
     def _counted(self, part: bytes) -> bytes:
         self._digest.update(part)
         return part
+
+
+def record_lines(page: Iterable[Link]) -> bytes:
+    """Records as lines of an export file."""
+    return b"".join([to_bytes(RecordLine(hash=link.hash, record=dict(link.record))) for link in page])
+
+
+def record_rows(page: Iterable[Link]) -> bytes:
+    """Records as lines of CSV, in the columns of ``tables.py``. Raises ChainBroken."""
+    return to_csv([record_cells(link) for link in page]).encode()
 
 
 async def export_ledger(ledger: Archive, out: BinaryIO) -> Verified:
@@ -65,3 +77,20 @@ async def export_ledger(ledger: Archive, out: BinaryIO) -> Verified:
     async for part in export.parts():
         out.write(part)
     return export.verified
+
+
+async def export_records(ledger: Archive, keys: Iterable[KeyRecord], out: BinaryIO, *, csv: bool) -> Verified:
+    """Write the records of some keys, one line each, verified while they are written; no archive to import.
+
+    Raises what :func:`export_ledger` raises.
+    """
+    accounts = []
+    if csv:
+        out.write(to_csv([], RECORD_COLUMNS).encode())
+    for key in keys:
+        account: Account | None = None
+        async for page, account in verified_pages(ledger, key, await ledger.totals(key.key_id)):  # noqa: B007
+            out.write(record_rows(page) if csv else record_lines(page))
+        assert account is not None, "a chain without records is not verified"
+        accounts.append(account)
+    return Verified(tuple(accounts))

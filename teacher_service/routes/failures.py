@@ -13,13 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.protocol import ErrorBody, ErrorCode, ErrorResponse, Header
+from teacher_service.access.admin_key import InvalidAdminKey
 from teacher_service.access.keys import InvalidApiKey
 from teacher_service.errors import Refusal
 from teacher_service.metering.ledger import (
+    BudgetChanged,
     BudgetExhausted,
     HoldExpired,
     IdempotencyMismatch,
     InFlight,
+    KeyExists,
     KeyRevoked,
     LedgerError,
     LedgerUnavailable,
@@ -28,12 +31,14 @@ from teacher_service.metering.ledger import (
 
 UNAVAILABLE_RETRY_AFTER_S = 5
 _CLIENT, _AUTH, _SERVER = "invalid_request_error", "authentication_error", "server_error"
+_CONFLICT = "conflict_error"
 
 
 def install(app: FastAPI) -> None:
     """Answer every refusal of this service and every error of the framework in one shape."""
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(InvalidApiKey, _on_invalid_key)
+    app.add_exception_handler(InvalidAdminKey, _on_invalid_admin_key)
     app.add_exception_handler(LedgerError, _on_ledger_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -74,6 +79,10 @@ def _on_invalid_key(request: Request, error: Exception) -> Response:
     return _unauthorised(str(error))
 
 
+def _on_invalid_admin_key(request: Request, error: Exception) -> Response:
+    return _unauthorised(str(error), ErrorCode.INVALID_ADMIN_KEY)
+
+
 def _on_ledger_error(request: Request, error: Exception) -> Response:
     message = str(error)
     match error:
@@ -88,9 +97,13 @@ def _on_ledger_error(request: Request, error: Exception) -> Response:
             )
         case InFlight():
             headers = {str(Header.RETRY_AFTER_MS): str(error.retry_after_ms)}
-            return failure(409, ErrorCode.REQUEST_IN_FLIGHT, message, kind="conflict_error", headers=headers)
+            return failure(409, ErrorCode.REQUEST_IN_FLIGHT, message, kind=_CONFLICT, headers=headers)
         case IdempotencyMismatch():
             return failure(422, ErrorCode.IDEMPOTENCY_MISMATCH, message, param=Header.IDEMPOTENCY_KEY)
+        case KeyExists():
+            return failure(409, ErrorCode.KEY_EXISTS, message, kind=_CONFLICT)
+        case BudgetChanged():
+            return failure(409, ErrorCode.BUDGET_CHANGED, message, kind=_CONFLICT, param="expected_budget")
         case UnknownKey() | KeyRevoked():
             return _unauthorised(message)
         case HoldExpired():
@@ -127,6 +140,6 @@ def _on_validation_error(request: Request, error: Exception) -> Response:
     return failure(422, ErrorCode.INVALID_REQUEST, f"{param}: {first['msg']}.", param=param)
 
 
-def _unauthorised(message: str) -> Response:
+def _unauthorised(message: str, code: ErrorCode = ErrorCode.INVALID_API_KEY) -> Response:
     headers = {"WWW-Authenticate": "Bearer", Header.SHOULD_RETRY: "false"}
-    return failure(401, ErrorCode.INVALID_API_KEY, message, kind=_AUTH, headers=headers)
+    return failure(401, code, message, kind=_AUTH, headers=headers)

@@ -1,0 +1,132 @@
+"""The wire of administration: what whoever runs the service sends and gets under ``/v1/admin``.
+
+In and out: JSON, with the same shape of errors as the rest of the API. No I/O.
+"""
+
+from datetime import date
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from shared.chain import Billing, Count, Window
+
+KEYS_PATH = "/v1/admin/keys"
+KEY_PATH = KEYS_PATH + "/{key_id}"
+USAGE_PATH = "/v1/admin/usage"
+EXPORT_PATH = "/v1/admin/export"
+MAX_NAME = 200
+
+
+class _Asked(BaseModel):
+    """A body: unknown members are refused, so that a slip of the pen cannot pass for a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class KeyRequest(_Asked):
+    """Body of ``POST /v1/admin/keys``."""
+
+    name: str = Field(min_length=1, max_length=MAX_NAME)
+    """Whom the key is for."""
+    budget: Annotated[StrictInt, Field(ge=0, le=2**53 - 1)] | StrictStr
+    """Queries in all, or text such as ``1000/day``."""
+    rate: str = ""
+    """Images per period, such as ``600/minute``; empty for no limit."""
+    billing: Billing = "distinct"
+
+
+class GrantRequest(_Asked):
+    """Body of ``POST /v1/admin/keys/{key_id}/grants``."""
+
+    queries: int = Field(ge=1, le=2**53 - 1)
+    """To add to the budget (of each window)."""
+    expected_budget: Count | None = None
+    """Grant only if the budget is this one now: a repeated request then never grants twice."""
+
+
+class KeyAccount(_Told):
+    """A key as whoever administers it sees it; salt and hash stay in the ledger."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    key_id: str
+    name: str
+    billing: Billing
+    rate: str
+    budget: int
+    """Queries in all, or for each window."""
+    window: Window
+    used: int
+    """Queries charged in all."""
+    used_in_window: int
+    held: int
+    remaining: int
+    """budget - used_in_window - held."""
+    revoked: bool
+    created_at_ms: int
+
+
+class CreatedKey(KeyAccount):
+    """Answer of ``POST /v1/admin/keys``."""
+
+    key: str
+    """The key's text: it exists nowhere else, and is told this once."""
+
+
+class KeyList(_Told):
+    """``GET /v1/admin/keys``, oldest first."""
+
+    object: Literal["list"] = "list"
+    data: list[KeyAccount]
+
+
+class KeyUsage(_Told):
+    """One key in ``GET /v1/admin/usage?by=key``."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    key_id: str
+    name: str
+    budget: int
+    window: Window
+    used: int
+    held: int
+    remaining: int
+    requests: int
+    """Settled requests of the days asked for; ``charged`` and ``replayed`` are of the same days."""
+    charged: int
+    replayed: int
+
+
+class DayOfKey(_Told):
+    """One day of one key in ``GET /v1/admin/usage?by=day``; days without a settled request are left out."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    day: date
+    """Of UTC."""
+    key_id: str
+    requests: int
+    charged: int
+    replayed: int
+
+
+class UsageByKey(_Told):
+    """``GET /v1/admin/usage?by=key``: accounts as they are now, with what was done on the days asked for."""
+
+    by: Literal["key"] = "key"
+    rows: list[KeyUsage]
+
+
+class UsageByDay(_Told):
+    """``GET /v1/admin/usage?by=day``, oldest day first."""
+
+    by: Literal["day"] = "day"
+    rows: list[DayOfKey]
+
+
+Usage: TypeAlias = Annotated[UsageByKey | UsageByDay, Field(discriminator="by")]

@@ -1,0 +1,124 @@
+"""The doctor: recompute everything from the events, and say in one line whether it agrees or what does not.
+
+In: an open ledger; a server may go on working beside it. Out: a :class:`Finding` for the whole ledger. Unlike
+``verify`` it goes on after a fault, so that all of the damage is known before anybody repairs it.
+"""
+
+from dataclasses import dataclass
+
+from shared.chain import Account
+from teacher_service.metering.archive import Archive, LedgerInvalid, Totals
+from teacher_service.metering.ledger import KeyRecord, LedgerError, LedgerUnavailable
+from teacher_service.metering.verify import sorted_keys, verify_key
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one key: the first thing, since what follows from it says nothing new."""
+
+    key_id: str
+    name: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the doctor found; the sums are those of the keys that hold."""
+
+    keys: int
+    """All keys, also those that do not hold."""
+    records: int
+    used: int
+    """Queries that the store says are used."""
+    events: int
+    """Queries that the events add up to."""
+    charged_images: int
+    """Charges that stand beside the images."""
+    held: int
+    held_by_holds: int
+    holds: int
+    expired_holds: int
+    """Still standing although their lease has ended: no fault, the key's next request gives them back."""
+    faults: tuple[Fault, ...]
+    store_faults: tuple[str, ...]
+    """What is wrong with the store as a whole, one sentence each."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether everything agrees."""
+        return not self.faults and not self.store_faults
+
+    @property
+    def summary(self) -> str:
+        """One line that says it all, or how much is wrong."""
+        if not self.healthy:
+            parts = [f"{len(self.faults):,} of {self.keys:,} keys do not hold"] * bool(self.faults)
+            parts += [f"the store itself has {len(self.store_faults):,} faults"] * bool(self.store_faults)
+            return f"{' and '.join(parts)}."
+        expired = f" ({self.expired_holds:,} expired, not yet given back)" if self.expired_holds else ""
+        return (
+            f"healthy: {self.keys:,} keys, {self.records:,} records: used {self.used:,} = events "
+            f"{self.events:,} = charged images {self.charged_images:,}; held {self.held:,} = "
+            f"{self.held_by_holds:,} under {self.holds:,} holds{expired}; the store is sound."
+        )
+
+
+async def examine(ledger: Archive) -> Finding:
+    """Check the store as a whole, then every key.
+
+    Raises:
+        LedgerUnavailable: it cannot be read, although nothing is known to be wrong with it.
+    """
+    store_faults = await ledger.health()
+    keys = await _keys(ledger, store_faults)
+    sound: list[tuple[Account, Totals]] = []
+    faults = []
+    for key in keys:
+        try:
+            sound.append(await _examine_key(ledger, key))
+        except LedgerUnavailable as error:
+            if not store_faults:
+                raise
+            faults.append(Fault(key.key_id, key.name, f"Key {key.key_id}: it cannot be read ({error})."))
+        except (LedgerInvalid, LedgerError) as error:
+            faults.append(Fault(key.key_id, key.name, str(error)))
+        except (ValueError, OverflowError) as error:  # a value that no ledger of ours would have written
+            faults.append(
+                Fault(key.key_id, key.name, f"Key {key.key_id}: its totals make no sense ({error}).")
+            )
+    return Finding(
+        keys=len(keys),
+        records=sum(account.seq + 1 for account, _ in sound),
+        used=sum(totals.used for _, totals in sound),
+        events=sum(account.used for account, _ in sound),
+        charged_images=sum(totals.charges for _, totals in sound),
+        held=sum(totals.held for _, totals in sound),
+        held_by_holds=sum(totals.held_by_holds for _, totals in sound),
+        holds=sum(totals.holds for _, totals in sound),
+        expired_holds=sum(totals.expired_holds for _, totals in sound),
+        faults=tuple(faults),
+        store_faults=tuple(store_faults),
+    )
+
+
+async def _keys(ledger: Archive, store_faults: list[str]) -> list[KeyRecord]:
+    """All keys; where not even they can be read, one more fault of a store that is known to have some."""
+    try:
+        return await sorted_keys(ledger)
+    except LedgerUnavailable as error:
+        if not store_faults:
+            raise
+        store_faults.append(f"The keys cannot be read ({error}).")
+        return []
+
+
+async def _examine_key(ledger: Archive, key: KeyRecord) -> tuple[Account, Totals]:
+    """Raises LedgerInvalid, LedgerError, ValueError: the key does not hold."""
+    totals = await ledger.totals(key.key_id)
+    account = await verify_key(ledger, key, totals)
+    if totals.used_in_window + totals.held > totals.budget:
+        raise LedgerInvalid(
+            f"Key {key.key_id}: {totals.used_in_window} queries are used and {totals.held} are held "
+            f"of a budget of {totals.budget}."
+        )
+    return account, totals
