@@ -1,16 +1,17 @@
-"""The real ledger against a model of a few lines, through any sequence of events, crashes included.
+"""The real ledger, on either store, against a model of a few lines, through any sequence of events and crashes.
 
 After every step: invariant 1 (used + held <= budget), invariant 3 (used = charged images = the sum of the
 events), and a chain that verifies.
 """
 
 import itertools
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -24,8 +25,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from redis_process import RedisProcess
 
-from shared.chain import Billing
+from shared.chain import Billing, Window, window_index
 from teacher_service.metering.ledger import (
     BudgetExhausted,
     Hold,
@@ -39,9 +41,12 @@ from teacher_service.metering.ledger import (
 from teacher_service.metering.verify import verify_store
 
 LEASE_MS = 1000
+HOUR_MS = 3_600_000
+EXAMPLES = int(os.environ.get("RATION_LEDGER_EXAMPLES", "40"))
 
 # Few of each, so that requests meet: the interesting cases are the collisions.
 bodies = st.sampled_from([("a",), ("b",), ("a", "b"), ("b", "c", "d")])
+billings: st.SearchStrategy[Billing] = st.sampled_from(["distinct", "every-call"])
 revisions = st.sampled_from(["old", "old", "new"])
 idempotency_keys = st.sampled_from([None, None, "i", "j"])
 LATE = 12
@@ -63,7 +68,9 @@ class Model:
     """What a key must look like."""
 
     billing: str
+    window: Window
     budget: int
+    by_window: Counter[int] = field(default_factory=Counter)
     charges: Counter[tuple[str, str]] = field(default_factory=Counter)
     holds: dict[str, Held] = field(default_factory=dict)
     settled_calls: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
@@ -74,6 +81,9 @@ class Model:
     @property
     def used(self) -> int:
         return self.charges.total()
+
+    def used_in_window(self, now_ms: int) -> int:
+        return self.by_window[window_index(self.window, now_ms)]
 
     def live(self, now_ms: int) -> dict[str, Held]:
         return {name: held for name, held in self.holds.items() if held.expires_at_ms > now_ms}
@@ -102,7 +112,7 @@ class Model:
         others = self.live(now_ms).values()
         if self.billing == "distinct" and any(h.pays & pays for h in others if h.revision == revision):
             return InFlight
-        if self.used + sum(len(held.pays) for held in others) + len(pays) > self.budget:
+        if self.used_in_window(now_ms) + sum(len(held.pays) for held in others) + len(pays) > self.budget:
             return BudgetExhausted
         return pays
 
@@ -111,25 +121,27 @@ class LedgerMachine(RuleBasedStateMachine):
     keys: Bundle[str] = Bundle("keys")
     holds: Bundle[Hold] = Bundle("holds")
 
-    def __init__(self, make_desk: Callable[..., Any], clock: Any, folder: Path) -> None:
+    def __init__(self, stage: "Stage", clock: Any) -> None:
         super().__init__()
-        self._make_desk, self._clock, self._folder = make_desk, clock, folder
-        self._generation = self._steps = 0
+        self._stage, self._clock = stage, clock
+        self._steps = 0
         self._models: dict[str, Model] = {}
-        self._desk = self._open()
+        self._desk = stage.open()
 
-    def _open(self) -> Any:
-        return self._make_desk(self._path, self._clock, lease_ms=LEASE_MS)
-
-    @property
-    def _path(self) -> Path:
-        return self._folder / f"{self._generation}.sqlite"
-
-    @initialize(target=keys, budgets=st.tuples(st.integers(0, 8), st.integers(2, 8)))
-    def create_keys(self, budgets: tuple[int, int]) -> Any:
-        billings: tuple[Billing, Billing] = ("distinct", "every-call")
-        for budget, billing in zip(budgets, billings, strict=True):
-            self._models[self._desk.new_key(budget, billing)] = Model(billing, budget)
+    @initialize(
+        target=keys,
+        budgets=st.tuples(st.integers(0, 8), st.integers(2, 8), st.integers(1, 3)),
+        billing=billings,
+    )
+    def create_keys(self, budgets: tuple[int, int, int], billing: Billing) -> Any:
+        kinds: list[tuple[Billing, Window]] = [
+            ("distinct", "total"),
+            ("every-call", "total"),
+            (billing, "hour"),
+        ]
+        for budget, (billing, window) in zip(budgets, kinds, strict=True):
+            key_id = self._desk.new_key(budget, billing, window=window)
+            self._models[key_id] = Model(billing, window, budget)
         return multiple(*self._models)
 
     @rule(target=holds, key_id=keys, names=bodies, revision=revisions, idem=idempotency_keys)
@@ -161,6 +173,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert expected is Settlement and held is not None
         del model.holds[hold.hold_id]
         model.charges.update((held.revision, image) for image in held.pays)
+        model.by_window[window_index(model.window, self._clock())] += len(held.pays)
         model.replayed += len(held.images) - len(held.pays)
         if held.idem and not held.replays_a_call:
             model.settled_calls[held.idem, held.revision] = held.images
@@ -191,7 +204,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self._models[key_id].revoked = True
         self._models[key_id].holds.clear()
 
-    @rule(passed_ms=st.sampled_from([1, LEASE_MS // 2, LEASE_MS]))
+    @rule(passed_ms=st.sampled_from([1, LEASE_MS // 2, LEASE_MS, HOUR_MS]))
     def time_passes(self, passed_ms: int) -> None:
         self._clock.now_ms += passed_ms
 
@@ -204,14 +217,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        """What the disk holds at this instant is all that the next server finds."""
-        old, self._generation = self._path, self._generation + 1
-        for suffix in ("", "-wal"):
-            shutil.copyfile(f"{old}{suffix}", f"{self._path}{suffix}")
-        self._desk.close()
-        self._desk = self._open()
+        self._desk = self._stage.crash(self._desk)
         for model in self._models.values():
-            model.holds.clear()
+            model.holds = {
+                name: held for name, held in model.holds.items() if self._stage.outlives_a_crash(held)
+            }
 
     @invariant()
     def the_ledger_is_sound_and_as_modelled(self) -> None:
@@ -219,7 +229,8 @@ class LedgerMachine(RuleBasedStateMachine):
         verified = self._desk.run(verify_store(self._desk.ledger))
         for account in verified.accounts:
             key, model = self._desk.account(account.key_id), self._models[account.key_id]
-            assert key.used + key.held <= key.budget
+            assert key.used_in_window + key.held <= key.budget
+            assert key.used_in_window == model.used_in_window(self._clock())
             assert (key.used, key.budget, key.revoked) == (model.used, model.budget, model.revoked)
             assert (account.used, account.replayed) == (model.used, model.replayed)
             live = sum(len(held.pays) for held in model.live(self._clock()).values())
@@ -230,16 +241,85 @@ class LedgerMachine(RuleBasedStateMachine):
         self._desk.close()
 
 
-def test_the_ledger_does_what_the_model_does(
+class Stage(Protocol):
+    """Where a ledger plays, and what is left of it after a crash."""
+
+    def open(self) -> Any: ...
+
+    def crash(self, desk: Any) -> Any:
+        """Whoever served is dead; the desk of the next one."""
+
+    def outlives_a_crash(self, held: Held) -> bool: ...
+
+
+class SqliteStage:
+    def __init__(self, make_desk: Callable[..., Any], clock: Any, folder: Path) -> None:
+        self._make_desk, self._clock, self._folder = make_desk, clock, folder
+        self._generation = 0
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"{self._generation}.sqlite"
+
+    def open(self) -> Any:
+        return self._make_desk(self._path, self._clock, lease_ms=LEASE_MS)
+
+    def crash(self, desk: Any) -> Any:
+        """What the disk holds at this instant is all that the next server finds."""
+        old, self._generation = self._path, self._generation + 1
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{old}{suffix}", f"{self._path}{suffix}")
+        desk.close()
+        return self.open()
+
+    def outlives_a_crash(self, held: Held) -> bool:
+        return False  # the next owner of the file knows that the last one is dead
+
+
+class RedisStage:
+    def __init__(self, make_redis_desk: Callable[..., Any], clock: Any, server: RedisProcess) -> None:
+        self._make_desk, self._clock, self._server = make_redis_desk, clock, server
+
+    def open(self) -> Any:
+        return self._make_desk(self._clock, lease_ms=LEASE_MS)
+
+    def crash(self, desk: Any) -> Any:
+        """The server is killed and finds its own files; the replica is killed, too: another one goes on."""
+        self._server.kill()
+        self._server.start()
+        return self.open()
+
+    def outlives_a_crash(self, held: Held) -> bool:
+        """Until its lease ends, what the store was told; a pure replay was known to the dead replica alone."""
+        return bool(held.pays) or (held.idem is not None and not held.replays_a_call)
+
+
+def play(stages: Callable[[], Stage], clock: Any, examples: int) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        lambda: LedgerMachine(stages(), clock),
+        settings=settings(max_examples=examples, stateful_step_count=40, deadline=None),
+    )
+
+
+def test_the_sqlite_ledger_does_what_the_model_does(
     make_desk: Callable[..., Any], clock: Any, tmp_path: Path
 ) -> None:
     folders = itertools.count()
 
-    def machine() -> LedgerMachine:
+    def stage() -> Stage:
         folder = tmp_path / str(next(folders))
         folder.mkdir()
-        return LedgerMachine(make_desk, clock, folder)
+        return SqliteStage(make_desk, clock, folder)
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        machine, settings=settings(max_examples=45, stateful_step_count=40, deadline=None)
-    )
+    play(stage, clock, EXAMPLES)
+
+
+def test_the_redis_ledger_does_what_the_model_does(
+    make_redis_desk: Callable[..., Any], clock: Any, redis_server: RedisProcess
+) -> None:
+    def stage() -> Stage:
+        with redis_server.client() as client:
+            client.flushall()
+        return RedisStage(make_redis_desk, clock, redis_server)
+
+    play(stage, clock, EXAMPLES)
