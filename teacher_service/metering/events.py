@@ -1,12 +1,25 @@
-"""The settle event of a hold: what every store writes on the chain for it.
+"""The events that tell most: what every store writes on the chain for a new key, and for a settled hold.
 
-In: a hold, what is about to be delivered for it, and where the chain stands. Out: the event.
+In: a new key; or a hold, what is about to be delivered for it, and where the chain stands. Out: the event.
 """
 
 from collections.abc import Mapping
 
-from shared.chain import Item, Settle
-from teacher_service.metering.ledger import Hold
+from shared.chain import Genesis, Item, Settle
+from teacher_service.metering.ledger import Hold, NewKey
+
+
+def genesis_event(key: NewKey, at_ms: int) -> Genesis:
+    """The first event of a key's chain."""
+    return Genesis(
+        key_id=key.key_id,
+        seq=0,
+        at_ms=at_ms,
+        name=key.name,
+        budget=key.budget,
+        window=key.window,
+        billing=key.billing,
+    )
 
 
 def settle_event(hold: Hold, descriptors: Mapping[str, str], *, seq: int, used: int, at_ms: int) -> Settle:

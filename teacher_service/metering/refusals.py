@@ -4,6 +4,7 @@ In: what was asked. Out: the exception to raise; messages say what happened and 
 """
 
 from teacher_service.metering.ledger import (
+    BudgetChanged,
     Hold,
     HoldExpired,
     IdempotencyMismatch,
@@ -51,8 +52,10 @@ def idempotency_mismatch(reservation: Reservation) -> IdempotencyMismatch:
     )
 
 
-def check_grant(key_id: str, budget: int, amount: int) -> int:
-    """The budget after a grant. Raises ValueError."""
+def check_grant(key_id: str, budget: int, amount: int, expected_budget: int | None) -> int:
+    """The budget after a grant. Raises BudgetChanged, ValueError."""
+    if expected_budget is not None and expected_budget != budget:
+        raise BudgetChanged(key_id, expected=expected_budget, budget=budget, amount=amount)
     after = budget + amount
     if amount < 1 or after > MAX_BUDGET_QUERIES:
         raise ValueError(

@@ -7,8 +7,9 @@ settlements, events are hashed here and refused by the script if the chain went 
 from collections.abc import Callable
 from itertools import chain
 
-from shared.chain import ZERO_HASH, Genesis, Grant, Link, Revoke, canonical_record, link
-from teacher_service.metering.ledger import BudgetChanged, KeyExists, NewKey
+from shared.chain import ZERO_HASH, Grant, Link, Revoke, canonical_record, link
+from teacher_service.metering.events import genesis_event
+from teacher_service.metering.ledger import KeyExists, NewKey
 from teacher_service.metering.redis import keyspace
 from teacher_service.metering.redis.chain_writer import Account, ChainWriter
 from teacher_service.metering.redis.clock import Clock
@@ -28,16 +29,7 @@ class KeyAdmin:
     async def open_key(self, key: NewKey) -> None:
         """Write the account and its genesis. Raises KeyExists, LedgerUnavailable."""
         now_ms = self._clock()
-        genesis = Genesis(
-            key_id=key.key_id,
-            seq=0,
-            at_ms=now_ms,
-            name=key.name,
-            budget=key.budget,
-            window=key.window,
-            billing=key.billing,
-        )
-        first = link(genesis, ZERO_HASH)
+        first = link(genesis_event(key, now_ms), ZERO_HASH)
         account = {**new_account(key, now_ms), "seq": 0, "head": first.hash}
         # On the list before it exists: a key that is on no list could be spent from unseen.
         await self._connection.ask(lambda client: _enlist(client, key.key_id))
@@ -55,9 +47,7 @@ class KeyAdmin:
         def event(account: Account) -> Link:
             if account.revoked:
                 raise key_revoked(key_id)
-            if expected_budget is not None and expected_budget != account.budget:
-                raise BudgetChanged(key_id, expected=expected_budget, budget=account.budget, amount=amount)
-            after = check_grant(key_id, account.budget, amount)
+            after = check_grant(key_id, account.budget, amount, expected_budget)
             seq = account.end.seq + 1
             at_ms = max(account.now_ms, account.end.window_start_ms)
             grant = Grant(key_id=key_id, seq=seq, at_ms=at_ms, amount=amount, budget_after=after)

@@ -14,7 +14,6 @@ from pydantic import BaseModel
 from shared.chain import (
     ZERO_HASH,
     Billing,
-    Genesis,
     Grant,
     Link,
     Revoke,
@@ -25,16 +24,14 @@ from shared.chain import (
     window_index,
     window_start_ms,
 )
+from teacher_service.metering.events import genesis_event
 from teacher_service.metering.ledger import (
-    BudgetChanged,
     Head,
     KeyExists,
     KeyRecord,
-    KeyRevoked,
     NewKey,
-    UnknownKey,
 )
-from teacher_service.metering.validation import MAX_BUDGET_QUERIES
+from teacher_service.metering.refusals import check_grant, key_revoked, unknown_key
 
 _KEY_COLUMNS = tuple(KeyRecord.__dataclass_fields__)
 _SELECT_KEYS = f"""SELECT window_index, {", ".join(f'"{name}"' for name in _KEY_COLUMNS)} FROM keys"""  # noqa: S608
@@ -71,7 +68,7 @@ def account(db: sqlite3.Connection, key_id: str) -> AccountRow:
         (key_id,),
     ).fetchone()
     if row is None:
-        raise UnknownKey(f"There is no key {key_id}. List the keys with: teacher-service keys list.")
+        raise unknown_key(key_id)
     return AccountRow(*row)
 
 
@@ -79,7 +76,7 @@ def spendable(db: sqlite3.Connection, key_id: str) -> AccountRow:
     """The account of a key that is not revoked. Raises UnknownKey, KeyRevoked."""
     row = account(db, key_id)
     if row.revoked:
-        raise KeyRevoked(f"Key {key_id} was revoked. Ask the owner of the service for a new one.")
+        raise key_revoked(key_id)
     return row
 
 
@@ -114,17 +111,8 @@ def create_key(db: sqlite3.Connection, key: NewKey, now_ms: int) -> KeyRecord:
     """Open a key with its genesis event. Raises KeyExists."""
     if db.execute("SELECT 1 FROM keys WHERE key_id = ?", (key.key_id,)).fetchone():
         raise KeyExists(key.key_id)
-    genesis = Genesis(
-        key_id=key.key_id,
-        seq=0,
-        at_ms=now_ms,
-        name=key.name,
-        budget=key.budget,
-        window=key.window,
-        billing=key.billing,
-    )
     key_no = insert_key(db, key, now_ms)
-    append(db, key_no, genesis, ZERO_HASH)
+    append(db, key_no, genesis_event(key, now_ms), ZERO_HASH)
     return _existing(db, key.key_id, now_ms)
 
 
@@ -155,14 +143,7 @@ def grant(
 ) -> KeyRecord:
     """Raise the budget. Raises UnknownKey, KeyRevoked, BudgetChanged, ValueError."""
     row = spendable(db, key_id)
-    if expected_budget is not None and expected_budget != row.budget:
-        raise BudgetChanged(key_id, expected=expected_budget, budget=row.budget, amount=amount)
-    budget = row.budget + amount
-    if amount < 1 or budget > MAX_BUDGET_QUERIES:
-        raise ValueError(
-            f"Cannot grant {amount:,} queries to key {key_id}, which has a budget of {row.budget:,}: "
-            f"grant at least 1, and no more than {MAX_BUDGET_QUERIES - row.budget:,}."
-        )
+    budget = check_grant(key_id, row.budget, amount, expected_budget)
     db.execute("UPDATE keys SET budget = ? WHERE key_no = ?", (budget, row.key_no))
     event = Grant(key_id=key_id, seq=row.seq + 1, at_ms=now_ms, amount=amount, budget_after=budget)
     append(db, row.key_no, event, row.head.hex())

@@ -9,7 +9,8 @@ import sqlite3
 from collections.abc import Iterable
 
 from shared.chain import window_end_ms
-from teacher_service.metering.ledger import BudgetExhausted, Hold, HoldExpired
+from teacher_service.metering.ledger import BudgetExhausted, Hold
+from teacher_service.metering.refusals import hold_expired
 from teacher_service.metering.sqlite.transactions.accounts import AccountRow, account, begin_window
 
 _MIN_RETRY_MS, _MAX_RETRY_MS = 100, 2000
@@ -31,7 +32,8 @@ def hold_queries(db: sqlite3.Connection, key: AccountRow, charges: int, now_ms: 
     )
     if held.rowcount != 1:
         now = account(db, key.key_id)  # read again: expired holds may have been released since
-        end_ms = window_end_ms(now.window, now_ms)
+        # The latest window may begin later than now, where the clock was set back: it ends all the later.
+        end_ms = window_end_ms(now.window, max(now_ms, now.window_start_ms))
         refills_in_ms = None if end_ms is None else end_ms - now_ms
         remaining = now.budget - now.used_in_window - now.held
         raise BudgetExhausted(key.key_id, charges, remaining, now.budget, refills_in_ms)
@@ -57,15 +59,7 @@ def end_hold(db: sqlite3.Connection, hold: Hold, now_ms: int) -> None:
         "DELETE FROM holds WHERE hold_id = ? AND expires_at_ms > ? RETURNING charges", (hold.hold_id, now_ms)
     ).fetchall()
     if ended != [(len(hold.charged_images),)]:
-        raise expired(hold)
-
-
-def expired(hold: Hold) -> HoldExpired:
-    """The refusal to settle a hold that is gone."""
-    return HoldExpired(
-        f"The hold of request {hold.reservation.request_id} is gone (settled, released or expired): "
-        "nothing was charged, and nothing is delivered. Repeat the request."
-    )
+        raise hold_expired(hold)
 
 
 def retry_after_ms(db: sqlite3.Connection, hold_id: str, now_ms: int) -> int:

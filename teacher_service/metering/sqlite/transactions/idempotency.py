@@ -7,7 +7,8 @@ idempotency keys of its own: another revision gives other descriptors, which is 
 import sqlite3
 from dataclasses import dataclass
 
-from teacher_service.metering.ledger import Hold, IdempotencyMismatch, InFlight, Reservation
+from teacher_service.metering.ledger import Hold, Reservation
+from teacher_service.metering.refusals import call_in_flight, idempotency_mismatch
 from teacher_service.metering.sqlite.transactions.accounts import AccountRow
 from teacher_service.metering.sqlite.transactions.holds import retry_after_ms
 
@@ -52,14 +53,9 @@ def repeats_settled_call(
     if seen is None:
         return False
     if seen.body_digest != reservation.body_digest:
-        raise IdempotencyMismatch(
-            f"Idempotency key {reservation.idempotency_key!r} was used by key {key.key_id} for another "
-            "request body. Send a new idempotency key with a new body."
-        )
+        raise idempotency_mismatch(reservation)
     if seen.hold_id is not None:
-        raise InFlight(
-            f"Idempotency key {reservation.idempotency_key!r}", retry_after_ms(db, seen.hold_id, now_ms)
-        )
+        raise call_in_flight(reservation, retry_after_ms(db, seen.hold_id, now_ms))
     return seen.is_settled_form_of(reservation)
 
 

@@ -6,7 +6,8 @@ with digests as raw bytes.
 
 import sqlite3
 
-from teacher_service.metering.ledger import InFlight, Reservation
+from teacher_service.metering.ledger import Reservation
+from teacher_service.metering.refusals import image_in_flight
 from teacher_service.metering.sqlite.transactions.accounts import AccountRow
 from teacher_service.metering.sqlite.transactions.holds import retry_after_ms
 
@@ -27,7 +28,7 @@ def refuse_held(
     held = _rows_of("image, hold_id FROM held_images", db, key, revision, images)
     if held:
         image, hold_id = held[0]
-        raise InFlight(f"Image {image.hex()[:12]}", retry_after_ms(db, hold_id, now_ms))
+        raise image_in_flight(image.hex(), retry_after_ms(db, hold_id, now_ms))
 
 
 def _rows_of(

@@ -6,8 +6,10 @@ In: an open transaction, a hold, and the digests of what is about to be delivere
 import sqlite3
 from collections.abc import Iterable, Mapping
 
-from shared.chain import Billing, Item, Settle
+from shared.chain import Billing
+from teacher_service.metering.events import settle_event
 from teacher_service.metering.ledger import Hold, Settlement
+from teacher_service.metering.refusals import hold_expired
 from teacher_service.metering.sqlite.transactions.accounts import (
     AccountRow,
     account,
@@ -15,7 +17,7 @@ from teacher_service.metering.sqlite.transactions.accounts import (
     begin_window,
     spendable,
 )
-from teacher_service.metering.sqlite.transactions.holds import end_hold, expired
+from teacher_service.metering.sqlite.transactions.holds import end_hold
 from teacher_service.metering.sqlite.transactions.idempotency import record_settled
 from teacher_service.metering.sqlite.transactions.usage import count_usage
 
@@ -37,11 +39,12 @@ def settle(
         record_settled(db, hold, now_ms)
         end_hold(db, hold, now_ms)
     elif hold.expires_at_ms <= now_ms:
-        raise expired(hold)
+        raise hold_expired(hold)
     begin_window(db, key, now_ms)
     _charge(db, key, hold)
     # A clock that was set back must not put a charge into a window that is over.
-    event = _event(key, hold, descriptors, max(now_ms, key.window_start_ms))
+    at_ms = max(now_ms, key.window_start_ms)
+    event = settle_event(hold, descriptors, seq=key.seq + 1, used=key.used, at_ms=at_ms)
     link = append(db, key.key_no, event, key.head.hex())
     count_usage(db, key.key_no, event)
     after = account(db, key.key_id)
@@ -54,24 +57,6 @@ def settle(
         budget=after.budget,
         remaining=after.budget - after.used_in_window - after.held,
         at_ms=event.at_ms,
-    )
-
-
-def _event(key: AccountRow, hold: Hold, descriptors: Mapping[str, str], now_ms: int) -> Settle:
-    reservation, charged = hold.reservation, len(hold.charged_images)
-    return Settle(
-        key_id=key.key_id,
-        seq=key.seq + 1,
-        at_ms=now_ms,
-        request_id=reservation.request_id,
-        teacher_revision=reservation.teacher_revision,
-        charged=charged,
-        replayed=len(reservation.images) - charged,
-        used_after=key.used + charged,
-        items=tuple(
-            Item(image=image, descriptor=descriptors[image], charged=image in hold.charged_images)
-            for image in reservation.images
-        ),
     )
 
 
