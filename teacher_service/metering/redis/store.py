@@ -123,8 +123,8 @@ class RedisLedger:
 
     async def key(self, key_id: str) -> KeyRecord | None:
         """The key's account. Raises LedgerUnavailable, also if the store has forgotten the key."""
+        mark = self._watermarks.of(key_id)  # before asking: while the answer is on its way, more may be seen
         account = await self._connection.ask(lambda client: client.hgetall(names_of(key_id).account))
-        mark = self._watermarks.of(key_id)
         seq, head = int(account.get(b"seq", -1)), account.get(b"head", b"").decode()
         if seq < mark.seq or (seq == mark.seq and head != mark.hash):
             raise self._connection.refuse_rolled_back(key_id)
