@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.digest import sha256_hex
 from shared.receipts import Receipt
 from student_trainer.acquire.answers import check_answer
 from student_trainer.acquire.balance import Balance
@@ -22,6 +21,7 @@ from student_trainer.acquire.quote import Quote, request_size
 from student_trainer.acquire.records import PlannedImage
 from student_trainer.acquire.refusals import QuotaExhausted, Refused
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.acquire.uploads import load
 from student_trainer.errors import ServiceRefused
 
 MULTIPART_OVERHEAD_BYTES = 1024
@@ -139,18 +139,9 @@ class Fetch:
         return images
 
     async def _load(self, images: Sequence[PlannedImage]) -> dict[PlannedImage, Upload]:
-        """Read files again, in a thread; those that are not what was planned are noted and left out."""
-        uploads: dict[PlannedImage, Upload] = {}
-        for image in images:
-            try:
-                data = await asyncio.to_thread(_read_planned, image)
-            except OSError as error:
-                self.outcome.changed[image.path] = f"cannot be read any more ({error.strerror})"
-                continue
-            if data is None:
-                self.outcome.changed[image.path] = "is not the file that was planned any more"
-                continue
-            uploads[image] = Upload(data, f"image/{image.format.lower()}")
+        """Read files again; those that are not what was planned are noted and left out."""
+        uploads, changed = await load(images)
+        self.outcome.changed.update(changed)
         return uploads
 
     def _take_apart(self, request: Request, images: Sequence[PlannedImage]) -> None:
@@ -246,11 +237,3 @@ class Fetch:
         self._balance.count(receipt)
         outcome.remaining = self._balance.remaining
         self._on_progress(images, outcome)
-
-
-def _read_planned(image: PlannedImage) -> bytes | None:
-    """The file's bytes; None if they are not those that were planned. Raises OSError."""
-    if image.path.stat().st_size != image.bytes:
-        return None
-    data = image.path.read_bytes()
-    return data if sha256_hex(data) == image.digest else None

@@ -88,7 +88,7 @@ class Reserver:
                 return call_in_flight(reservation, int(reply[2]))
             case b"exhausted":
                 needed, remaining, budget, now_ms = (int(value) for value in reply[1:5])
-                end_ms = window_end_ms(window_named(reply[5]), now_ms)
+                end_ms = window_end_ms(window_named(reply[5]), int(reply[6]))
                 refills_in_ms = None if end_ms is None else end_ms - now_ms
                 return BudgetExhausted(key_id, needed, remaining, budget, refills_in_ms)
             case _:

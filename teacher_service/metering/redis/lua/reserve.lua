@@ -3,7 +3,7 @@
 -- ARGV: seen seq, seen head, hold id, lease, idempotency key or '', body digest, revision, images
 -- Out: {'held' | 'replay', chain end, expires at, one '1' (to pay) or '0' for each image}
 --      or {refusal, ...}: unknown; rolled_back; revoked; mismatch; in_flight, image or '', wait;
---      exhausted, needed, remaining, budget, now, window
+--      exhausted, needed, remaining, budget, now, window, a moment that lies in the latest window
 
 local MIN_WAIT_MS, MAX_WAIT_MS = 100, 2000
 local account_key, events, holds, leases, held_images, calls, paid = unpack(KEYS)
@@ -59,7 +59,11 @@ end
 local current = math.max(account.window_index, window_index(account.window, now))
 local used = current > account.window_index and 0 or account.used_in_window
 local remaining = account.budget - used - account.held
-if #to_pay > remaining then return { 'exhausted', #to_pay, remaining, account.budget, now, account.window } end
+if #to_pay > remaining then
+  -- The latest window may begin later than now, where the clock was set back.
+  local latest = math.max(now, window_start_ms(account))
+  return { 'exhausted', #to_pay, remaining, account.budget, now, account.window, latest }
+end
 -- Nothing to keep from others: the replica alone remembers this hold.
 if #to_pay == 0 and (call == '' or repeated) then
   return { 'replay', chain_end(account), now + lease, flags }
