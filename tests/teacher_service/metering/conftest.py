@@ -175,11 +175,17 @@ def make_redis_desk(redis_server: RedisProcess) -> Iterator[Callable[..., Desk]]
     client.close()
 
 
+@pytest.fixture
+def sqlite_desk(make_desk: Callable[..., Desk], path: Path, clock: Clock) -> Desk:
+    """A ledger in the file ``path``."""
+    return make_desk(path, clock)
+
+
 @pytest.fixture(params=["sqlite", "redis"])
-def desk(request: pytest.FixtureRequest, path: Path, clock: Clock) -> Desk:
+def desk(request: pytest.FixtureRequest, clock: Clock) -> Desk:
     """A ledger of each kind: what it promises does not depend on the store."""
     if request.param == "sqlite":
-        sqlite: Callable[..., Desk] = request.getfixturevalue("make_desk")
-        return sqlite(path, clock)
+        sqlite: Desk = request.getfixturevalue("sqlite_desk")
+        return sqlite
     redis: Callable[..., Desk] = request.getfixturevalue("make_redis_desk")
     return redis(clock)

@@ -17,6 +17,12 @@ from teacher_service.metering.ledger import LedgerUnavailable
 from teacher_service.metering.verify import import_ledger, verify_export, verify_store
 
 
+@pytest.fixture
+def desk(sqlite_desk: Any) -> Any:
+    """The tests here look into the file."""
+    return sqlite_desk
+
+
 def exported(desk: Any) -> bytes:
     out = io.BytesIO()
     desk.run(export_ledger(desk.ledger, out))

@@ -20,6 +20,12 @@ from teacher_service.metering.sqlite.transactions import reserve, settle
 from teacher_service.metering.verify import verify_store
 
 
+@pytest.fixture
+def desk(sqlite_desk: Any) -> Any:
+    """The tests here look into the file."""
+    return sqlite_desk
+
+
 def by_hand(path: Path, *statements: str) -> None:
     """Change a ledger behind its back, as somebody with the file could."""
     db = sqlite3.connect(path, isolation_level=None)
