@@ -154,5 +154,7 @@ class Zygote:
 
 
 def _python_path() -> str:
-    here = str(Path(__file__).resolve().parent.parent)
-    return os.pathsep.join(part for part in (here, os.environ.get("PYTHONPATH", "")) if part)
+    """The programs, and the tests' modules; in the tests alone, folders have the names of the programs."""
+    tests = Path(__file__).resolve().parent.parent
+    before = os.environ.get("PYTHONPATH", "")
+    return os.pathsep.join(part for part in (str(tests.parent), str(tests), before) if part)
