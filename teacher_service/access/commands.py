@@ -67,6 +67,10 @@ def list_keys(data_dir: DataDir = None, ledger: LedgerUrl = None, as_json: AsJso
 def grant(
     key: KeyId,
     amount: Annotated[int, typer.Argument(help="Queries to add to the budget (of each window).", min=1)],
+    *,
+    expected_budget: Annotated[
+        int | None, typer.Option(help="Grant only if this is the budget now, so never twice.", min=0)
+    ] = None,
     data_dir: DataDir = None,
     ledger: LedgerUrl = None,
     as_json: AsJson = False,
@@ -75,7 +79,9 @@ def grant(
     settings = settings_from(data_dir=data_dir, ledger=ledger)
     key_id = find_key(with_ledger(settings, lambda ledger: ledger.keys()), key).key_id
     try:
-        record = with_ledger(settings, lambda ledger: ledger.grant(key_id, amount))
+        record = with_ledger(
+            settings, lambda ledger: ledger.grant(key_id, amount, expected_budget=expected_budget)
+        )
     except ValueError as error:
         raise InvalidArgument(str(error)) from None
     emit(account_of(record), granted_text(record), as_json=as_json)

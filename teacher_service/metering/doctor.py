@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from shared.chain import Account
 from teacher_service.metering.archive import Archive, LedgerInvalid, Totals
-from teacher_service.metering.ledger import KeyRecord, LedgerError, LedgerUnavailable
+from teacher_service.metering.ledger import KeyRecord, LedgerUnavailable, UnknownKey
 from teacher_service.metering.verify import sorted_keys, verify_key
+
+_SENSELESS = (ValueError, KeyError, OverflowError)
+"""Raised by values that no ledger of ours would have written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +75,13 @@ async def examine(ledger: Archive) -> Finding:
     store_faults = await ledger.health()
     keys = await _keys(ledger, store_faults)
     sound: list[tuple[Account, Totals]] = []
-    faults = []
+    faults: list[Fault] = []
     for key in keys:
-        try:
-            sound.append(await _examine_key(ledger, key))
-        except LedgerUnavailable as error:
-            if not store_faults:
-                raise
-            faults.append(Fault(key.key_id, key.name, f"Key {key.key_id}: it cannot be read ({error})."))
-        except (LedgerInvalid, LedgerError) as error:
-            faults.append(Fault(key.key_id, key.name, str(error)))
-        except (ValueError, OverflowError) as error:  # a value that no ledger of ours would have written
-            faults.append(
-                Fault(key.key_id, key.name, f"Key {key.key_id}: its totals make no sense ({error}).")
-            )
+        examined = await _examined(ledger, key, damaged=bool(store_faults))
+        if isinstance(examined, Fault):
+            faults.append(examined)
+        else:
+            sound.append(examined)
     return Finding(
         keys=len(keys),
         records=sum(account.seq + 1 for account, _ in sound),
@@ -102,23 +98,46 @@ async def examine(ledger: Archive) -> Finding:
 
 
 async def _keys(ledger: Archive, store_faults: list[str]) -> list[KeyRecord]:
-    """All keys; where not even they can be read, one more fault of a store that is known to have some."""
+    """All keys; that they cannot be read is one more fault, unless the store is merely away."""
     try:
         return await sorted_keys(ledger)
     except LedgerUnavailable as error:
         if not store_faults:
             raise
         store_faults.append(f"The keys cannot be read ({error}).")
-        return []
+    except _SENSELESS as error:
+        store_faults.append(f"The account of a key makes no sense ({error}).")
+    return []
 
 
-async def _examine_key(ledger: Archive, key: KeyRecord) -> tuple[Account, Totals]:
-    """Raises LedgerInvalid, LedgerError, ValueError: the key does not hold."""
-    totals = await ledger.totals(key.key_id)
-    account = await verify_key(ledger, key, totals)
+async def _examined(ledger: Archive, key: KeyRecord, *, damaged: bool) -> tuple[Account, Totals] | Fault:
+    """What a key adds up to, or what is wrong with it.
+
+    Raises:
+        LedgerUnavailable: it cannot be read, although the store is not known to be ``damaged``.
+    """
+    try:
+        totals = await ledger.totals(key.key_id)
+        account = await verify_key(ledger, key, totals)
+        _check_not_overdrawn(key, totals)
+        return account, totals
+    except LedgerInvalid as error:
+        what = str(error)
+    except LedgerUnavailable as error:
+        if not damaged:
+            raise
+        what = f"Key {key.key_id}: it cannot be read ({error})."
+    except UnknownKey:
+        what = f"Key {key.key_id}: it is listed, but its account or its chain is gone."
+    except _SENSELESS as error:
+        what = f"Key {key.key_id}: its account makes no sense ({error})."
+    return Fault(key.key_id, key.name, what)
+
+
+def _check_not_overdrawn(key: KeyRecord, totals: Totals) -> None:
+    """Invariant 1. Raises LedgerInvalid."""
     if totals.used_in_window + totals.held > totals.budget:
         raise LedgerInvalid(
             f"Key {key.key_id}: {totals.used_in_window} queries are used and {totals.held} are held "
             f"of a budget of {totals.budget}."
         )
-    return account, totals

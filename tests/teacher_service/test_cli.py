@@ -1,7 +1,11 @@
 """The commands beside ``serve``: their results, their one-line errors and their exit codes."""
 
+import asyncio
+import csv
+import io
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -182,6 +186,120 @@ def test_a_store_that_does_not_exist_here_is_refused(run: Run) -> None:
     assert "sqlite:///FILE" in one_line(
         run("keys", "create", "x", "--budget", "1", "--ledger", "oracle://x"), 2
     )
+
+
+# --- usage, tables and the doctor ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def bought(run: Run, data_dir: Path) -> dict[str, Any]:
+    """A key that bought two images and asked for one of them again; a second key that bought nothing."""
+    from teacher_service.metering.ledger import Reservation
+    from teacher_service.metering.sqlite.store import SqliteLedger
+
+    made: dict[str, Any] = run("keys", "create", "alice", "--budget", "10", "--json").json
+    run("keys", "create", "@bob", "--budget", "5/day")
+
+    async def buy() -> None:
+        ledger = SqliteLedger(data_dir / "ledger.sqlite", serve=False)
+        await ledger.open()
+        for number, images in enumerate((("aa" * 32, "bb" * 32), ("aa" * 32,))):
+            asked = Reservation(made["key_id"], f"req_{number}", "cc" * 32, images)
+            await ledger.settle(await ledger.reserve(asked), dict.fromkeys(images, "dd" * 32))
+        await ledger.close()
+
+    asyncio.run(buy())
+    return made
+
+
+def test_usage_is_told_by_key_and_by_day(run: Run, bought: dict[str, Any]) -> None:
+    by_key = run("usage", "--json").json
+    assert [row["name"] for row in by_key["rows"]] == ["alice", "@bob"]
+    spent = by_key["rows"][0]
+    assert (spent["used"], spent["remaining"], spent["requests"], spent["replayed"]) == (2, 8, 2, 1)
+    assert "alice" in run("usage").out
+    by_day = run("usage", "--by", "day", "--key", "alice", "--format", "json").json["rows"]
+    [row] = by_day
+    assert (row["key_id"], row["requests"], row["charged"], row["replayed"]) == (bought["key_id"], 2, 2, 1)
+    assert run("usage", "--by", "day", "--since", "2100-01-01", "--json").json["rows"] == []
+    assert row["day"] in run("usage", "--by", "day", "--since", row["day"], "--until", row["day"]).out
+
+
+def test_usage_as_csv_reads_back(run: Run, bought: dict[str, Any]) -> None:
+    rows = list(csv.DictReader(io.StringIO(run("usage", "--format", "csv").out)))
+    assert [(row["name"], row["budget"], row["window"]) for row in rows] == [
+        ("alice", "10", "total"),
+        ("'@bob", "5", "day"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--by", "year"), 2, "--by 'year'"),
+        (("--format", "xlsx"), 2, "table or csv or json"),
+        (("--since", "yesterday"), 2, "--since 'yesterday'"),
+        (("--since", "2026-02-01", "--until", "2026-01-01"), 2, "before they begin"),
+        (("--key", "nobody"), 1, "no key 'nobody'"),
+    ],
+)
+def test_usage_that_cannot_be_is_refused(
+    run: Run, bought: dict[str, Any], arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    assert words in one_line(run("usage", *arguments), code)
+
+
+def test_records_are_exported_as_csv_of_all_keys_or_of_one(
+    run: Run, tmp_path: Path, bought: dict[str, Any]
+) -> None:
+    file = tmp_path / "records.csv"
+    assert run("ledger", "export", str(file), "--format", "csv", "--json").json["records"] == 4
+    with file.open(newline="") as lines:
+        assert len(list(csv.DictReader(lines))) == 4
+    run("ledger", "export", str(file), "--format", "csv", "--key", "alice")
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["kind"] for row in rows] == ["genesis", "settle", "settle"]
+    assert [row["request_id"] for row in rows] == ["", "req_0", "req_1"]
+    assert "format 'xlsx'" in one_line(run("ledger", "export", str(file), "--format", "xlsx"), 2)
+
+
+def test_one_keys_records_as_jsonl_are_its_chain(run: Run, tmp_path: Path, bought: dict[str, Any]) -> None:
+    from shared.chain import Link, verify_chain
+
+    file = tmp_path / "records.jsonl"
+    assert run("ledger", "export", str(file), "--key", bought["key_id"]).code == 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert verify_chain(Link(line["record"], line["hash"]) for line in lines).used == 2
+
+
+def test_the_doctor_says_in_one_line_that_all_agrees(run: Run, bought: dict[str, Any]) -> None:
+    told = run("ledger", "doctor")
+    assert (told.code, told.err) == (0, "")
+    [line] = told.out.splitlines()
+    assert line.startswith("healthy: 2 keys, 4 records: used 2 = events 2 = charged images 2; held 0 = 0")
+    assert run("ledger", "doctor", "--json").json["ok"] is True
+
+
+def test_the_doctor_names_what_is_wrong_and_ends_with_7(
+    run: Run, data_dir: Path, bought: dict[str, Any]
+) -> None:
+    db = sqlite3.connect(data_dir / "ledger.sqlite")
+    with db:
+        db.execute("UPDATE keys SET budget = 7")
+    db.close()
+    told = run("ledger", "doctor")
+    assert told.code == 7
+    assert sorted(bought["key_id"] in line for line in told.out.splitlines()) == [False, True]
+    assert told.err == "teacher-service: 2 of 2 keys do not hold.\n"
+    result = json.loads(run("ledger", "doctor", "--json").out)
+    assert (result["ok"], len(result["faults"]), result["store_faults"]) == (False, 2, [])
+
+
+def test_a_grant_for_a_budget_that_is_another_by_now_is_refused(run: Run, bought: dict[str, Any]) -> None:
+    again = ("keys", "grant", "alice", "5", "--expected-budget", "10")
+    assert run(*again, "--json").json["budget"] == 15
+    assert "it has 15" in one_line(run(*again), 1)
 
 
 # --- model and serve ----------------------------------------------------------------------------------
