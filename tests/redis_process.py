@@ -25,7 +25,8 @@ class RedisProcess:
         self.folder = folder
         self.options = {**LEDGER_OPTIONS, **options}
         self.port = _free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        password = self.options.get("requirepass")
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
