@@ -29,7 +29,7 @@ OPERATIONS = [
     ("GET", "/metrics"),
 ]
 EXAMPLES = 40
-"""For each operation: some twenty seconds in all."""
+"""For each operation: some ten seconds in all."""
 ADMIN_KEY = "an-admin-key-of-at-least-32-characters"
 
 
