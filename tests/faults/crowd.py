@@ -29,6 +29,8 @@ SIZES = (1, 2, 3, 5, 8)
 REPEATS = (0, 0, 1, 3)
 """Images in a request that some client has asked for before, and may be waiting for."""
 LONGEST_WAIT_S = 0.05
+ANSWER_S = 30.0
+"""For one answer; the service must not be silent for longer."""
 PATIENCE_S = 60.0
 """How long one request may go on failing before the test does."""
 
@@ -95,15 +97,21 @@ class Crowd:
 
     async def run(self, clients: int) -> None:
         """Buy everything. Raises AssertionError for an answer that does not hold, or that never comes."""
-        # Without verify=False each client would read the system's certificates.
-        options = {"timeout": httpx.Timeout(30), "trust_env": False, "verify": False}
-        limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
-        headers = {"Authorization": f"Bearer {self.api_key}", "Accept": OCTET_STREAM}
-        async with httpx.AsyncClient(headers=headers, limits=limits, **options) as http:  # type: ignore[arg-type]
+        async with self.client(clients) as http:
             draws = [random.Random(self.chance.random()) for _ in range(clients)]
             async with asyncio.TaskGroup() as group:
                 for chance in draws:
                     group.create_task(self._shop(http, chance))
+
+    def client(self, connections: int) -> httpx.AsyncClient:
+        """That sends the key, and asks for rows of bytes."""
+        return httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {self.api_key}", "Accept": OCTET_STREAM},
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            timeout=ANSWER_S,
+            trust_env=False,
+            verify=False,  # else it would read the system's certificates, for nothing
+        )
 
     async def _shop(self, http: httpx.AsyncClient, chance: random.Random) -> None:
         while self._new or not self._closed:
@@ -120,6 +128,17 @@ class Crowd:
         self._asked.extend(new)
         chance.shuffle(batch)
         return batch
+
+    def ask_once(self, address: str, batch: Sequence[str]) -> Refusal | None:
+        """One request, one answer: the refusal, or None if it was delivered."""
+        before = len(self.refusals)
+
+        async def ask() -> None:
+            async with self.client(1) as http:
+                await self._try(http, batch, address)
+
+        asyncio.run(ask())
+        return self.refusals[-1] if len(self.refusals) > before else None
 
     async def buy(self, http: httpx.AsyncClient, batch: Sequence[str], chance: random.Random) -> bool:
         """Ask until the batch is delivered (True), or refused for its budget (False)."""

@@ -25,6 +25,7 @@ MODULES = (
     "student_trainer.acquire.session",
     "student_trainer.cli",
     "teacher_service.app",
+    "teacher_service.cli",
     "teacher_service.serve",
     "uvicorn.protocols.http.httptools_impl",
     "uvloop",
@@ -110,19 +111,20 @@ def _serve(settings: dict[str, Any], point: str | None, passage: int) -> int:
     """``teacher-service serve`` as it is, but for the point of a request at which it dies."""
     from faults.kill_points import arm
 
-    from teacher_service import app, serve
-    from teacher_service.settings import Settings
+    from teacher_service import app, cli
 
     create_app = app.create_app
 
-    def create_armed_app(settings: Settings) -> Any:
+    def create_armed_app(settings: Any) -> Any:
         created = create_app(settings)
         if point is not None:
             arm(created, point, passage)
         return created
 
     app.create_app = create_armed_app
-    serve.run(Settings(**settings), as_json=True)
+    os.environ.update({f"TEACHER_{name.upper()}": str(value) for name, value in settings.items()})
+    sys.argv = ["teacher-service", "serve", "--json"]
+    cli.main()
     return 0
 
 

@@ -44,6 +44,12 @@ class Replica:
 
     def live(self, point: str | None = None, passage: int = 1) -> Life:
         """Start it; it answers when this returns."""
+        self.begin(point, passage).wait_until_it_serves()
+        assert self.life is not None
+        return self.life
+
+    def begin(self, point: str | None = None, passage: int = 1) -> Life:
+        """Start it, which may fail."""
         settings = {"data_dir": self.data_dir, "port": self.port, "ledger": self.url, "lease_ms": LEASE_MS}
         self.life = self.zygote.serve({**settings, "log_level": "error", **self.changes}, point, passage)
         return self.life

@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable
 
-import httpx
 import pytest
 from faults.conftest import Tallying
 from faults.crowd import Crowd
@@ -12,7 +11,6 @@ from faults.effort import Effort
 from faults.stores import Estate
 from reverse_proxy import ReverseProxy
 
-from shared.protocol import OCTET_STREAM
 from teacher_service.metering.ledger import KeyRecord
 from teacher_service.metering.stores import open_ledger
 
@@ -39,9 +37,7 @@ async def rush(estate: Estate, crowd: Crowd, seen: list[KeyRecord]) -> list[bool
     crowd.stock(CLIENTS * BATCH)
     images = list(crowd.images)
     end = asyncio.Event()
-    options = {"limits": httpx.Limits(max_connections=CLIENTS), "trust_env": False, "verify": False}
-    headers = {"Authorization": f"Bearer {crowd.api_key}", "Accept": OCTET_STREAM}
-    async with httpx.AsyncClient(headers=headers, timeout=60, **options) as http:  # type: ignore[arg-type]
+    async with crowd.client(CLIENTS) as http:
         watching = asyncio.create_task(watch(estate.url, crowd.key_id, seen, end))
         bought = await asyncio.gather(
             *(

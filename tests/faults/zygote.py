@@ -110,16 +110,14 @@ class Zygote:
         assert self._orders.recv(5) == b"ready", (folder / "zygote.txt").read_text()
 
     def serve(self, settings: dict[str, Any], point: str | None = None, passage: int = 1) -> Life:
-        """A service that answers; it dies by itself at the ``passage``-th time that it comes by ``point``.
+        """A service; it dies by itself at the ``passage``-th time that it comes by ``point``.
 
         Args:
             settings: of :class:`teacher_service.settings.Settings`; what is left out of the teacher is tiny.
             point: one of ``kill_points.SERVICE_POINTS``, or None to live on.
         """
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
-        life = self._order({"serve": {"settings": {**TINY, **plain}, "point": point, "passage": passage}})
-        life.wait_until_it_serves()
-        return life
+        return self._order({"serve": {"settings": {**TINY, **plain}, "point": point, "passage": passage}})
 
     def trainer(
         self, *arguments: object, point: str | None = None, passage: int = 1, **environment: str
