@@ -17,6 +17,7 @@ from shared.chain import (
     Link,
     Revoke,
     Settle,
+    Window,
     link,
     verify_chain,
 )
@@ -33,16 +34,18 @@ class Story:
 
     budget: int = 10
     billing: Billing = "distinct"
+    window: Window = "total"
     key_id: str = "3f2a"
     signing_key: SigningKey = field(default_factory=lambda: SigningKey(bytes(range(32))))
     links: list[Link] = field(default_factory=list)
     receipts: list[SignedReceipt] = field(default_factory=list)
     used: int = 0
+    now_ms: int | None = None
+    """The moment of the next events; None for one millisecond after the other."""
 
     def __post_init__(self) -> None:
-        self._append(
-            Genesis(key_id=self.key_id, seq=0, at_ms=1, name="a", budget=self.budget, billing=self.billing)
-        )
+        rules = {"budget": self.budget, "window": self.window, "billing": self.billing}
+        self._append(Genesis.model_validate({**self._next(), "name": "a", **rules}))
 
     @property
     def public_key(self) -> str:
@@ -111,7 +114,8 @@ class Story:
         return SignedHead.by(self.signing_key, LedgerHead.model_validate({**stated, **changes}))
 
     def _next(self) -> dict[str, object]:
-        return {"key_id": self.key_id, "seq": len(self.links), "at_ms": 1 + len(self.links)}
+        at_ms = 1 + len(self.links) if self.now_ms is None else self.now_ms
+        return {"key_id": self.key_id, "seq": len(self.links), "at_ms": at_ms}
 
     def _append(self, event: Genesis | Grant | Revoke | Settle) -> Link:
         self.links.append(link(event, self.links[-1].hash if self.links else ZERO_HASH))

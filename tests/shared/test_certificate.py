@@ -17,7 +17,8 @@ from shared.certificate import (
     transfer_set_digest,
     verify_certificate,
 )
-from shared.chain import parse_event
+from shared.chain import ZERO_HASH, Link, canonical_record, chain_hash, parse_event
+from shared.receipts import SignedReceipt
 
 
 def seqs_of(story: Any, revision: str | None = None) -> dict[str, int]:
@@ -63,6 +64,57 @@ def test_a_certificate_states_what_its_records_add_up_to(busy_story: Any) -> Non
     assert (certificate.queries_charged, certificate.replays) == (4, 2)
     assert verified.statement.startswith("4 of 5 queries spent by key 3f2a for 4 distinct images on teacher ")
     assert issued_at(certificate) == datetime.fromtimestamp(0.099, tz=UTC)
+
+
+def test_a_certificate_of_a_budget_by_the_day_states_what_each_day_allowed(story: Callable[..., Any]) -> None:
+    days = story(budget=50, window="day", now_ms=0)
+    for day, count in enumerate((50, 50, 20)):
+        days.now_ms = day * 86_400_000
+        days.settle([f"{day} {number}" for number in range(count)])
+    certificate = certificate_of(days)
+    verified = verify_certificate(parse_certificate(certificate.model_dump_json().encode()), days.public_key)
+    assert (certificate.queries_charged, certificate.budget, certificate.window) == (120, 50, "day")
+    assert verified.statement.startswith(
+        "120 queries spent by key 3f2a (budget 50/day) for 120 distinct images on teacher "
+    )
+
+
+def test_a_budget_by_the_day_cannot_be_claimed_to_be_one_in_total(story: Callable[..., Any]) -> None:
+    days = story(budget=1, window="day", now_ms=0)
+    days.settle(["a"])
+    false = edited(certificate_of(days), "window", to="total")
+    assert "It claims window = 'total'; its own records give 'day'" in refused(false, days.public_key)
+
+
+def test_a_certificate_from_before_there_were_windows_still_verifies(busy_story: Any) -> None:
+    """Neither its document nor its genesis names a window: both mean a budget in total."""
+    old = without_windows(busy_story)
+    document = json.loads(certificate_of(old).model_dump_json())
+    assert "window" not in document["chain"][0]["record"]
+    del document["window"]
+    certificate = parse_certificate(json.dumps(document).encode())
+    verified = verify_certificate(certificate, old.public_key)
+    assert verified.account.window == "total"
+    assert verified.statement.startswith("4 of 5 queries spent by key 3f2a")
+
+
+def without_windows(story: Any) -> Any:
+    """The same story as a service without windows would have chained and signed it."""
+    records = [dict(entry.record) for entry in story.links]
+    del records[0]["window"]
+    links: list[Link] = []
+    for record in records:
+        previous = links[-1].hash if links else ZERO_HASH
+        links.append(Link(record, chain_hash(previous, canonical_record(record))))
+    receipts = [
+        SignedReceipt.by(
+            story.signing_key,
+            signed.body.model_copy(update={"ledger_head": links[signed.body.seq].hash}),
+        )
+        for signed in story.receipts
+    ]
+    story.links, story.receipts = links, receipts
+    return story
 
 
 def test_a_certificate_survives_being_written_and_read(busy_story: Any) -> None:

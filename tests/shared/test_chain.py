@@ -18,6 +18,9 @@ from shared.chain import (
     chain_hash,
     parse_event,
     verify_chain,
+    window_end_ms,
+    window_index,
+    window_start_ms,
 )
 
 Records = list[dict[str, Any]]
@@ -310,3 +313,86 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Any:
             yield from _leaves(value[key], (*path, key))
     else:
         yield path
+
+
+class TestWindows:
+    """A budget of 2 for each hour of UTC, from half past the first hour on."""
+
+    HOUR_MS = 3_600_000
+
+    @pytest.fixture
+    def hourly(self, story: Callable[..., Any]) -> Any:
+        return story(budget=2, window="hour", now_ms=self.HOUR_MS // 2)
+
+    def test_each_allows_the_budget_anew(self, hourly: Any) -> None:
+        for number in range(3):
+            hourly.settle([f"{number} a", f"{number} b"])
+            hourly.now_ms += self.HOUR_MS
+        account = hourly.account
+        assert (account.budget, account.window, account.used) == (2, "hour", 6)
+        assert (account.window_index, account.used_in_window, account.remaining) == (2, 2, 0)
+
+    def test_an_overspent_one_is_found_where_it_happened(self, hourly: Any) -> None:
+        hourly.settle(["a", "b"])
+        hourly.now_ms += self.HOUR_MS
+        hourly.settle(["c"])
+        hourly.settle(["d", "e"])
+        hourly.now_ms += self.HOUR_MS
+        hourly.settle(["f"])
+        error = refusal(hourly.links)
+        assert (error.seq, error.reason) == (3, "spends 3 of a budget of 2")
+
+    def test_a_settle_that_is_dated_back_counts_in_the_latest(self, hourly: Any) -> None:
+        """Otherwise a clock set back, or a forger, would open an old window a second time."""
+        hourly.settle(["a"])
+        hourly.now_ms += self.HOUR_MS
+        hourly.settle(["b"])
+        hourly.now_ms -= self.HOUR_MS
+        hourly.settle(["c"])
+        assert (hourly.account.window_index, hourly.account.used_in_window) == (1, 2)
+        hourly.settle(["d"])
+        assert refusal(hourly.links).seq == 4
+
+    def test_a_replay_begins_one_and_charges_nothing_in_it(self, hourly: Any) -> None:
+        hourly.settle(["a", "b"])
+        hourly.now_ms += self.HOUR_MS
+        hourly.settle([], ["a"])
+        assert (hourly.account.window_index, hourly.account.used_in_window) == (1, 0)
+        hourly.now_ms -= self.HOUR_MS
+        hourly.settle(["c", "d"])
+        assert hourly.account.used_in_window == 2
+
+    def test_a_grant_raises_the_current_and_all_later_ones(self, hourly: Any) -> None:
+        hourly.settle(["a", "b"])
+        hourly.grant(1)
+        hourly.settle(["c"])
+        hourly.now_ms += self.HOUR_MS
+        hourly.settle(["d", "e", "f"])
+        assert hourly.account.remaining == 0
+        hourly.settle(["g"])
+        assert refusal(hourly.links).reason == "spends 4 of a budget of 3"
+
+    def test_begin_with_the_creation_of_the_key(self, story: Callable[..., Any]) -> None:
+        """A settle that is dated before the genesis finds the window of the genesis."""
+        early = story(budget=1, window="hour", now_ms=5 * self.HOUR_MS)
+        early.now_ms = 0
+        early.settle(["a"])
+        assert (early.account.window_index, early.account.used_in_window) == (5, 1)
+        early.now_ms = 4 * self.HOUR_MS
+        early.settle(["b"])
+        assert refusal(early.links).seq == 2
+
+    def test_an_unknown_one_is_no_ledger_event(self, hourly: Any) -> None:
+        records = records_of(hourly.links)
+        records[0]["window"] = "week"
+        assert "is not a ledger event" in refusal(rehash(records)).reason
+
+
+def test_windows_are_those_of_utc() -> None:
+    midnight_ms = 1_700_006_400_000
+    assert window_index("day", midnight_ms) == window_index("day", midnight_ms - 1) + 1
+    assert window_start_ms("day", window_index("day", midnight_ms + 5)) == midnight_ms
+    assert window_end_ms("day", midnight_ms - 1) == midnight_ms
+    assert window_end_ms("day", midnight_ms) == midnight_ms + 24 * 3_600_000
+    assert window_end_ms("hour", midnight_ms) == midnight_ms + 3_600_000
+    assert (window_index("total", midnight_ms), window_end_ms("total", midnight_ms)) == (0, None)

@@ -105,6 +105,34 @@ def test_a_manifest_is_planned_by_split_and_reported_as_json(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_daily_budget_is_planned_spent_to_its_end_and_continued(
+    trainer: Trainer, teacher: Any, photographs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    run, daily = tmp_path / "run", {"TEACHER_API_KEY": "rtn_k2_secret"}
+    key = teacher.add_key("rtn_k2_secret", budget=4, window="day")
+    planned = trainer("plan", "--run", run, "--images", photographs(9), "--queries", 9, env=daily)
+    assert (
+        "Key k2 has 4 of 4 queries left until 2023-11-15 00:00 UTC (its budget is 4/day): "
+        "5 of this plan must wait for 2 later days."
+    ) in planned.stdout
+
+    for _ in range(2):
+        fetched = trainer("fetch", "--run", run, "--yes", env=daily)
+        assert fetched.returncode == 3
+        assert "Charged 4 queries, 0 delivered again free; 0 left on the key." in fetched.stdout
+        key.now_ms += 86_400_000
+    assert (
+        "1 descriptors are missing, more can be bought from 2023-11-16 00:00 UTC. Run the same command again"
+    ) in fetched.stderr
+    fetched = trainer("fetch", "--run", run, "--yes", "--json", env=daily)
+    assert (result_of(fetched)["complete"], result_of(fetched)["exhausted_until_ms"]) == (True, None)
+
+    audited = trainer("audit", "--run", run, env=daily)
+    assert audited.stdout.startswith("9 queries spent by key k2 (budget 4/day) for 9 distinct images")
+    verified = result_of(trainer("verify", "--run", run, "--public-key", teacher.public_key, "--json"))
+    assert (verified["queries_charged"], verified["budget"], verified["window"]) == (9, 4, "day")
+
+
 def test_planning_works_without_a_service(
     trainer: Trainer, photographs: Callable[[int], Path], tmp_path: Path
 ) -> None:

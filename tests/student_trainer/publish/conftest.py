@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 from PIL import Image, ImageDraw
 
 from shared.certificate import Certificate, build_certificate
-from shared.chain import ZERO_HASH, Genesis, Item, Link, Settle, link
+from shared.chain import ZERO_HASH, Genesis, Item, Link, Settle, Window, link
 from shared.checkpoints import save_network
 from shared.network import NetworkSpec, build_network
 from shared.receipts import LedgerHead, Receipt, SignedHead, SignedReceipt, delivery_digest
@@ -57,13 +57,16 @@ def draw(root: Path) -> list[Entry]:
 
 
 def certificate_by(
-    key: SigningKey, descriptors: dict[str, str], budget: int = 10
+    key: SigningKey, descriptors: dict[str, str], budget: int = 10, window: Window = "total"
 ) -> tuple[Certificate, SignedReceipt]:
     """What a service with this key would certify after one request for all the descriptors."""
     items = tuple(Item(image=image, descriptor=digest, charged=True) for image, digest in descriptors.items())
     genesis = link(
-        Genesis(key_id="k1", seq=0, at_ms=1, name="test", budget=budget, billing="distinct"), ZERO_HASH
-    )
+        Genesis(
+            key_id="k1", seq=0, at_ms=1, name="test", budget=budget, window=window, billing="distinct"
+        ),
+        ZERO_HASH,
+    )  # fmt: skip
     settled = link(
         Settle(
             key_id="k1", seq=1, at_ms=2, request_id="r1", teacher_revision=REVISION, charged=len(items),
@@ -154,11 +157,17 @@ def run(finished: Path, tmp_path: Path) -> Iterator[RunFolder]:
 
 @pytest.fixture
 def certified_by():
-    """Replace the certificate by one for other descriptors, or from another service."""
+    """Replace the certificate by one for other descriptors, from another service, or of another window."""
 
-    def replace(run: RunFolder, *, vectors: np.ndarray = VECTORS, other_service: bool = False) -> None:
+    def replace(
+        run: RunFolder,
+        *,
+        vectors: np.ndarray = VECTORS,
+        other_service: bool = False,
+        window: Window = "total",
+    ) -> None:
         descriptors = {image: descriptor_digest(row) for image, row in zip(IMAGES, vectors, strict=True)}
-        certificate, _ = certificate_by(OTHER_KEY if other_service else KEY, descriptors)
+        certificate, _ = certificate_by(OTHER_KEY if other_service else KEY, descriptors, window=window)
         run.certificate.write_text(certificate.model_dump_json())
 
     return replace

@@ -215,6 +215,15 @@ def test_a_changed_claim_is_shown_and_the_command_fails_after_writing(run, claim
     assert "box good" not in run.report.read_text()
 
 
+def test_a_budget_by_the_day_is_told_as_such(run, certified_by):
+    certified_by(run, window="day")
+    page, card = page_of(run), run.model_card.read_text()
+    for text in (page.text, card):
+        assert "4 queries spent by key k1 (budget 10/day) for 4 distinct images" in text
+    assert "no more than 10 in any day (UTC)" in page.text
+    assert "of a budget of" not in page.text
+
+
 def test_a_file_that_is_no_certificate_is_shown_as_such(run):
     run.certificate.write_text("{}")
     with pytest.raises(VerificationFailed, match="Not a certificate"):
