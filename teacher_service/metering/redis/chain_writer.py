@@ -15,8 +15,9 @@ from shared.chain import Link, canonical_record, chain_hash, record_of
 from teacher_service.metering.events import settle_event
 from teacher_service.metering.ledger import Hold, LedgerUnavailable, Settlement
 from teacher_service.metering.redis.clock import TOLERANCE_MS, Clock
-from teacher_service.metering.redis.connection import Argument, RedisConnection
+from teacher_service.metering.redis.connection import RedisConnection
 from teacher_service.metering.redis.keyspace import names_of
+from teacher_service.metering.redis.pipeline import Argument
 from teacher_service.metering.redis.watermarks import Watermarks
 from teacher_service.metering.refusals import hold_expired, key_revoked, unknown_key
 

@@ -12,14 +12,15 @@ import redis.asyncio as redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError, RedisError
 
 from teacher_service.metering.ledger import LedgerUnavailable
 from teacher_service.metering.redis.keyspace import names_of
+from teacher_service.metering.redis.pipeline import Argument, Pipeline
 from teacher_service.metering.redis.watermarks import Mark, StoreRolledBack, Watermarks
 
 Result = TypeVar("Result")
-Argument: TypeAlias = str | bytes | int
 Client: TypeAlias = Any
 """A ``redis.asyncio.Redis``, whose annotations would allow every kind of reply to every command."""
 
@@ -55,6 +56,7 @@ class RedisConnection:
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=self._greet,
         )
+        self._pipeline = Pipeline(self.client)
         prelude = f"local function now_ms() {time_lua} end\n{_lua('prelude')}"
         self._scripts = {
             name: self.client.register_script(f"{prelude}\n{_lua(name)}")
@@ -73,7 +75,22 @@ class RedisConnection:
 
     async def run(self, script: str, keys: Iterable[str], args: Iterable[Argument]) -> list[Any]:
         """One script's reply. Raises LedgerUnavailable."""
-        return await self.ask(lambda _: self._scripts[script](keys=list(keys), args=list(args)))
+        names = tuple(keys)
+        reply: list[Any] = await self.ask(
+            lambda _: self._evaluate(self._scripts[script], (len(names), *names, *args))
+        )
+        return reply
+
+    async def read(self, *command: Argument) -> Any:
+        """One command's reply, among those of other requests. Raises LedgerUnavailable."""
+        return await self.ask(lambda _: self._pipeline.call(*command))
+
+    async def _evaluate(self, script: AsyncScript, args: tuple[Argument, ...]) -> Any:
+        try:
+            return await self._pipeline.call("EVALSHA", script.sha, *args)
+        except NoScriptError:  # a server that was restarted has forgotten it, and has carried out nothing
+            await self._pipeline.call("SCRIPT LOAD", str(script.script))
+            return await self._pipeline.call("EVALSHA", script.sha, *args)
 
     async def ask(self, question: Callable[[Client], Awaitable[Result]]) -> Result:
         """Run commands. Raises LedgerUnavailable, StoreRolledBack."""

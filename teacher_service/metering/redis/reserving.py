@@ -10,8 +10,9 @@ from typing import Any
 from shared.chain import window_end_ms
 from teacher_service.metering.ledger import BudgetExhausted, Hold, LedgerError, Reservation
 from teacher_service.metering.redis.chain_writer import ChainWriter
-from teacher_service.metering.redis.connection import Argument, RedisConnection
+from teacher_service.metering.redis.connection import RedisConnection
 from teacher_service.metering.redis.keyspace import names_of, window_named
+from teacher_service.metering.redis.pipeline import Argument
 from teacher_service.metering.redis.watermarks import Watermarks
 from teacher_service.metering.refusals import (
     call_in_flight,

@@ -124,7 +124,7 @@ class RedisLedger:
     async def key(self, key_id: str) -> KeyRecord | None:
         """The key's account. Raises LedgerUnavailable, also if the store has forgotten the key."""
         mark = self._watermarks.of(key_id)  # before asking: while the answer is on its way, more may be seen
-        account = await self._connection.ask(lambda client: client.hgetall(names_of(key_id).account))
+        account = await self._connection.read("HGETALL", names_of(key_id).account)
         seq, head = int(account.get(b"seq", -1)), account.get(b"head", b"").decode()
         if seq < mark.seq or (seq == mark.seq and head != mark.hash):
             raise self._connection.refuse_rolled_back(key_id)
@@ -150,15 +150,13 @@ class RedisLedger:
         """Hold what the request must pay; see the protocol."""
         check_reservation(reservation)
         hold_id = new_hold_id()
-        # A task of its own: to cancel an exchange with the server in its middle would leave it in doubt.
-        reserving = asyncio.create_task(self._reserver.reserve(reservation, hold_id))
         try:
-            hold, replay = await asyncio.shield(reserving)
+            hold, replay = await self._reserver.reserve(reservation, hold_id)
         except LedgerUnavailable:
             self._live.abandon(_unseen_hold(hold_id, reservation))
             raise
-        except asyncio.CancelledError:
-            self._give_up(reserving, _unseen_hold(hold_id, reservation))
+        except asyncio.CancelledError:  # nobody else can give back what was asked for
+            self._release_soon(_unseen_hold(hold_id, reservation))
             raise
         if replay:
             self._replays.keep(hold, self._clock())
@@ -239,12 +237,10 @@ class RedisLedger:
             )
             await self._connection.run("sweep", keys, (CALLS_KEPT_MS,))
 
-    def _give_up(self, reserving: "asyncio.Task[tuple[Hold, bool]]", hold: Hold) -> None:
-        """The request was cancelled while it waited for its hold: nobody else can give it back."""
+    def _release_soon(self, hold: Hold) -> None:
+        """Behind the request for the hold, since commands are carried out in their order."""
 
         async def give_back() -> None:
-            await asyncio.wait([reserving])
-            reserving.exception()  # looked at, so that nobody reports it as lost
             with contextlib.suppress(LedgerUnavailable):  # then at the next turn of the upkeep
                 await self.release(hold)
 
