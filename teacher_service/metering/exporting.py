@@ -4,6 +4,7 @@ In: an open ledger. Out: the bytes of an export file, as ``export_file.py`` defi
 What one export holds in memory is one page, and the digests of one key's images.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 from typing import BinaryIO
@@ -43,7 +44,7 @@ class LedgerExport:
             yield self._counted(to_bytes(key_line(key, totals)))
             account: Account | None = None
             async for page, account in verified_pages(self._ledger, key, totals):  # noqa: B007
-                yield self._counted(record_lines(page))
+                yield self._counted(await asyncio.to_thread(record_lines, page))
             assert account is not None, "a chain without records is not verified"
             self._accounts.append(account)
         counts = self.verified

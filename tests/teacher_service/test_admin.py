@@ -14,9 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from shared.chain import Link, verify_chain
 from shared.protocol import Header
+from teacher_service import cli
 from teacher_service.logs import configure_logs
 from teacher_service.metering.verify import verify_export
 
@@ -485,6 +487,12 @@ def test_the_whole_ledger_is_an_export_file_that_verifies(
     accounts = {account.key_id: account for account in verified.accounts}
     assert accounts[spent["key_id"]].used == 3
     assert len(accounts) == len(admin.get(KEYS).json()["data"])
+    file = tmp_path / "ledger.jsonl"
+    file.write_bytes(answer.content)
+    assert CliRunner().invoke(cli.app, ["ledger", "verify", str(file)]).exit_code == 0
+    file.write_bytes(b"".join(answer.content.splitlines(keepends=True)[:-1]))
+    cut = CliRunner().invoke(cli.app, ["ledger", "verify", str(file)])
+    assert "its last line is missing" in str(cut.exception)
 
 
 def test_an_export_of_a_ledger_that_does_not_hold_is_cut(
@@ -518,3 +526,26 @@ def test_a_ledger_that_is_away_is_503_and_no_cut_export(start_service: Callable[
             answer = admin.get(path)
             refusal(answer, 503, "ledger_unavailable")
             assert answer.headers[Header.RETRY_AFTER] == "5"
+
+
+def test_a_ledger_on_redis_is_administered_in_the_same_way(
+    start_service: Callable[..., Any], start_redis: Callable[..., Any], photo: Callable[..., bytes]
+) -> None:
+    service = start_service(admin_key=ADMIN_KEY, ledger=start_redis().url)
+    with service.client(ADMIN_KEY) as admin:
+        named = {Header.IDEMPOTENCY_KEY.value: "once"}
+        made = admin.post(KEYS, json={"name": "alice", "budget": 1}, headers=named).json()
+        refusal(admin.post(KEYS, json={"name": "alice", "budget": 1}, headers=named), 409, "key_exists")
+        path, body = f"{KEYS}/{made['key_id']}", {"queries": 1, "expected_budget": 1}
+        assert admin.post(f"{path}/grants", json=body).json()["budget"] == 2
+        refusal(admin.post(f"{path}/grants", json=body), 409, "budget_changed")
+        assert service.embed(made["key"], photo(1), photo(2)).status_code == 200
+        [row] = usage(admin, by="key")
+        assert (row["used"], row["requests"], row["charged"]) == (2, 1, 2)
+        assert admin.post(f"{path}/revoke").json()["revoked"]
+        refusal(admin.post(f"{path}/grants", json={"queries": 1}), 409, "key_revoked")
+        refusal(service.embed(made["key"], photo(1)), 401, "invalid_api_key")
+        exported = admin.get("/v1/admin/export").content.splitlines(keepends=True)
+        assert verify_export(exported).used == 2
+        refusal(admin.get(f"{KEYS}/nobody"), 404, "not_found")
+        refusal(admin.get(f"{KEYS}/nobody/ledger"), 404, "not_found")

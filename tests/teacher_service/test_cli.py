@@ -340,6 +340,7 @@ def test_random_weights_are_warned_of_and_others_are_named(run: Run, tmp_path: P
         (("--checkpoint", "x.pth", "--arch", "resnet18", "--port", "0"), 2, "leave out --arch, or it"),
         (("--checkpoint", "x.pth", "--weights", "imagenet", "--port", "0"), 2, "leave out --weights, or it"),
         (("--data-dir", "/proc/none", "--port", "0"), 4, "/proc/none"),
+        (("--admin-key-file", "/nowhere.key", "--port", "0"), 2, "/nowhere.key"),
         (("--ledger", "postgres://x", "--port", "0"), 2, "postgres://x"),
     ],
 )
@@ -347,6 +348,11 @@ def test_a_server_that_cannot_start_says_why(
     run: Run, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     assert words in one_line(run("serve", *arguments), code)
+
+
+def test_the_admin_key_is_no_flag(run: Run) -> None:
+    """Process lists show flags."""
+    assert run("serve", "--admin-key", "x" * 40, "--port", "0").code == 2
 
 
 def test_a_taken_port_is_reported_before_the_teacher_is_loaded(run: Run) -> None:

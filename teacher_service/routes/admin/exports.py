@@ -4,6 +4,7 @@ In: nothing, or a key. Out: lines, page by page. Where the ledger does not hold,
 the answer is cut: the connection ends without its last chunk, and an export lacks its last line.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
@@ -65,13 +66,13 @@ async def key_ledger(
 
 async def _jsonl(ledger: Archive, key_id: str, last: int) -> AsyncIterator[bytes]:
     async for page in pages(ledger, key_id, last):
-        yield record_lines(page)
+        yield await asyncio.to_thread(record_lines, page)
 
 
 async def _csv(ledger: Archive, key_id: str, last: int) -> AsyncIterator[bytes]:
     yield to_csv([], RECORD_COLUMNS).encode()
     async for page in pages(ledger, key_id, last):
-        yield record_rows(page)
+        yield await asyncio.to_thread(record_rows, page)
 
 
 async def _streamed(
