@@ -1,13 +1,24 @@
 """A budget by the hour or day over HTTP: what a client is told, and that a new window sells again."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.chain import Link as ChainLink
 from shared.chain import Window, verify_chain
+from shared.images import ImageLimits
 from shared.protocol import Header
+from student_trainer.acquire import session
+from student_trainer.acquire.audit import audit
+from student_trainer.acquire.client import Access
+from student_trainer.acquire.fetch import Outcome
+from student_trainer.acquire.manifest import scan_folder
+from student_trainer.acquire.plan import decide, take_stock
+from student_trainer.acquire.records import PlanFacts
+from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.run_folder import RunFolder
 from teacher_service.access.keys import mint
 
 MIDNIGHT_MS = 1_700_006_400_000
@@ -104,3 +115,37 @@ def test_the_chain_that_a_key_reads_names_its_window(
         page = client.get("/v1/ledger").raise_for_status().json()
     account = verify_chain(ChainLink(entry["record"], entry["hash"]) for entry in page["entries"])
     assert (account.window, account.used_in_window, account.remaining) == ("hour", 1, 1)
+
+
+def test_the_trainer_buys_a_plan_of_three_days_and_certifies_it(
+    served: Any, clock: Clock, photo: Callable[..., bytes], tmp_path: Path
+) -> None:
+    """7 images at 3 a day, in requests of 2: the last query of each day is bought alone."""
+    images, run = tmp_path / "images", tmp_path / "run"
+    images.mkdir()
+    for seed in range(7):
+        (images / f"{seed}.png").write_bytes(photo(seed))
+    access = Access(served.address, new_key(served, 3, "day"))
+    decide(run, take_stock(scan_folder(images), ImageLimits()), 7, PlanFacts("random", 0, "test"))
+    spent = []
+    with TransferSet.open(RunFolder(run).transfer_set) as transfer_set:
+        while not transfer_set.summary().complete:
+            outcome = fetch(transfer_set, access)
+            spent.append((outcome.charged, outcome.remaining))
+            clock.now_ms += DAY_MS
+        certificate = audit(transfer_set, *session.ledger(access))
+    assert spent == [(3, 0), (3, 0), (1, 2)]
+    assert "7 queries spent by key" in certificate.statement
+    assert "(budget 3/day) for 7 distinct images" in certificate.statement
+
+
+def fetch(transfer_set: TransferSet, access: Access) -> Outcome:
+    """What ``student-trainer fetch --yes --batch 2`` does."""
+    return session.fetch(
+        transfer_set,
+        access,
+        session.quote(transfer_set, access),
+        session.FetchSettings(batch=2),
+        on_progress=lambda images, outcome: None,
+        on_wait=lambda reason, wait_s: None,
+    )

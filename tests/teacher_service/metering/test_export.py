@@ -13,7 +13,7 @@ from shared.digest import canonical_json, sha256_hex
 from teacher_service.access.keys import authenticate, mint
 from teacher_service.metering.archive import LedgerInvalid, LedgerNotEmpty
 from teacher_service.metering.exporting import export_ledger
-from teacher_service.metering.ledger import LedgerUnavailable
+from teacher_service.metering.ledger import BudgetExhausted, LedgerUnavailable
 from teacher_service.metering.verify import import_ledger, verify_export, verify_store
 
 
@@ -138,6 +138,25 @@ def test_keys_work_after_a_move(desk: Any, make_desk: Callable[..., Any], tmp_pa
     assert text.rsplit("_", 1)[1].encode() not in exported(desk), "the secret itself is nowhere"
 
 
+def test_an_import_keeps_what_each_window_and_day_has_used(
+    desk: Any, make_desk: Callable[..., Any], tmp_path: Path
+) -> None:
+    key = desk.new_key(budget=2, window="day")
+    desk.buy(key, "a", "b")
+    desk.clock.now_ms += 86_400_000
+    desk.buy(key, "a", "c")
+    fresh = make_desk(tmp_path / "fresh.sqlite", desk.clock)
+    fresh.run(import_ledger(fresh.ledger, lines_of(exported(desk))))
+    assert fresh.account(key) == desk.account(key)
+    assert (fresh.account(key).used_in_window, fresh.account(key).remaining) == (1, 1)
+    usage = fresh.run(fresh.ledger.usage_by_day(key))
+    assert usage == desk.run(desk.ledger.usage_by_day(key))
+    assert [(day.charged, day.replayed) for day in usage] == [(2, 0), (1, 1)]
+    assert fresh.buy(key, "d").remaining == 0
+    with pytest.raises(BudgetExhausted):
+        fresh.reserve(key, "e")
+
+
 def test_an_import_goes_only_into_an_empty_ledger(busy: Any) -> None:
     data = exported(busy)
     with pytest.raises(LedgerNotEmpty, match="has keys already"):
@@ -200,6 +219,7 @@ def test_a_file_that_ends_early_is_never_taken_for_whole(busy: Any) -> None:
         ("head", "0" * 64),
         ("name", "Mallory"),
         ("billing", "every-call"),
+        ("window", "day"),
         ("revoked", True),
     ],
 )
