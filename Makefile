@@ -4,8 +4,9 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+KILLS  ?= 1000
 
-.PHONY: help setup demo serve test check lint types bench clean
+.PHONY: help setup demo serve test faults check lint types bench clean
 
 help:            ## Show the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -37,6 +38,9 @@ types: $(READY)  ## Check types
 	@$(BIN)/mypy
 
 check: lint types test ## Check style and types, and run the tests
+
+faults: $(READY) ## Try to break the ledger: 1,000 kills for each store and more, about 40 minutes
+	@RATION_FAULT_KILLS=$(KILLS) $(BIN)/python -m pytest tests/faults
 
 bench: $(READY)  ## Run the benchmarks, each beside its baseline
 	@$(BIN)/python -m benchmarks

@@ -47,7 +47,7 @@ async def whole_chain(ledger: Archive, key_id: str) -> list[Link]:
 
 async def free_of_holds(ledger: Archive, key_id: str, lease_ms: int) -> KeyRecord:
     """The account once nothing is held: a dead replica's holds end with their lease."""
-    deadline_s = time.monotonic() + 2 * lease_ms / 1000 + 5
+    deadline_s = time.monotonic() + 5 * lease_ms / 1000
     while True:
         await ledger.sweep()
         record = await ledger.key(key_id)
@@ -117,5 +117,5 @@ def _compare(tally: Tally, what: str, found: Any, expected: Any) -> None:
     if found == expected:
         return
     if isinstance(found, set):
-        found, expected = f"{len(found - expected)} too many", f"{len(expected - found)} missing"
+        found, expected = f"{len(found - expected)} too many", f"{len(expected - found)} more"
     tally.other.append(f"{what}: {found}, expected {expected}")
