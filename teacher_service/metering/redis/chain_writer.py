@@ -106,6 +106,10 @@ class ChainWriter:
             queue.append(job)
         return await job.done
 
+    async def close(self) -> None:
+        """Wait for the settlements that are queued."""
+        await asyncio.gather(*self._writers, return_exceptions=True)
+
     async def _write(self, key_id: str) -> None:
         """Commit what waits for one key until nothing does."""
         queue = self._queues[key_id]

@@ -101,7 +101,8 @@ class RedisLedger:
             self._upkeep.start()
 
     async def close(self) -> None:
-        """Give back what is still held, save what was seen, and disconnect."""
+        """Finish what is queued, give back what nobody waits for, save what was seen, and disconnect."""
+        await self._chains.close()
         await asyncio.gather(*self._giving_back)
         if self._upkeep is not None:
             await self._upkeep.stop()

@@ -19,14 +19,15 @@ local start = window_start_ms(account)
 local in_time = at_ms >= start and (math.abs(now - at_ms) <= tonumber(ARGV[4]) or at_ms == start)
 if account.seq ~= seq or not in_time then return { 'moved', chain_end(account), now } end
 
-local gone, charged, to_pay = {}, 0, {}
+local gone, charged, to_pay, named = {}, 0, {}, {}
 for at = 6, #ARGV, 6 do
-  if ARGV[at] ~= '' then
-    local lease = redis.call('ZSCORE', leases, ARGV[at])
-    local hold = redis.call('HGET', holds, ARGV[at])
-    if not lease or tonumber(lease) <= now or not hold or string.match(hold, '^%d+') ~= ARGV[at + 1] then
-      gone[#gone + 1] = (at - 6) / 6
-    end
+  local hold_id = ARGV[at]
+  if hold_id ~= '' then
+    local lease = redis.call('ZSCORE', leases, hold_id)
+    local hold = redis.call('HGET', holds, hold_id)
+    local lives = lease and tonumber(lease) > now and hold and string.match(hold, '^%d+') == ARGV[at + 1]
+    if not lives or named[hold_id] then gone[#gone + 1] = (at - 6) / 6 end
+    named[hold_id] = true -- settled twice at once: the second finds it gone, as it would have later
   end
   charged = charged + tonumber(ARGV[at + 1])
   for _, image in ipairs(images_in(ARGV[at + 3])) do to_pay[#to_pay + 1] = image end
