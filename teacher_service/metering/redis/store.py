@@ -10,6 +10,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -33,7 +34,7 @@ from teacher_service.metering.redis.clock import Clock, ServerClock
 from teacher_service.metering.redis.connection import SERVER_TIME, Client, RedisConnection
 from teacher_service.metering.redis.key_admin import KeyAdmin
 from teacher_service.metering.redis.keyspace import names_of
-from teacher_service.metering.redis.live_holds import LiveHolds
+from teacher_service.metering.redis.live_holds import MAX_LIFE_MS, LiveHolds
 from teacher_service.metering.redis.reserving import Reserver, new_hold_id
 from teacher_service.metering.redis.upkeep import Upkeep, release
 from teacher_service.metering.redis.watermarks import Watermarks
@@ -160,6 +161,8 @@ class RedisLedger:
             self._release_soon(_unseen_hold(hold_id, reservation))
             raise
         if replay:
+            if self._upkeep is not None:  # it needs as long as those whose leases are prolonged
+                hold = replace(hold, expires_at_ms=self._clock() + MAX_LIFE_MS)
             self._replays.keep(hold, self._clock())
         else:
             self._live.begin(hold, _monotonic_ms())

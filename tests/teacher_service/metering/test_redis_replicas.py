@@ -292,6 +292,7 @@ class TestGroupCommit:
 
     def test_a_loop_that_is_shut_down_leaves_no_caller_without_an_answer(self, url: str) -> None:
         outcomes: list[BaseException] = []
+        cut_off: list[asyncio.Task[None]] = []
 
         async def story() -> None:
             ledger = RedisLedger(url, serve=False)
@@ -306,7 +307,7 @@ class TestGroupCommit:
                     outcomes.append(error)
                     raise
 
-            asyncio.create_task(request())  # noqa: RUF006: it is to be cut off
+            cut_off.append(asyncio.create_task(request()))
             await asyncio.sleep(0)
 
         asyncio.run(story())
