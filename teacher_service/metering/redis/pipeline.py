@@ -62,6 +62,8 @@ class Pipeline:
             replies = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
             replies = [error] * len(group)
+        except RuntimeError as error:  # what uvloop says of a connection that broke before it was used
+            replies = [redis.ConnectionError(str(error))] * len(group)
         except BaseException:  # the loop is shut down: nobody may wait for ever
             for call in group:
                 call.reply.cancel()
