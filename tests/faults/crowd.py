@@ -189,11 +189,13 @@ class Crowd:
 
     def _refused(self, response: httpx.Response) -> float:
         assert Header.RECEIPT not in response.headers
+        told = f"{response.status_code} {dict(response.headers)}: {response.text[:500]!r}"
+        assert response.headers.get("content-type") == "application/json", told
         error = response.json()["error"]
         retry_after = response.headers.get(Header.RETRY_AFTER)
         self.refusals.append(Refusal(time.monotonic(), response.status_code, error["code"], retry_after))
         if error["code"] == "insufficient_quota":
             return -1.0
-        assert response.status_code in (409, 429, 503), f"{response.status_code}: {response.text}"
+        assert response.status_code in (409, 429, 503), told
         wait_ms = response.headers.get(Header.RETRY_AFTER_MS)
         return float(wait_ms) / 1000 if wait_ms else LONGEST_WAIT_S
