@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-BENCHMARKS = ("loss", "serving", "training")
+BENCHMARKS = ("ledger", "loss", "serving", "training")
 
 
 def main(names: Sequence[str]) -> int:

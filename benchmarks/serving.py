@@ -15,9 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -25,6 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.processes import ECHO, SERVE, Served, process
 from shared.protocol import EMBEDDINGS_PATH, OCTET_STREAM
 from teacher_service.inference.teacher import Teacher, build_teacher
 from teacher_service.settings import Settings
@@ -40,9 +38,6 @@ IMAGES_A_ROUND = 16
 REPLAYS_A_ROUND = 150
 REPLAY_ROUNDS = 16
 
-_SERVE = "from teacher_service.cli import main; main()"
-_ECHO = "from benchmarks.serving import serve_echo; serve_echo()"
-
 
 def run() -> None:
     """Print both tables and the environment they were measured in."""
@@ -52,12 +47,12 @@ def run() -> None:
         data_dir = Path(folder)
         key = _make_key(data_dir)
         flags = ["--arch", ARCH, "--image-size", str(IMAGE_SIZE), "--port", "0", "--data-dir", folder]
-        with _process(_SERVE, "serve", *flags) as service, _process(_ECHO) as echo:
+        with process(SERVE, "serve", *flags) as service, process(ECHO) as echo:
             _report_throughput(service, key)
             _report_cpu(service, echo, key)
 
 
-def _report_throughput(service: "Served", key: str) -> None:
+def _report_throughput(service: Served, key: str) -> None:
     teacher = build_teacher(Settings(arch=ARCH, image_size=IMAGE_SIZE))
     rates: dict[str, list[float]] = {"network alone": [], "decode + network": [], "service": []}
     for turn in range(ROUNDS + 1):
@@ -78,7 +73,7 @@ def _report_throughput(service: "Served", key: str) -> None:
         print(f"{name:<18}{rate:>10.2f}{alone:>20.2f}{piped:>22.2f}")
 
 
-def _report_cpu(service: "Served", echo: "Served", key: str) -> None:
+def _report_cpu(service: Served, echo: Served, key: str) -> None:
     headers = {"Content-Type": "image/jpeg", "Accept": OCTET_STREAM, "Authorization": f"Bearer {key}"}
     print(f"\nServer CPU of one request with a raw body, {CLIENTS} clients at once")
     print(f"{'body, bytes':>12}{'echo, ms':>12}{'replay, ms':>12}{'replay / echo':>16}")
@@ -113,7 +108,7 @@ def _pipeline_rate(teacher: Teacher, images: list[bytes]) -> float:
     return len(images) / (time.perf_counter() - started_s)
 
 
-def _service_rate(service: "Served", key: str, images: list[bytes]) -> float:
+def _service_rate(service: Served, key: str, images: list[bytes]) -> float:
     """Eight clients, each on a connection of its own, take the images in turn; each buys one at a time."""
     headers = {"Content-Type": "image/jpeg", "Accept": OCTET_STREAM, "Authorization": f"Bearer {key}"}
     started_s = time.perf_counter()
@@ -121,14 +116,14 @@ def _service_rate(service: "Served", key: str, images: list[bytes]) -> float:
     return len(images) / (time.perf_counter() - started_s)
 
 
-def _cpu_ms(server: "Served", path: str, body: bytes, headers: dict[str, str]) -> float:
+def _cpu_ms(server: Served, path: str, body: bytes, headers: dict[str, str]) -> float:
     """User and system time of all the server's threads, for one of many equal requests."""
     before_s = server.cpu_s()
     _post_all(server, path, [body] * REPLAYS_A_ROUND, headers)
     return (server.cpu_s() - before_s) / REPLAYS_A_ROUND * 1000
 
 
-def _post_all(server: "Served", path: str, bodies: list[bytes], headers: dict[str, str]) -> None:
+def _post_all(server: Served, path: str, bodies: list[bytes], headers: dict[str, str]) -> None:
     waiting = iter(bodies)
     taking = threading.Lock()
     failures: list[BaseException] = []
@@ -166,64 +161,13 @@ def _photograph(seed: int, size: tuple[int, int] = PHOTOGRAPH) -> bytes:
     return out.getvalue()
 
 
-@dataclass
-class Served:
-    """A server in a process of its own."""
-
-    address: str
-    pid: int
-
-    def client(self) -> httpx.Client:
-        """A connection of its own."""
-        return httpx.Client(base_url=self.address, timeout=600, trust_env=False, verify=False)
-
-    def cpu_s(self) -> float:
-        """What its threads have run so far, in user and system mode; the kernel counts nanoseconds here."""
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
-@contextmanager
-def _process(code: str, *arguments: str) -> Iterator[Served]:
-    """Start ``python -c``, wait for its line ``address http://...``, and end it; its log is thrown away."""
-    command = [sys.executable, "-c", code, *arguments]
-    popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        assert popen.stdout is not None
-        address = popen.stdout.readline().split()[1]
-        yield Served(address, popen.pid)
-    finally:
-        popen.terminate()
-        popen.wait()
-
-
 def _make_key(data_dir: Path) -> str:
     """A key with budget for everything and no rate limit."""
-    command = [sys.executable, "-c", _SERVE, "keys", "create", "benchmark", "--budget", "100000"]
+    command = [sys.executable, "-c", SERVE, "keys", "create", "benchmark", "--budget", "100000"]
     made = subprocess.run(
         [*command, "--data-dir", str(data_dir)], stdout=subprocess.PIPE, text=True, check=True
     )
     return made.stdout.strip()
-
-
-def serve_echo() -> None:
-    """The bare comparison: FastAPI on the same web server, which sends each body back."""
-    import uvicorn
-    from fastapi import FastAPI, Request, Response
-
-    from teacher_service.serve import bind
-
-    app = FastAPI()
-
-    @app.post("/")
-    async def echo(request: Request) -> Response:
-        return Response(await request.body())
-
-    listener = bind("127.0.0.1", 0)
-    print(f"address http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    listener.listen()
-    config = uvicorn.Config(app, http="httptools", loop="uvloop", log_config=None, access_log=False)
-    uvicorn.Server(config).run([listener])
 
 
 if __name__ == "__main__":
