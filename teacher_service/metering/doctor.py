@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.chain import Account
 from teacher_service.metering.archive import Archive, LedgerInvalid, Totals
-from teacher_service.metering.ledger import KeyRecord, LedgerUnavailable, UnknownKey
+from teacher_service.metering.ledger import AccountDamaged, KeyRecord, LedgerUnavailable, UnknownKey
 from teacher_service.metering.verify import sorted_keys, verify_key
 
 _SENSELESS = (ValueError, KeyError, OverflowError)
@@ -101,6 +101,8 @@ async def _keys(ledger: Archive, store_faults: list[str]) -> list[KeyRecord]:
     """All keys; that they cannot be read is one more fault, unless the store is merely away."""
     try:
         return await sorted_keys(ledger)
+    except AccountDamaged as error:
+        store_faults.append(str(error))
     except LedgerUnavailable as error:
         if not store_faults:
             raise

@@ -118,6 +118,7 @@ class DayUsage:
 
 
 DAY_MS = 86_400_000
+NOT_OPEN = "The ledger is not open: nothing was charged, and nothing is delivered."
 
 
 def utc_day(at_ms: int) -> date:
@@ -132,6 +133,7 @@ class LedgerError(Exception):
 
         LedgerError
         ├── LedgerUnavailable      the store cannot be reached or written: serve nothing
+        │   └── AccountDamaged     what it holds for a key makes no sense
         ├── UnknownKey             no such key
         ├── KeyExists              a key of this id was made before
         ├── BudgetChanged          a grant was meant for another budget than the key has now
@@ -145,6 +147,10 @@ class LedgerError(Exception):
 
 class LedgerUnavailable(LedgerError):
     """The store cannot be reached or written. The caller must not deliver anything."""
+
+
+class AccountDamaged(LedgerUnavailable):
+    """What the store holds for a key makes no sense: nothing is served to it."""
 
 
 class UnknownKey(LedgerError):

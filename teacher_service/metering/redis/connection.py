@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError, RedisError
 
-from teacher_service.metering.ledger import LedgerUnavailable
+from teacher_service.metering.ledger import NOT_OPEN, LedgerUnavailable
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.pipeline import Argument, Pipeline
 from teacher_service.metering.redis.watermarks import Mark, StoreRolledBack, Watermarks
@@ -47,6 +47,7 @@ class RedisConnection:
         self._watermarks = watermarks
         self._verified_server: bytes | None = None
         self._rolled_back: str | None = None
+        self._open = False
         # ValueError for a URL that is none. No retries: whether to repeat an operation is ours to decide.
         self.client: redis.Redis = redis.Redis.from_url(
             url,
@@ -63,8 +64,13 @@ class RedisConnection:
             for name in ("reserve", "settle", "release", "renew", "sweep", "open_key", "look", "amend")
         }
 
+    def open(self) -> None:
+        """Let questions through; connections are made as they are needed."""
+        self._open = True
+
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; nothing is asked any more."""
+        self._open = False
         await self.client.aclose()
 
     async def verify_anew(self) -> None:
@@ -94,11 +100,13 @@ class RedisConnection:
 
     async def ask(self, question: Callable[[Client], Awaitable[Result]]) -> Result:
         """Run commands. Raises LedgerUnavailable, StoreRolledBack."""
+        if not self._open:
+            raise LedgerUnavailable(NOT_OPEN)
         if self._rolled_back is not None:
             raise StoreRolledBack(self._rolled_back)
         try:
             return await question(self.client)
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, RuntimeError) as error:  # RuntimeError: uvloop's of a broken connection
             if self._rolled_back is not None:
                 raise StoreRolledBack(self._rolled_back) from None
             raise unavailable(error) from None

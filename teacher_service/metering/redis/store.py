@@ -18,6 +18,7 @@ import orjson
 from shared.chain import Link
 from teacher_service.metering.archive import ArchivedRecord, Totals
 from teacher_service.metering.ledger import (
+    AccountDamaged,
     DayUsage,
     Head,
     Hold,
@@ -92,6 +93,7 @@ class RedisLedger:
         Raises:
             LedgerUnavailable: says which of these, and what to do.
         """
+        self._connection.open()
         await self._connection.ask(
             lambda client: preflight.check_server(client, allow_unsafe=self._allow_unsafe)
         )
@@ -130,7 +132,13 @@ class RedisLedger:
         seq, head = int(account.get(b"seq", -1)), account.get(b"head", b"").decode()
         if seq < mark.seq or (seq == mark.seq and head != mark.hash):
             raise self._connection.refuse_rolled_back(key_id)
-        return keyspace.key_record(key_id, account, self._clock()) if account else None
+        try:
+            return keyspace.key_record(key_id, account, self._clock()) if account else None
+        except (KeyError, ValueError) as error:
+            raise AccountDamaged(
+                f"The account of key {key_id} in Redis is damaged ({error!r}): nothing is served to it. "
+                "Restore the store, or import an export into an empty one."
+            ) from None
 
     async def keys(self) -> list[KeyRecord]:
         """All keys, oldest first."""

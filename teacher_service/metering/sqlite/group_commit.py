@@ -14,14 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from teacher_service.metering.ledger import LedgerUnavailable
+from teacher_service.metering.ledger import NOT_OPEN, LedgerUnavailable
 
 Result = TypeVar("Result")
 Operation: TypeAlias = Callable[[sqlite3.Connection], Result]
 
 MAX_GROUP = 256
 """Operations in one transaction: bounds how long the first of them waits."""
-NOT_OPEN = "The ledger is not open: nothing was charged, and nothing is delivered."
 
 _log = logging.getLogger(__name__)
 

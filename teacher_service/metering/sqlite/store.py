@@ -16,6 +16,7 @@ from typing import TypeVar
 from shared.chain import Link
 from teacher_service.metering.archive import ArchivedRecord, Totals
 from teacher_service.metering.ledger import (
+    NOT_OPEN,
     DayUsage,
     Head,
     Hold,
@@ -28,7 +29,7 @@ from teacher_service.metering.ledger import (
 from teacher_service.metering.probe import WriteProbe
 from teacher_service.metering.replays import ReplayHolds
 from teacher_service.metering.sqlite import database
-from teacher_service.metering.sqlite.group_commit import NOT_OPEN, GroupCommitter, Operation, unavailable
+from teacher_service.metering.sqlite.group_commit import GroupCommitter, Operation, unavailable
 from teacher_service.metering.sqlite.owner import OwnerLock
 from teacher_service.metering.sqlite.readers import Readers
 from teacher_service.metering.sqlite.transactions import (
