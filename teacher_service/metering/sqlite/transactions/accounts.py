@@ -5,7 +5,7 @@ transaction that the caller commits; none of them does I/O beside the database.
 """
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -161,13 +161,13 @@ def revoke(db: sqlite3.Connection, key_id: str, now_ms: int) -> KeyRecord:
     return _existing(db, key_id, now_ms)
 
 
-def begin_window(db: sqlite3.Connection, key: AccountRow, now_ms: int) -> None:
+def begin_window(db: sqlite3.Connection, key: AccountRow, now_ms: int) -> AccountRow:
     """If a new window of the budget has begun, nothing is used in it yet; what is held stays held."""
     current = window_index(key.window, now_ms)
-    db.execute(
-        "UPDATE keys SET window_index = ?, used_in_window = 0 WHERE key_no = ? AND window_index < ?",
-        (current, key.key_no, current),
-    )
+    if current <= key.window_index:  # as ever for a budget in total, and where a clock was set back
+        return key
+    db.execute("UPDATE keys SET window_index = ?, used_in_window = 0 WHERE key_no = ?", (current, key.key_no))
+    return replace(key, window_index=current, used_in_window=0)
 
 
 def append(db: sqlite3.Connection, key_no: int, event: BaseModel, previous: str) -> Link:

@@ -12,7 +12,6 @@ from teacher_service.metering.ledger import Hold, Settlement
 from teacher_service.metering.refusals import hold_expired
 from teacher_service.metering.sqlite.transactions.accounts import (
     AccountRow,
-    account,
     append,
     begin_window,
     spendable,
@@ -40,22 +39,21 @@ def settle(
         end_hold(db, hold, now_ms)
     elif hold.expires_at_ms <= now_ms:
         raise hold_expired(hold)
-    begin_window(db, key, now_ms)
+    key = begin_window(db, key, now_ms)
     _charge(db, key, hold)
     # A clock that was set back must not put a charge into a window that is over.
     at_ms = max(now_ms, key.window_start_ms)
     event = settle_event(hold, descriptors, seq=key.seq + 1, used=key.used, at_ms=at_ms)
     link = append(db, key.key_no, event, key.head.hex())
     count_usage(db, key.key_no, event)
-    after = account(db, key.key_id)
     return Settlement(
         link=link,
         seq=event.seq,
         charged=event.charged,
         replayed=event.replayed,
         used_after=event.used_after,
-        budget=after.budget,
-        remaining=after.budget - after.used_in_window - after.held,
+        budget=key.budget,
+        remaining=key.budget - key.used_in_window - key.held,  # what is charged was held before
         at_ms=event.at_ms,
     )
 
