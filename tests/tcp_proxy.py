@@ -3,7 +3,7 @@
 In: the port of a server on the loopback interface. Out: ``TcpProxy.port``, that clients connect to instead::
 
     with TcpProxy(server.port) as proxy:
-        proxy.lose_next_answer()  # the server has carried the command out; its client will never know
+        proxy.lose_answer()  # the server has carried the command out; its client will never know
 """
 
 import asyncio
@@ -25,15 +25,15 @@ class TcpProxy:
         self.lost = 0
         """Answers that were lost."""
         self._server_port = server_port
-        self._lose_next = False
+        self._answers_until_loss: int | None = None
         self._loop = asyncio.new_event_loop()
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="tcp-proxy", daemon=True)
 
-    def lose_next_answer(self) -> None:
-        """Cut the connection on which the server answers next, without passing the answer on."""
-        self._lose_next = True
+    def lose_answer(self, *, after: int = 0) -> None:
+        """Pass so many answers on, and cut the connection of the next one instead."""
+        self._answers_until_loss = after
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -89,11 +89,15 @@ class TcpProxy:
                 writer.write(piece)
                 await writer.drain()
 
+    def _is_to_be_lost(self) -> bool:
+        left = self._answers_until_loss
+        self._answers_until_loss = None if left in (None, 0) else left - 1
+        return left == 0
+
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while piece := await reader.read(_PIECE_BYTES):
-                if self._lose_next:
-                    self._lose_next = False
+                if self._is_to_be_lost():
                     self.lost += 1
                     return
                 writer.write(piece)

@@ -28,6 +28,10 @@ SERVER_TIME = "local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2]
 """Body of the Lua function that tells the time."""
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 1.0, 3.0
 _MARKS_AT_ONCE = 500
+_NO_URL = (
+    "The URL of the Redis ledger cannot be read: use redis://USER:PASSWORD@HOST:PORT/DATABASE, with what is "
+    "neither letter nor digit in the password percent-encoded."
+)
 
 
 class RedisConnection:
@@ -41,6 +45,9 @@ class RedisConnection:
         url: ``redis://``, ``rediss://`` or ``unix://``.
         watermarks: what was seen of the chains.
         time_lua: see :data:`SERVER_TIME`.
+
+    Raises:
+        ValueError: the URL cannot be read.
     """
 
     def __init__(self, url: str, watermarks: Watermarks, time_lua: str = SERVER_TIME) -> None:
@@ -48,15 +55,18 @@ class RedisConnection:
         self._verified_server: bytes | None = None
         self._rolled_back: str | None = None
         self._open = False
-        # ValueError for a URL that is none. No retries: whether to repeat an operation is ours to decide.
-        self.client: redis.Redis = redis.Redis.from_url(
-            url,
-            protocol=2,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=ANSWER_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            redis_connect_func=self._greet,
-        )
+        try:
+            # No retries: whether to repeat an operation is ours to decide.
+            self.client: redis.Redis = redis.Redis.from_url(
+                url,
+                protocol=2,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                socket_timeout=ANSWER_TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+                redis_connect_func=self._greet,
+            )
+        except ValueError:  # its text may hold a part of the password
+            raise ValueError(_NO_URL) from None
         self._pipeline = Pipeline(self.client)
         prelude = f"local function now_ms() {time_lua} end\n{_lua('prelude')}"
         self._scripts = {

@@ -61,6 +61,9 @@ class Pipeline:
         try:
             replies = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
+            # With those that came meanwhile: each try on a silent server takes a whole time-out.
+            group += self._waiting
+            self._waiting.clear()
             replies = [error] * len(group)
         except RuntimeError as error:  # what uvloop says of a connection that broke before it was used
             replies = [redis.ConnectionError(str(error))] * len(group)
