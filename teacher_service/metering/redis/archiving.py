@@ -4,6 +4,7 @@ In: a client; checked records of an export. Out: totals of one moment, or a fill
 written under names of its own and becomes the ledger by one transaction of renamings: all or nothing.
 """
 
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from teacher_service.metering.redis.keyspace import STAGED, names_of, new_accoun
 from teacher_service.metering.refusals import unknown_key
 
 _COMMANDS_AT_ONCE = 500
+_OVERTAKEN = "Nothing was imported: a key was made, or another import was begun meanwhile. Look at the keys."
 _NOT_EMPTY = "The ledger has keys already: an export can only be imported into an empty one."
 
 
@@ -72,29 +74,35 @@ async def restore(client: Client, records: Iterable[ArchivedRecord]) -> None:
     """Fill an empty store. Raises LedgerNotEmpty, and what ``records`` raises."""
     if await client.zcard(keyspace.ALL_KEYS):
         raise LedgerNotEmpty(_NOT_EMPTY)
-    await _discard_staged(client)
+    token = secrets.token_hex(8)
+    prefix = f"{STAGED}:{token}"
+    # First the claim: from now on no other import can publish what is discarded under it.
+    await client.set(keyspace.IMPORTING, token)
+    await _discard_staged(client, keep=prefix)
     try:
         staged: list[_StagedKey] = []
         for archived in records:
             if archived.account.seq == 0:
                 if staged:
                     await staged[-1].finish()
-                staged.append(_StagedKey(client, archived))
+                staged.append(_StagedKey(client, archived, prefix))
             await staged[-1].add(archived)
         if staged:
             await staged[-1].finish()
-            await _publish(client, staged)
+            await _publish(client, staged, token)
     finally:
-        await _discard_staged(client)
+        await _discard_staged(client, prefix)
+        if await client.get(keyspace.IMPORTING) == token.encode():
+            await client.delete(keyspace.IMPORTING)
 
 
 class _StagedKey:
     """One key of an import, under names that no request looks at."""
 
-    def __init__(self, client: Client, first: ArchivedRecord) -> None:
+    def __init__(self, client: Client, first: ArchivedRecord, prefix: str) -> None:
         self.key_id = first.account.key_id
         self.created_at_ms = first.created_at_ms
-        self._names = names_of(self.key_id, STAGED)
+        self._names = names_of(self.key_id, prefix)
         self._pipeline = client.pipeline(transaction=False)
         self._last = first
         self._paid: dict[str, Counter[str]] = {}
@@ -151,12 +159,14 @@ class _StagedKey:
         return names | {staged.paid(revision): live.paid(revision) for revision in self._paid}
 
 
-async def _publish(client: Client, staged: list[_StagedKey]) -> None:
-    """Make the staged keys the ledger, unless a key was opened meanwhile."""
+async def _publish(client: Client, staged: list[_StagedKey], token: str) -> None:
+    """Make the staged keys the ledger, unless a key was opened or another import was begun meanwhile."""
     async with client.pipeline(transaction=True) as together:
-        await together.watch(keyspace.ALL_KEYS)
+        await together.watch(keyspace.ALL_KEYS, keyspace.IMPORTING)
         if await together.zcard(keyspace.ALL_KEYS):
             raise LedgerNotEmpty(_NOT_EMPTY)
+        if await together.get(keyspace.IMPORTING) != token.encode():
+            raise LedgerNotEmpty(_OVERTAKEN)
         together.multi()
         oldest_first = sorted(staged, key=lambda key: key.created_at_ms)
         for number, key in enumerate(oldest_first, start=1):
@@ -167,10 +177,11 @@ async def _publish(client: Client, staged: list[_StagedKey]) -> None:
         try:
             await together.execute()
         except WatchError:
-            raise LedgerNotEmpty(_NOT_EMPTY) from None
+            raise LedgerNotEmpty(_OVERTAKEN) from None
 
 
-async def _discard_staged(client: Client) -> None:
-    """Remove what this import, or one that was killed, left under staged names."""
-    async for name in client.scan_iter(match=f"{STAGED}:*", count=1000):
-        await client.unlink(name)
+async def _discard_staged(client: Client, prefix: str = STAGED, *, keep: str | None = None) -> None:
+    """Remove what an import, or any that was killed, left under staged names."""
+    async for name in client.scan_iter(match=f"{prefix}:*", count=1000):
+        if keep is None or not name.startswith(keep.encode()):
+            await client.unlink(name)

@@ -31,6 +31,8 @@ STORE = "ration:store"
 ALL_KEYS = "ration:keys"
 PROBE = "ration:probe"
 LIVE, STAGED = "ration", "ration-import"
+IMPORTING = "ration-import"
+"""The import that began last: only that one may become the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
