@@ -74,11 +74,14 @@ async def _faults_of_kind(client: Client) -> list[str]:
 
 async def _settings(client: Client) -> Mapping[str, str] | None:
     """The settings that safety rests on; None where the server does not tell (some hosted ones)."""
+    settings: dict[str, str] = {}
     try:
-        found = await client.config_get(*_SETTINGS)
+        for name in _SETTINGS:  # one by one: before Redis 7 it takes no more at once
+            for told, value in (await client.config_get(name)).items():
+                settings[_text(told)] = _text(value)
     except ResponseError:
         return None
-    return {_text(name): _text(value) for name, value in found.items()}
+    return settings if settings.keys() == set(_SETTINGS) else None
 
 
 def _faults_of_settings(settings: Mapping[str, str] | None) -> list[str]:

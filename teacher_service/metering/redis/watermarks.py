@@ -7,6 +7,7 @@ would hand spent budget out again; its chains end before what was seen, or go on
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,8 @@ class Watermarks:
         self._file = file
         self._marks: dict[str, Mark] = {}
         self._unsaved: set[str] = set()
+        self._lock = threading.Lock()
+        """Saving runs beside the event loop that sees."""
 
     def load(self, epoch: str) -> None:
         """Read the file, which must be of the store with this epoch.
@@ -84,20 +87,23 @@ class Watermarks:
     def saw(self, key_id: str, seq: int, hash_: str) -> None:
         """The store was seen to hold this record."""
         if seq > self.of(key_id).seq:
-            self._marks[key_id] = Mark(seq, hash_)
-            self._unsaved.add(key_id)
+            with self._lock:
+                self._marks[key_id] = Mark(seq, hash_)
+                self._unsaved.add(key_id)
 
     def save(self) -> None:
         """Write what is new to the file. Blocks; raises OSError or sqlite3.Error."""
         if self._file is None or not self._unsaved:
             return
-        unsaved, self._unsaved = self._unsaved, set()
-        rows = [(key_id, self._marks[key_id].seq, self._marks[key_id].hash) for key_id in unsaved]
+        with self._lock:
+            unsaved, self._unsaved = self._unsaved, set()
+            rows = [(key_id, self._marks[key_id].seq, self._marks[key_id].hash) for key_id in unsaved]
         try:
             with self._connected(self._file) as db:
                 db.executemany(_SAVE, rows)
         except (OSError, sqlite3.Error):
-            self._unsaved |= unsaved
+            with self._lock:
+                self._unsaved |= unsaved
             raise
 
     @property
