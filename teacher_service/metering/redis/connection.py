@@ -28,6 +28,7 @@ SERVER_TIME = "local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2]
 """Body of the Lua function that tells the time."""
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 1.0, 3.0
 _MARKS_AT_ONCE = 500
+_SCRIPTS = ("reserve", "settle", "release", "renew", "sweep", "open_key", "look", "amend", "time")
 _NO_URL = (
     "The URL of the Redis ledger cannot be read: use redis://USER:PASSWORD@HOST:PORT/DATABASE, with what is "
     "neither letter nor digit in the password percent-encoded."
@@ -69,10 +70,7 @@ class RedisConnection:
             raise ValueError(_NO_URL) from None
         self._pipeline = Pipeline(self.client)
         prelude = f"local function now_ms() {time_lua} end\n{_lua('prelude')}"
-        self._scripts = {
-            name: self.client.register_script(f"{prelude}\n{_lua(name)}")
-            for name in ("reserve", "settle", "release", "renew", "sweep", "open_key", "look", "amend")
-        }
+        self._scripts = {name: self.client.register_script(f"{prelude}\n{_lua(name)}") for name in _SCRIPTS}
 
     def open(self) -> None:
         """Let questions through; connections are made as they are needed."""

@@ -100,6 +100,8 @@ class RedisLedger:
         epoch = await self._connection.ask(_epoch)
         await asyncio.to_thread(self._watermarks.load, epoch)
         await self._connection.verify_anew()
+        (now_ms,) = await self._connection.run("time", (), ())
+        self._clock.learn(int(now_ms))
         if self._upkeep is not None:
             self._upkeep.start()
 

@@ -1,0 +1,3 @@
+-- Out: {the time now}
+
+return { now_ms() }
