@@ -37,10 +37,13 @@ class Pipeline:
         """The reply to one command.
 
         Raises:
+            ValueError: it cannot be sent.
             RedisError, OSError: the server refused it, or the exchange broke: then it may have been
                 carried out or not.
         """
-        call = _Call(command, asyncio.get_running_loop().create_future())
+        # Encoded here: text that cannot be sent must hurt nobody but its caller.
+        arguments = (part.encode() if isinstance(part, str) else part for part in command[1:])
+        call = _Call((command[0], *arguments), asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())

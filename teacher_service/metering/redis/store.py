@@ -197,7 +197,7 @@ class RedisLedger:
             return
         try:
             await release(self._connection, hold)
-        except LedgerUnavailable:
+        except (LedgerUnavailable, asyncio.CancelledError):
             self._live.abandon(hold)
             raise
         self._live.end(hold)

@@ -115,8 +115,8 @@ class Watermarks:
             else f"stop all replicas, remove {self._file} from each, and start them again"
         )
         return (
-            "Put the store's newest files back. If what was spent since shall be given out once more, "
-            f"{accept}."
+            "Put the store's newest files back and restart this service. If what was spent since shall be "
+            f"given out once more, {accept}."
         )
 
     @staticmethod

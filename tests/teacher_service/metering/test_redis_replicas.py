@@ -327,6 +327,24 @@ def verify_soon(url: str) -> bool:
 
 
 class TestRequestsThatLeave:
+    def test_a_command_that_cannot_be_sent_hurts_nobody_but_its_caller(self, url: str) -> None:
+        async def story() -> None:
+            async with replica(url) as ledger:
+                key = await new_key(ledger)
+                outcomes = await asyncio.gather(
+                    buy(ledger, key, "a"),
+                    ledger.key("\ud800"),
+                    buy(ledger, key, "b", idem="\ud800"),
+                    buy(ledger, key, "c"),
+                    return_exceptions=True,
+                )
+                assert [type(outcome) for outcome in outcomes] == [
+                    Settlement, UnicodeEncodeError, UnicodeEncodeError, Settlement,
+                ]  # fmt: skip
+                await verify_store(ledger)
+
+        asyncio.run(story())
+
     def test_requests_cancelled_at_any_moment_leave_a_sound_ledger_and_no_hold(self, url: str) -> None:
         """And no reply is ever taken for that of another command."""
         chance = random.Random(7)

@@ -10,7 +10,7 @@ from redis_process import RedisProcess
 from redis_replicas import buy, new_key, replica, reserve
 
 from shared.chain import ZERO_HASH, Billing, Genesis, Settle, canonical_record, link, verify_chain
-from teacher_service.metering.ledger import BudgetExhausted, InFlight, LedgerUnavailable
+from teacher_service.metering.ledger import BudgetExhausted, IdempotencyMismatch, InFlight, LedgerUnavailable
 from teacher_service.metering.redis import clock as clock_module
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.store import CALLS_KEPT_MS
@@ -296,6 +296,14 @@ class TestRules:
             with pytest.raises(Exception, match="is gone"):
                 desk.settle(hold)
             assert desk.account(key).used == 0
+
+    def test_a_repetition_that_fails_leaves_the_settled_call_on_record(self, desk: Any) -> None:
+        """Of a body that asks for another image now: no service sends it, and no call is forgotten by it."""
+        key = desk.new_key()
+        desk.buy(key, "a", idem="call", body="one")
+        desk.release(desk.reserve(key, "b", idem="call", body="one"))
+        with pytest.raises(IdempotencyMismatch):
+            desk.reserve(key, "a", idem="call", body="other")
 
     def test_a_second_genesis_is_not_written_over_a_key(self, desk: Any) -> None:
         key = desk.new_key()
