@@ -70,6 +70,8 @@ class Pipeline:
             replies = [error] * len(group)
         except RuntimeError as error:  # what uvloop says of a connection that broke before it was used
             replies = [redis.ConnectionError(str(error))] * len(group)
+        except Exception as error:  # of ours: those who wait must hear of it
+            replies = [error] * len(group)
         except BaseException:  # the loop is shut down: nobody may wait for ever
             for call in group:
                 call.reply.cancel()
