@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from redis_process import RedisProcess
-from redis_replicas import account, buy, new_key, replica, replicas, reserve, until
+from redis_replicas import account, buy, new_key, replica, replicas, reserve, settle, until
 
 from teacher_service.metering.ledger import LedgerUnavailable
 from teacher_service.metering.redis.watermarks import Watermarks
@@ -157,6 +157,38 @@ class TestRunningReplicas:
                     await refused(ledger.settle(hold, descriptors), f"record 1 of key {key}")
                     assert client.hget(account_key, "used") == b"0"
                     assert client.xlen(f"ration:{{{key}}}:events") == 2
+
+        asyncio.run(story())
+
+    @pytest.mark.parametrize("asked", ["reserve", "settle", "head", "grant"])
+    def test_a_key_set_back_and_gone_on_differently_under_a_running_replica_is_refused(
+        self, redis: RedisProcess, asked: str
+    ) -> None:
+        """The fork is longer than what was seen, and the server's process is the same."""
+
+        async def story() -> None:
+            async with replica(redis.url) as ledger:
+                key = await new_key(ledger)
+                hold = await reserve(ledger, key, "held")
+                with redis.client() as client:
+                    names = client.keys(f"ration:{{{key}}}:*")
+                    old = {name: client.dump(name) for name in names}
+                    await buy(ledger, key, "a")
+                    client.delete(*client.keys(f"ration:{{{key}}}:*"))
+                    for name, value in old.items():
+                        assert value is not None
+                        client.restore(name, 0, value)
+                async with replica(redis.url) as stranger:
+                    for image in ("b", "c"):
+                        await buy(stranger, key, image)
+                    ask = {
+                        "reserve": lambda: reserve(ledger, key, "d"),
+                        "settle": lambda: settle(ledger, hold),
+                        "head": lambda: ledger.head(key),
+                        "grant": lambda: ledger.grant(key, 1),
+                    }
+                    await refused(ask[asked](), f"record 1 of key {key}")
+                    assert (await account(stranger, key)).used == 2
 
         asyncio.run(story())
 
