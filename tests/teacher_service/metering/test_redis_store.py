@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from redis_process import RedisProcess
-from redis_replicas import buy, new_key, replica, reserve
+from redis_replicas import buy, new_key, replica, reserve, settle
 
 from shared.chain import ZERO_HASH, Billing, Genesis, Settle, canonical_record, link, verify_chain
 from teacher_service.metering.ledger import BudgetExhausted, IdempotencyMismatch, InFlight, LedgerUnavailable
@@ -17,6 +17,7 @@ from teacher_service.metering.redis.store import CALLS_KEPT_MS
 from teacher_service.metering.verify import verify_store
 
 LEASE_MS = 10_000
+DAY_MS = 86_400_000
 MOST = 2**53 - 1
 
 
@@ -244,6 +245,24 @@ class TestServerTime:
 
         asyncio.run(story())
 
+    def test_a_record_is_not_older_than_the_window_that_another_replica_has_begun(
+        self, make_redis_desk: Callable[..., Any], clock: Any
+    ) -> None:
+        """Else the chain would count it in the window before, and the store in this one."""
+        one, other = make_redis_desk(clock), make_redis_desk(clock)
+        midnight_ms = (clock.now_ms // DAY_MS + 1) * DAY_MS
+        clock.now_ms = midnight_ms - 100
+        key = one.new_key(budget=3, window="day")
+        hold = one.reserve(key, "a")
+        clock.now_ms = midnight_ms + 100
+        other.reserve(key, "b")
+        behind = type(clock)()
+        behind.now_ms = midnight_ms - 100
+        behind.learn = lambda server_now_ms: setattr(behind, "now_ms", server_now_ms)
+        one.ledger._chains._clock = behind
+        assert one.settle(hold).at_ms >= midnight_ms
+        one.run(verify_store(one.ledger))
+
 
 class TestRules:
     """What scripts check although it cannot happen: a hand in the store, or a fault of ours."""
@@ -282,6 +301,25 @@ class TestRules:
             with pytest.raises(LedgerUnavailable, match="charged twice"):
                 desk.settle(hold)
             assert before == (client.hgetall(names.account), sizes(redis_server, key))
+
+    def test_one_image_under_two_holds_is_not_charged_twice_by_one_group(
+        self, desk: Any, redis_server: RedisProcess
+    ) -> None:
+        key = desk.new_key(budget=10)
+        holds = []
+        for _ in range(2):
+            holds.append(desk.reserve(key, "a"))
+            with redis_server.client() as client:
+                client.delete(names_of(key).held_images)
+
+        async def both() -> list[Any]:
+            return await asyncio.gather(
+                *(settle(desk.ledger, hold) for hold in holds), return_exceptions=True
+            )
+
+        outcomes = desk.run(both())
+        assert ["charged twice" in str(outcome) for outcome in outcomes] == [True, True]
+        assert desk.account(key).used == 0
 
     def test_a_hold_of_another_size_is_not_the_one_that_was_granted(
         self, desk: Any, redis_server: RedisProcess
