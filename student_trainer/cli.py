@@ -8,6 +8,7 @@ import sys
 import typer
 
 from student_trainer.acquire import commands as acquire
+from student_trainer.acquire.plan_command import plan
 from student_trainer.demo import commands as demo
 from student_trainer.distil import commands as distil
 from student_trainer.errors import TrainerError
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("plan")(acquire.plan)
+app.command("plan")(plan)
 app.command("fetch")(acquire.fetch)
 app.command("audit")(acquire.audit)
 app.command("verify")(acquire.verify)

@@ -1,4 +1,4 @@
-"""The verbs ``plan``, ``fetch``, ``audit`` and ``verify``: from photographs to a certified transfer set.
+"""The verbs ``fetch``, ``audit`` and ``verify``: from a plan to a certified transfer set.
 
 In: command-line options, the environment's ``TEACHER_URL`` and ``TEACHER_API_KEY``. Out: results on
 standard output, everything else on standard error. Heavy modules are imported when a verb runs.
@@ -34,47 +34,6 @@ Key = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-
-
-def plan(
-    *,
-    run: Run,
-    queries: Annotated[int, typer.Option("--queries", metavar="N", help="|D|: how many images to buy.")],
-    images: Annotated[
-        Path | None, typer.Option("--images", metavar="DIR", help="A folder of images.")
-    ] = None,
-    manifest: Annotated[Path | None, typer.Option("--manifest", metavar="FILE", help="A CSV list.")] = None,
-    split: Annotated[str | None, typer.Option(help="Use only this split of the manifest.")] = None,
-    seed: Annotated[int, typer.Option(help="Draws the choice.")] = 0,
-    strategy: Annotated[str, typer.Option(help="How images are chosen.")] = "random",
-    url: Url = None,
-    key: Key = None,
-    dry_run: DryRun = False,
-    json: Json = False,
-) -> None:
-    """Choose the images to buy and say what they will cost. Spends nothing.
-
-    Run it again with more or fewer --queries: the plan grows or shrinks and keeps what was bought.
-    """
-    from shared.images import ImageLimits
-    from student_trainer.acquire import plan as planning
-    from student_trainer.acquire.manifest import list_entries
-    from student_trainer.acquire.records import PlanFacts
-    from student_trainer.acquire.selection import check_wish
-    from student_trainer.acquire.session import access_to, meet
-    from student_trainer.acquire.summaries import of_plan
-
-    check_wish(strategy, queries)
-    entries, source = list_entries(images, manifest, split)
-    model, usage = meet(access_to(url, key)) if url and key else (None, None)
-    limits = planning.limits_of(model.limits) if model else ImageLimits()
-    with progress("Looking at images", len(entries), "files") as bar:
-        inventory = planning.take_stock(entries, limits, bar.advance)
-    facts = PlanFacts(strategy, seed, source)
-    choice = planning.decide(run, inventory, queries, facts, dry_run=dry_run)
-    result, text = of_plan(inventory, choice, facts, usage)
-    following = "Nothing was written (--dry-run)." if dry_run else f"Next: student-trainer fetch --run {run}"
-    emit({**result, "dry_run": dry_run}, f"{text}\n{following}", as_json=json)
 
 
 def fetch(

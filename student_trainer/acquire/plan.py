@@ -1,11 +1,11 @@
-"""Choose what to spend the budget on: look at every file, set aside what cannot be bought, draw |D| images.
+"""Choose what to spend the budget on: look at every file, set aside what cannot be bought, choose |D| images.
 
 In: the entries of a folder or manifest, the service's limits, |D| and a seed. Out: an inventory and a
 transfer set on disk. Spends nothing; what was bought, or asked for, stays in the transfer set.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,13 @@ from pathlib import Path
 from shared.digest import sha256_hex
 from shared.images import FORMATS, PIXELS_CEILING, ImageLimits, InvalidImage, admit, decode, read_file
 from shared.protocol import ModelLimits
+from student_trainer.acquire import near_duplicates
 from student_trainer.acquire.lock import exclusive
 from student_trainer.acquire.manifest import Entry
+from student_trainer.acquire.near_duplicates import Fingerprint, fingerprint
 from student_trainer.acquire.outbox import Outbox
 from student_trainer.acquire.records import PlanFacts, PlannedImage
-from student_trainer.acquire.selection import check_wish, choose
+from student_trainer.acquire.selection.choice import Describe, check_wish, choose
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.run_folder import RunFolder
@@ -34,6 +36,8 @@ class Inventory:
     """File -> the earlier file with the same bytes."""
     skipped: dict[Path, str]
     """File -> why it cannot be bought."""
+    fingerprints: Mapping[str, Fingerprint]
+    """Of every candidate, by its digest."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,12 @@ class Choice:
     """Those that were not chosen before."""
     missing: list[PlannedImage]
     """Those whose descriptors are not held yet."""
+    facts: PlanFacts
+    """How they were chosen, what earlier plans left included."""
+    near_duplicates: Mapping[PlannedImage, PlannedImage]
+    """Candidate -> the candidate that shows nearly the same."""
+    avoidable: int
+    """Queries of this plan for images that show nearly what another of its images shows."""
 
 
 def limits_of(model: ModelLimits) -> ImageLimits:
@@ -63,21 +73,42 @@ def take_stock(
     so that no query is ever spent on it.
     """
     candidates: dict[str, PlannedImage] = {}
+    fingerprints: dict[str, Fingerprint] = {}
     duplicates: dict[Path, Path] = {}
     skipped: dict[Path, str] = {}
     for entry, looked in zip(entries, _look_at_all(entries, limits), strict=True):
         on_looked()
         if isinstance(looked, str):
             skipped[entry.path] = looked
-        elif looked.digest not in candidates:
-            candidates[looked.digest] = looked
-        elif candidates[looked.digest].path != looked.path:
-            duplicates[entry.path] = candidates[looked.digest].path
-    return Inventory(len(entries), list(candidates.values()), duplicates, skipped)
+            continue
+        image, seen = looked
+        if image.digest not in candidates:
+            candidates[image.digest], fingerprints[image.digest] = image, seen
+        elif candidates[image.digest].path != image.path:
+            duplicates[entry.path] = candidates[image.digest].path
+    return Inventory(len(entries), list(candidates.values()), duplicates, skipped, fingerprints)
 
 
-def decide(run: Path, inventory: Inventory, n: int, facts: PlanFacts, *, dry_run: bool = False) -> Choice:
+def decide(
+    run: Path,
+    inventory: Inventory,
+    n: int,
+    facts: PlanFacts,
+    *,
+    describe: Describe | None = None,
+    dry_run: bool = False,
+) -> Choice:
     """Choose ``n`` images and write the transfer set of the run folder, unless ``dry_run``.
+
+    What was bought, or asked for, stays, however it was chosen: the strategy chooses the others around it.
+
+    Args:
+        run: the run folder.
+        inventory: what there is to choose from.
+        n: how many images there are to be, those that were bought included.
+        facts: how to choose.
+        describe: for strategies that look at images.
+        dry_run: choose, and write nothing.
 
     Raises:
         InvalidInput: too few images, a choice that would lose what may be paid for, or another program is
@@ -86,41 +117,46 @@ def decide(run: Path, inventory: Inventory, n: int, facts: PlanFacts, *, dry_run
             is unchanged.
     """
     if dry_run:
-        return _choice(RunFolder(run).transfer_set, inventory, n, facts)
+        return _choice(RunFolder(run).transfer_set, inventory, n, facts, describe)
     try:
         folder = RunFolder.create(run)
     except OSError as error:
         raise StorageFailed(f"The run folder {run} cannot be made: {error.strerror}.") from None
     with exclusive(folder):
-        choice = _choice(folder.transfer_set, inventory, n, facts)
-        _write(folder.transfer_set, inventory, choice, facts)
+        choice = _choice(folder.transfer_set, inventory, n, facts, describe)
+        _write(folder.transfer_set, inventory, choice)
     return choice
 
 
-def _choice(path: Path, inventory: Inventory, n: int, facts: PlanFacts) -> Choice:
+def _choice(path: Path, inventory: Inventory, n: int, facts: PlanFacts, describe: Describe | None) -> Choice:
     check_wish(facts.strategy, n)
-    kept: list[PlannedImage] = []
-    refused: set[str] = set()
-    held: set[str] = set()
+    before = _left_over(path, inventory, n, facts)
+    near = near_duplicates.find(inventory.candidates, inventory.fingerprints, keep=before.paid)
+    unwanted = {image.digest for image in near} if facts.dropped_near_duplicates else set()
+    kept = [image for image in before.kept if image.digest not in unwanted]
+    out = before.refused | unwanted
+    usable = [image for image in inventory.candidates if image.digest not in out]
+    try:
+        added = choose(facts.strategy, usable, n, facts.seed, chosen=kept, describe=describe)
+    except InvalidInput as error:
+        left = f" {len(unwanted):,} near-duplicates were left out." if unwanted else ""
+        raise InvalidInput(f"{error}{left}") from None
+    chosen = [*kept, *added]
+    missing = [image for image in chosen if image.digest not in before.held]
+    avoidable = near_duplicates.find(chosen, inventory.fingerprints, keep=before.paid)
+    facts = facts if before.facts is None else facts.after(before.facts, len(kept))
+    return Choice(chosen, added, missing, facts, near, len(avoidable))
+
+
+def _write(path: Path, inventory: Inventory, choice: Choice) -> None:
     if path.exists():
         with TransferSet.open(path) as existing:
             if _may_be_paid(existing):
-                kept = _kept(existing, inventory, n, facts)
-                refused, held = existing.refused_digests(), set(existing.delivered_by())
-    usable = [image for image in inventory.candidates if image.digest not in refused]
-    added = choose(facts.strategy, usable, n, facts.seed, kept)
-    return Choice([*kept, *added], added, [image for image in [*kept, *added] if image.digest not in held])
-
-
-def _write(path: Path, inventory: Inventory, choice: Choice, facts: PlanFacts) -> None:
-    if path.exists():
-        with TransferSet.open(path) as existing:
-            if _may_be_paid(existing):
-                existing.replan(facts, inventory.candidates, choice.chosen)
+                existing.replan(choice.facts, inventory.candidates, choice.chosen)
                 return
     chosen = {image.digest for image in choice.chosen}
     others = [image for image in inventory.candidates if image.digest not in chosen]
-    TransferSet.create(path, facts, choice.chosen, others)
+    TransferSet.create(path, choice.facts, choice.chosen, others)
 
 
 def _may_be_paid(transfer_set: TransferSet) -> bool:
@@ -128,36 +164,61 @@ def _may_be_paid(transfer_set: TransferSet) -> bool:
     return transfer_set.summary().bought > 0 or bool(Outbox(transfer_set).unanswered())
 
 
-def _kept(existing: TransferSet, inventory: Inventory, n: int, facts: PlanFacts) -> list[PlannedImage]:
-    """What a new plan keeps, in order: all that is held or asked for, and of the others the first."""
-    before = existing.facts
-    if (before.strategy, before.seed) != (facts.strategy, facts.seed):
-        raise InvalidInput(
-            f"Descriptors were bought for the choice '{before.strategy}' with seed {before.seed}; "
-            f"'{facts.strategy}' with seed {facts.seed} would not keep them. Use the first, or another run "
-            "folder."
+@dataclass(frozen=True)
+class _LeftOver:
+    """What a new plan finds of an earlier one, and must not lose."""
+
+    kept: list[PlannedImage]
+    """In order: all that is bought or asked for, and of the others those that this plan would choose too."""
+    paid: Collection[str] = ()
+    """Digests of what is bought or asked for."""
+    held: Collection[str] = ()
+    refused: frozenset[str] = frozenset()
+    facts: PlanFacts | None = None
+
+
+def _left_over(path: Path, inventory: Inventory, n: int, facts: PlanFacts) -> _LeftOver:
+    if not path.exists():
+        return _LeftOver([])
+    with TransferSet.open(path) as existing:
+        if not _may_be_paid(existing):
+            return _LeftOver([])
+        paid = {image.digest for image in existing.chosen()} & existing.committed_digests()
+        return _LeftOver(
+            _kept(existing, inventory, n, facts, paid),
+            paid,
+            set(existing.delivered_by()),
+            frozenset(existing.refused_digests()),
+            existing.facts,
         )
+
+
+def _kept(
+    existing: TransferSet, inventory: Inventory, n: int, facts: PlanFacts, paid: Collection[str]
+) -> list[PlannedImage]:
+    """What a new plan keeps, in order: all that is held or asked for; chosen in the same way, others too."""
     listed = {image.digest for image in inventory.candidates}
-    committed = existing.committed_digests()
     chosen = existing.chosen()
-    lost = [image for image in chosen if image.digest in committed and image.digest not in listed]
+    lost = [image for image in chosen if image.digest in paid and image.digest not in listed]
     if lost:
         raise InvalidInput(
             f"{len(lost):,} images that were bought (or asked for) are not among the files listed now, "
             f"the first {lost[0].path}. List them too, or use another run folder; what is held is unchanged."
         )
-    paid = {image.digest for image in chosen} & committed
     if n < len(paid):
         raise InvalidInput(
             f"{len(paid):,} images are bought or asked for, so a plan for {n:,} would lose some of them. "
             f"Give --queries {len(paid)} or more, or use another run folder for a smaller set."
         )
-    unpaid = [image.digest for image in chosen if image.digest in listed - paid]
-    keep = paid.union(unpaid[: n - len(paid)])
+    same_way = existing.facts.way == facts.way
+    unpaid = [i.digest for i in chosen if i.digest in listed and i.digest not in paid] if same_way else []
+    keep = {*paid, *unpaid[: n - len(paid)]}
     return [image for image in chosen if image.digest in keep]
 
 
-def _look_at_all(entries: Sequence[Entry], limits: ImageLimits) -> Iterator[PlannedImage | str]:
+def _look_at_all(
+    entries: Sequence[Entry], limits: ImageLimits
+) -> Iterator[tuple[PlannedImage, Fingerprint] | str]:
     """In order, decoded by several threads; an interrupt does not wait for what is queued."""
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
@@ -166,19 +227,20 @@ def _look_at_all(entries: Sequence[Entry], limits: ImageLimits) -> Iterator[Plan
         pool.shutdown(cancel_futures=True)
 
 
-def _look(path: Path, limits: ImageLimits) -> PlannedImage | str:
-    """The image at ``path``, or why it cannot be bought."""
+def _look(path: Path, limits: ImageLimits) -> tuple[PlannedImage, Fingerprint] | str:
+    """The image at ``path`` and its fingerprint, or why it cannot be bought."""
     try:
         str(path).encode("utf-8")
         data = read_file(path, limits)
         header = admit(data, limits)
-        decode(data)
+        seen = fingerprint(decode(data))
     except UnicodeEncodeError:
         return "its name is not UTF-8"
     except OSError as error:
         return error.strerror or str(error)
     except InvalidImage as error:
         return str(error)
-    return PlannedImage(
+    image = PlannedImage(
         sha256_hex(data), path.absolute(), header.format, len(data), header.width, header.height
     )
+    return image, seen

@@ -5,7 +5,7 @@ In and out: frozen values; no I/O.
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,50 @@ class PlannedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierChoice:
+    """What a transfer set holds of a plan that was made in another way than the present one."""
+
+    strategy: str
+    seed: int
+    network: str
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlanFacts:
     """How the images were chosen; with the same candidates this gives the same choice again."""
 
     strategy: str
     seed: int
     source: str
+    network: str = ""
+    """What looked at the candidates, in words; empty where the strategy does not look."""
+    dropped_near_duplicates: bool = False
+    earlier: tuple[EarlierChoice, ...] = ()
+    """How the first images of the choice came about, where not in the same way; in their order."""
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "PlanFacts":
+        """The inverse of :meth:`document`; older files say less."""
+        earlier = tuple(EarlierChoice(**choice) for choice in document.get("earlier", ()))
+        return cls(**{**document, "earlier": earlier})
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+    @property
+    def way(self) -> tuple[str, int, str]:
+        """What decides the order in which images are chosen."""
+        return self.strategy, self.seed, self.network
+
+    def after(self, before: "PlanFacts", kept: int) -> "PlanFacts":
+        """These facts for a plan whose first ``kept`` images are left from ``before``."""
+        earlier = before.earlier
+        here = kept - sum(choice.images for choice in earlier)
+        if before.way != self.way and here > 0:
+            earlier = (*earlier, EarlierChoice(*before.way, here))
+        return replace(self, earlier=earlier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from shared.protocol import UsageResponse
 from student_trainer.acquire.audit import Verification
 from student_trainer.acquire.fetch import Outcome
 from student_trainer.acquire.plan import Choice, Inventory
-from student_trainer.acquire.records import PlanFacts, Summary
+from student_trainer.acquire.records import Summary
 
 NAMED_FILES = 20
 """Files named in a text; ``--json`` names all."""
@@ -21,17 +21,19 @@ NAMED_FILES = 20
 Result: TypeAlias = tuple[dict[str, Any], str]
 
 
-def of_plan(inventory: Inventory, choice: Choice, facts: PlanFacts, usage: UsageResponse | None) -> Result:
+def of_plan(inventory: Inventory, choice: Choice, usage: UsageResponse | None) -> Result:
     """What ``plan`` found and chose."""
+    facts = choice.facts
     missing, to_send = len(choice.missing), sum(image.bytes for image in choice.missing)
     result = {
-        "source": facts.source,
         "listed": inventory.listed,
         "candidates": len(inventory.candidates),
         "duplicates": {str(path): str(first) for path, first in inventory.duplicates.items()},
         "skipped": {str(path): reason for path, reason in inventory.skipped.items()},
-        "strategy": facts.strategy,
-        "seed": facts.seed,
+        "near_duplicates": {str(one.path): str(other.path) for one, other in choice.near_duplicates.items()},
+        "dropped_near_duplicates": facts.dropped_near_duplicates,
+        "avoidable_queries": choice.avoidable,
+        **facts.document(),
         "chosen": len(choice.chosen),
         "added": len(choice.added),
         "queries": missing,
@@ -47,6 +49,7 @@ def of_plan(inventory: Inventory, choice: Choice, facts: PlanFacts, usage: Usage
         f"{facts.source}: {inventory.listed:,} files listed, {len(inventory.candidates):,} distinct readable "
         f"images, {len(inventory.duplicates):,} exact duplicates, {len(inventory.skipped):,} skipped.",
         *_named("Skipped", inventory.skipped),
+        *_near_duplicates(choice),
         f"Chosen: {len(choice.chosen):,} images ({facts.strategy}, seed {facts.seed}){before}; "
         f"{missing:,} queries to spend, {to_send / 1e6:,.1f} MB to send.",
         _account(usage, missing),
@@ -128,6 +131,23 @@ def of_verify(found: Verification, transfer_set: Path | None) -> Result:
     if transfer_set:
         lines.append(f"It certifies the descriptors in {transfer_set}.")
     return result, "\n".join(lines)
+
+
+def _near_duplicates(choice: Choice) -> list[str]:
+    """How many, the first few, and what leaving them out saves."""
+    found = choice.near_duplicates
+    if not found:
+        return []
+    lines = _named(
+        "Near-duplicates", {one.path: f"shows nearly what {other.path} shows" for one, other in found.items()}
+    )
+    if choice.facts.dropped_near_duplicates:
+        return [*lines, "They are left out (--drop-near-duplicates)."]
+    return [
+        *lines,
+        f"{choice.avoidable:,} queries of this plan go to such images: --drop-near-duplicates spends them "
+        "on others.",
+    ]
 
 
 def _account(usage: UsageResponse | None, missing: int) -> str:

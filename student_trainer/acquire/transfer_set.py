@@ -69,7 +69,7 @@ class TransferSet:
         """
         temporary = path.with_name(path.name + ".new")
         with cls(store.create(temporary), temporary) as new, new.transaction():
-            new._write_fact("plan", asdict(facts))
+            new._write_fact("plan", facts.document())
             new.add_images(chosen, chosen=True)
             new.add_images(others, chosen=False)
         store.publish(temporary, path)
@@ -108,7 +108,7 @@ class TransferSet:
     @property
     def facts(self) -> PlanFacts:
         """How the images were chosen."""
-        return PlanFacts(**self._fact("plan"))
+        return PlanFacts.from_document(self._fact("plan"))
 
     @property
     def teacher(self) -> Teacher | None:
@@ -156,7 +156,7 @@ class TransferSet:
         listed = {image.digest for image in candidates}
         gone = known - listed - self.committed_digests() - self.refused_digests()
         with self.transaction():
-            self._write_fact("plan", asdict(facts))
+            self._write_fact("plan", facts.document())
             self.connection.executemany("DELETE FROM images WHERE digest = ?", [(digest,) for digest in gone])
             kept = {image.digest for image in chosen}
             self.connection.executemany(

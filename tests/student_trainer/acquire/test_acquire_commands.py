@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
+from PIL import Image
 
 from student_trainer.acquire.fetch import Outcome
 from student_trainer.acquire.lock import exclusive
@@ -256,6 +257,57 @@ def test_refused_images_exit_2_and_are_named_again_until_the_plan_replaces_them(
     assert (result["bought"], result["planned"], result["refused"]) == (4, 4, {})
 
 
+TINY_STUDENT = """
+[student]
+arch = "mobilenet_v2-320x0.1"
+weights = "random"
+
+[images]
+longest_side_px = 32
+
+[training]
+device = "cpu"
+"""
+
+
+@pytest.mark.parametrize("selection", ["k-center", "cluster", "density"])
+def test_a_selection_that_looks_spends_nothing_and_is_quick_the_second_time(
+    trainer: Trainer, teacher: Any, photographs: Callable[[int], Path], tmp_path: Path, selection: str
+) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY_STUDENT)
+    run, options = tmp_path / "run", ("--recipe", tmp_path / "tiny.toml", "--selection", selection)
+    plan = ("plan", "--run", run, "--images", photographs(9), "--queries", 4, *options, "--json")
+    dry = result_of(trainer(*plan, "--dry-run"))
+    assert not run.exists()
+    first = trainer(*plan)
+    assert "weights are random" in first.stderr
+    described = list((run / "cache").rglob("*.npz"))
+    times = [part.stat().st_mtime_ns for part in described]
+    again = result_of(trainer(*plan))
+    assert times == [part.stat().st_mtime_ns for part in (run / "cache").rglob("*.npz")] != []
+    assert {**result_of(first), "dry_run": True} == {**again, "dry_run": True} == dry
+    assert (again["strategy"], again["chosen"]) == (selection, 4)
+    assert again["network"].startswith("mobilenet_v2-320x0.1-gem (random) at 32 px, ")
+    assert teacher.seen == []
+
+
+def test_near_duplicates_are_named_with_what_leaving_them_out_saves(
+    trainer: Trainer, photographs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    folder = photographs(3)
+    touched_up = Image.open(folder / "site0" / "000.png")
+    touched_up.putpixel((0, 0), (1, 2, 3))
+    touched_up.save(folder / "again.png")
+    plan = ("plan", "--run", tmp_path / "run", "--images", folder)
+    told = trainer(*plan, "--queries", 4)
+    assert "Near-duplicates: 1\n" in told.stdout
+    assert "again.png" in told.stdout
+    assert "1 queries of this plan go to such images: --drop-near-duplicates spends them" in told.stdout
+    left_out = trainer(*plan, "--queries", 3, "--drop-near-duplicates")
+    assert "They are left out" in left_out.stdout
+    fails(trainer(*plan, "--queries", 4, "--drop-near-duplicates"), 2, "1 near-duplicates were left out")
+
+
 def test_a_plan_that_nothing_can_fulfil_is_refused_before_any_image_is_opened(
     trainer: Trainer, photographs: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,7 +317,7 @@ def test_a_plan_that_nothing_can_fulfil_is_refused_before_any_image_is_opened(
     monkeypatch.setattr("student_trainer.acquire.plan.take_stock", look)
     plan = ("plan", "--run", tmp_path / "new", "--images", photographs(2))
     fails(trainer(*plan, "--queries", 0), 2, "--queries must be at least 1, got 0")
-    fails(trainer(*plan, "--queries", 1, "--strategy", "best"), 2, "There is no strategy 'best'")
+    fails(trainer(*plan, "--queries", 1, "--selection", "best"), 2, "There is no strategy 'best'")
 
 
 def test_a_budget_too_small_exits_3_and_spends_nothing(

@@ -128,6 +128,39 @@ def test_a_budget_is_spent_exactly_and_one_query_more_is_refused(
     assert "The teacher's revision is now" in errors
 
 
+@pytest.mark.slow
+def test_a_transfer_set_that_grows_pays_the_difference_and_one_certificate_covers_all(
+    service: Service, start_trainer: Any, photographs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    folder, run = photographs(24), RunFolder(tmp_path / "run")
+    recipe = tmp_path / "tiny.toml"
+    student = '[student]\narch = "mobilenet_v2-320x0.1"\nweights = "random"\n'
+    recipe.write_text(f"{student}[images]\nlongest_side_px = 32\n")
+    api_key = service.create_key(100)
+    service.start()
+    plan = ("plan", "--run", run.root, "--images", folder, "--json")
+    fetch = ("fetch", "--run", run.root, "--yes", "--json")
+    finish(start_trainer(api_key, *plan, "--queries", 8))
+    assert json.loads(finish(start_trainer(api_key, *fetch))[0])["charged"] == 8
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        first = transfer_set.bought().images
+
+    grown = (*plan, "--queries", 12, "--selection", "k-center", "--recipe", recipe)
+    planned = json.loads(finish(start_trainer(api_key, *grown))[0])
+    assert (planned["chosen"], planned["added"], planned["queries"]) == (12, 4, 4)
+    assert planned["earlier"] == [{"strategy": "random", "seed": 0, "network": "", "images": 8}]
+    result = json.loads(finish(start_trainer(api_key, *fetch))[0])
+    assert (result["charged"], result["charged_in_all"], result["remaining"]) == (4, 12, 88)
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        assert transfer_set.bought().images[:8] == first
+    finish(start_trainer(api_key, "audit", "--run", run.root))
+    certificate = parse_certificate(run.certificate.read_bytes())
+    assert verify_certificate(certificate, service.public_key).images == 12
+
+    _, errors = finish(start_trainer(api_key, *plan, "--queries", 11), 2)
+    assert "12 images are bought or asked for, so a plan for 11 would lose some of them" in errors
+
+
 def receipts(run: RunFolder) -> int:
     with TransferSet.open(run.transfer_set) as transfer_set:
         return int(transfer_set.rows("SELECT count(*) FROM receipts")[0][0])

@@ -1,10 +1,11 @@
 """Planning: look at every file, name what cannot be bought, and never lose what was."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -14,7 +15,7 @@ from student_trainer.acquire.fetch import Outcome
 from student_trainer.acquire.lock import exclusive
 from student_trainer.acquire.manifest import Entry, scan_folder
 from student_trainer.acquire.plan import Choice, decide, limits_of, take_stock
-from student_trainer.acquire.records import PlanFacts
+from student_trainer.acquire.records import EarlierChoice, PlanFacts, PlannedImage
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput, ServiceRefused, StorageFailed
 from student_trainer.run_folder import RunFolder
@@ -182,21 +183,104 @@ def test_a_bought_plan_shrinks_by_the_last_that_are_not_paid_for_and_grows_to_th
 
 
 @pytest.mark.parametrize(
-    ("n", "seed", "complaint"),
+    ("n", "complaint"),
     [
-        (5, 0, "6 images are bought or asked for, so a plan for 5 would lose some.*--queries 6 or more"),
-        (9, 1, "bought for the choice 'random' with seed 0; 'random' with seed 1 would not keep them"),
-        (11, 0, "only 10 distinct readable images"),
-        (0, 0, "--queries must be at least 1"),
+        (5, "6 images are bought or asked for, so a plan for 5 would lose some.*--queries 6 or more"),
+        (11, "only 10 distinct readable images"),
+        (0, "--queries must be at least 1"),
     ],
 )
 def test_a_plan_that_would_lose_what_was_bought_is_refused(
-    bought: RunFolder, tmp_path: Path, n: int, seed: int, complaint: str
+    bought: RunFolder, tmp_path: Path, n: int, complaint: str
 ) -> None:
     before = bought.transfer_set.read_bytes()
     with pytest.raises(InvalidInput, match=complaint):
-        plan(bought.root, tmp_path / "photographs", n, seed)
+        plan(bought.root, tmp_path / "photographs", n)
     assert bought.transfer_set.read_bytes() == before
+
+
+def describe(images: Sequence[PlannedImage]) -> np.ndarray:
+    rows = np.stack([np.random.default_rng(int(image.digest[:16], 16)).normal(size=4) for image in images])
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("strategy", ["random", "k-center", "cluster", "density"])
+def test_another_strategy_keeps_what_is_bought_chooses_the_rest_anew_and_says_so(
+    bought: RunFolder, tmp_path: Path, buy: Callable[..., Outcome], strategy: str
+) -> None:
+    """3 of the 6 chosen images are bought, and 3 are asked for in a request whose fate is not known."""
+    first = chosen(bought.root)
+    facts = PlanFacts(strategy, 5, "test", network="" if strategy == "random" else "a network")
+    inventory = take_stock(scan_folder(tmp_path / "photographs"), ImageLimits())
+    choice = decide(bought.root, inventory, 8, facts, describe=describe)
+    assert (chosen(bought.root)[:6], len(choice.added)) == (first, 2)
+    with TransferSet.open(bought.transfer_set) as transfer_set:
+        assert transfer_set.facts.way == facts.way
+        assert transfer_set.facts.earlier == (EarlierChoice("random", 0, "", 6),)
+    assert buy(bought).charged == 5
+    again = decide(bought.root, inventory, 9, facts, describe=describe)
+    assert (chosen(bought.root)[:8], len(again.added)) == ([image.digest for image in choice.chosen], 1)
+    assert again.facts.earlier == choice.facts.earlier
+
+
+def test_what_was_chosen_but_not_bought_makes_way_for_another_strategy(
+    tmp_path: Path, planned: Callable[..., RunFolder], buy: Callable[..., Outcome]
+) -> None:
+    run = planned(queries=3, images=12)
+    buy(run)
+    plan(run.root, tmp_path / "photographs", 8)
+    inventory = take_stock(scan_folder(tmp_path / "photographs"), ImageLimits())
+    facts = PlanFacts("k-center", 0, "test", network="a network")
+    choice = decide(run.root, inventory, 8, facts, describe=describe)
+    assert len(choice.added) == 5
+    assert choice.facts.earlier == (EarlierChoice("random", 0, "", 3),)
+
+
+def write_copy(photograph: Path, copy: Path) -> None:
+    """The same picture with a pixel touched up."""
+    image = Image.open(photograph)
+    image.putpixel((0, 0), (1, 2, 3))
+    image.save(copy)
+
+
+@pytest.fixture
+def with_copies(photographs: Callable[[int], Path]) -> Path:
+    """8 photographs, and copies of 3 of them as somebody else might have saved them."""
+    folder = photographs(8)
+    for original in sorted(folder.rglob("*.png"))[:3]:
+        write_copy(original, folder / f"copy of {original.name}")
+    return folder
+
+
+def test_near_duplicates_are_counted_and_bought_unless_they_are_to_be_left_out(
+    with_copies: Path, tmp_path: Path
+) -> None:
+    inventory = take_stock(scan_folder(with_copies), ImageLimits())
+    told = decide(tmp_path / "told", inventory, 11, FACTS)
+    assert (len(told.near_duplicates), told.avoidable, len(told.chosen)) == (3, 3, 11)
+    dropping = PlanFacts("random", 0, "test", dropped_near_duplicates=True)
+    left_out = decide(tmp_path / "left out", inventory, 8, dropping)
+    assert left_out.avoidable == 0
+    assert not set(left_out.near_duplicates) & set(left_out.chosen)
+    with pytest.raises(InvalidInput, match=r"only 8 distinct.* 3 near-duplicates were left out"):
+        decide(tmp_path / "left out", inventory, 9, dropping)
+
+
+def test_near_duplicates_that_are_paid_for_stay_and_their_copies_are_left_out(
+    tmp_path: Path, planned: Callable[..., RunFolder], buy: Callable[..., Outcome]
+) -> None:
+    run = planned(queries=5)
+    buy(run)
+    folder, before = tmp_path / "photographs", chosen(run.root)
+    for original in sorted(folder.rglob("*.png")):
+        write_copy(original, folder / f"copy of {original.name}")
+    inventory = take_stock(scan_folder(folder), ImageLimits())
+    dropping = PlanFacts("random", 0, "test", dropped_near_duplicates=True)
+    choice = decide(run.root, inventory, 5, dropping)
+    assert len(choice.near_duplicates) == 5
+    assert [image.digest for image in choice.chosen] == before
+    with pytest.raises(InvalidInput, match="only 5 distinct"):
+        decide(run.root, inventory, 6, dropping)
 
 
 def test_a_plan_from_a_folder_without_the_bought_images_is_refused(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shared.vectors import encode_rows
-from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
+from student_trainer.acquire.records import EarlierChoice, PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput, StorageFailed
 
@@ -33,6 +33,18 @@ def hold(transfer_set: TransferSet, n: int, vector: np.ndarray | bytes) -> None:
     with transfer_set.transaction():
         transfer_set.connection.execute("INSERT OR IGNORE INTO receipts VALUES (1, '{}')")
         transfer_set.connection.execute("INSERT INTO descriptors VALUES (?, ?, 1)", (image(n).digest, blob))
+
+
+def test_how_images_were_chosen_is_kept_in_full_and_read_from_older_files(path: Path) -> None:
+    earlier = (EarlierChoice("random", 7, "", 3), EarlierChoice("density", 1, "a network", 2))
+    facts = PlanFacts("k-center", 1, "folder /photographs", "a network", True, earlier)
+    with TransferSet.open(path) as transfer_set:
+        transfer_set.replan(facts, [], [])
+        assert transfer_set.facts == facts
+        with transfer_set.transaction():
+            older = json.dumps({"strategy": "random", "seed": 7, "source": "folder /photographs"})
+            transfer_set.connection.execute("UPDATE facts SET value = ? WHERE name = 'plan'", (older,))
+        assert transfer_set.facts == FACTS
 
 
 def test_the_choice_keeps_its_order_and_the_plan_its_facts(path: Path) -> None:

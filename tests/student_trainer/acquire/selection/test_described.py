@@ -1,0 +1,127 @@
+"""Descriptors of the candidates: kept between plans, bound to their network, and none of it costs a query."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shared.extraction import describe
+from shared.images import ImageLimits
+from shared.network import NetworkSpec, build_network
+from student_trainer.acquire.manifest import scan_folder
+from student_trainer.acquire.plan import take_stock
+from student_trainer.acquire.records import PlannedImage
+from student_trainer.acquire.selection import described
+from student_trainer.acquire.selection.described import Describer
+from student_trainer.acquire.selection.network import open_eye
+from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.recipe import Recipe
+
+SIDE_PX = 32
+
+
+@pytest.fixture
+def candidates(photographs: Callable[[int], Path]) -> list[PlannedImage]:
+    return take_stock(scan_folder(photographs(7)), ImageLimits()).candidates
+
+
+def describer(cache: Path | None, seed: int = 0, **options: object) -> Describer:
+    network = build_network(NetworkSpec("mobilenet_v2-320x0.1"), seed=seed)
+    return Describer(network, SIDE_PX, "cpu", cache, **options)  # type: ignore[arg-type]
+
+
+def test_rows_are_those_of_the_network_in_the_order_asked_for(
+    candidates: list[PlannedImage], tmp_path: Path
+) -> None:
+    eye = describer(tmp_path)
+    expected = describe(eye.network, [image.path for image in candidates], SIDE_PX, device="cpu")
+    np.testing.assert_allclose(eye(candidates), expected, atol=1e-5)
+    np.testing.assert_array_equal(eye(candidates[::-1]), eye(candidates)[::-1])
+    assert describer(None)([]).shape == (0, eye.network.dim)
+
+
+def test_a_second_plan_describes_only_what_is_new(
+    candidates: list[PlannedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def counting(network: object, paths: list[Path], *rest: object, **options: object) -> np.ndarray:
+        asked.append(len(paths))
+        return describe(network, paths, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(described, "describe", counting)
+    monkeypatch.setattr(described, "IMAGES_IN_A_PART", 2)
+    first = describer(tmp_path)(candidates[:5])
+    assert asked == [2, 2, 1]
+    np.testing.assert_array_equal(describer(tmp_path)(candidates)[:5], first)
+    assert asked == [2, 2, 1, 2]
+
+
+def test_another_network_or_size_looks_again(candidates: list[PlannedImage], tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    one = describer(cache)(candidates)
+    assert not np.allclose(one, describer(cache, seed=1)(candidates))
+    Describer(describer(None).network, 16, "cpu", cache)(candidates)
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_a_part_that_was_cut_off_is_described_again(candidates: list[PlannedImage], tmp_path: Path) -> None:
+    whole = describer(tmp_path)(candidates)
+    part = next(tmp_path.rglob("*.npz"))
+    part.write_bytes(part.read_bytes()[:100])
+    np.testing.assert_array_equal(describer(tmp_path)(candidates), whole)
+
+
+def test_progress_counts_what_is_kept_too(candidates: list[PlannedImage], tmp_path: Path) -> None:
+    for _ in range(2):
+        done: list[int] = []
+        describer(tmp_path, on_images=done.append)(candidates)
+        assert sum(done) == len(candidates)
+
+
+def test_a_network_without_finite_descriptors_a_vanished_image_and_a_full_disk_are_refused(
+    candidates: list[PlannedImage], tmp_path: Path
+) -> None:
+    broken = describer(None)
+    with torch.no_grad():
+        next(broken.network.parameters()).fill_(torch.nan)
+    with pytest.raises(InvalidInput, match="no finite descriptor for 7 candidates"):
+        broken(candidates)
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageFailed, match="cannot be kept"):
+        describer(tmp_path / "file")(candidates)
+    candidates[0].path.unlink()
+    with pytest.raises(InvalidInput, match="cannot be read any more"):
+        describer(None)(candidates)
+
+
+def recipe(**student: str) -> Recipe:
+    student = {"arch": "mobilenet_v2-320x0.1", "weights": "random", **student}
+    document = {"student": student, "images": {"longest_side_px": SIDE_PX}, "training": {"device": "cpu"}}
+    return Recipe.model_validate(document)
+
+
+def test_random_weights_are_warned_of_and_take_their_statistics_from_the_candidates(
+    candidates: list[PlannedImage], capsys: pytest.CaptureFixture[str]
+) -> None:
+    eye = open_eye(recipe())
+    assert "weights are random" in capsys.readouterr().err
+    raw = Describer(open_eye(recipe()).network, SIDE_PX, "cpu").identity
+    looking = eye.on(candidates, None, lambda n: None)
+    assert looking.identity != raw
+    rows = looking(candidates)
+    assert np.isfinite(rows).all()
+    again = open_eye(recipe()).on(candidates[::-1], None, lambda n: None)
+    np.testing.assert_array_equal(again(candidates), rows)
+    words = eye.in_words(looking)
+    assert words == f"mobilenet_v2-320x0.1-gem (random) at 32 px, {looking.identity[:12]}"
+
+
+def test_an_eye_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"student\.weights"):
+        open_eye(recipe(weights=str(tmp_path / "none.safetensors")))
+    wrong = recipe().model_copy(update={"training": recipe().training.model_copy(update={"device": "none"})})
+    with pytest.raises(InvalidInput, match=r"training\.device"):
+        open_eye(wrong)
