@@ -24,6 +24,13 @@ from teacher_service.metering.refusals import hold_expired, key_revoked, unknown
 MAX_GROUP = 64
 """Settlements in one script: bounds how long it keeps the server from others."""
 
+MAX_IN_VAIN = 10
+"""Refusals of one group while its chain did not move: learning the server's time does not help."""
+_TOO_LATE = (
+    f"Redis takes no record whose time is off by more than {TOLERANCE_MS} ms, and {MAX_IN_VAIN} in a row were: "
+    "nothing was delivered. Look at the server's clock and its answering times; the request may be repeated."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ChainEnd:
@@ -129,6 +136,7 @@ class ChainWriter:
 
     async def _commit(self, key_id: str, group: list[_Job]) -> None:
         """Settle a group, less those that have no hold any more."""
+        in_vain = 0
         while group:
             group = list(self._still_wanted(group))
             if not group:
@@ -145,6 +153,9 @@ class ChainWriter:
                     _resolve(group, links, int(reply[1]), int(reply[2]), at_ms)
                     return
                 case b"moved":
+                    in_vain = 0 if int(reply[1][0]) > end.seq else in_vain + 1
+                    if in_vain > MAX_IN_VAIN:
+                        raise LedgerUnavailable(_TOO_LATE)
                     self.learn(key_id, reply[1])
                     self._clock.learn(int(reply[2]))
                 case b"gone":

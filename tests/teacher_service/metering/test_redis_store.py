@@ -245,6 +245,26 @@ class TestServerTime:
 
         asyncio.run(story())
 
+    def test_a_time_that_cannot_be_set_right_is_given_up_and_charges_nothing(self, url: str) -> None:
+        """As over a line on which each answer is older than the server bears."""
+
+        class Stuck:
+            def __call__(self) -> int:
+                return time.time_ns() // 1_000_000 - 3_600_000
+
+            def learn(self, server_now_ms: int) -> None:
+                pass
+
+        async def story() -> None:
+            async with replica(url) as ledger, replica(url, clock=Stuck()) as stuck:
+                key = await new_key(ledger)
+                hold = await reserve(stuck, key, "a")
+                with pytest.raises(LedgerUnavailable, match="Look at the server's clock"):
+                    await settle(stuck, hold)
+                assert (await settle(ledger, hold)).charged == 1
+
+        asyncio.run(story())
+
     def test_a_record_is_not_older_than_the_window_that_another_replica_has_begun(
         self, make_redis_desk: Callable[..., Any], clock: Any
     ) -> None:
