@@ -27,7 +27,7 @@ MAX_GROUP = 64
 MAX_IN_VAIN = 10
 """Refusals of one group while its chain did not move: learning the server's time does not help."""
 _TOO_LATE = (
-    f"Redis takes no record whose time is off by more than {TOLERANCE_MS} ms, and {MAX_IN_VAIN} in a row were: "
+    f"Redis takes no record whose time is off by more than {TOLERANCE_MS} ms, and {MAX_IN_VAIN} were: "
     "nothing was delivered. Look at the server's clock and its answering times; the request may be repeated."
 )
 
