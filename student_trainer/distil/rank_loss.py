@@ -16,9 +16,17 @@ from student_trainer.errors import InvalidInput
 
 Backend = Callable[[RankProblem], Tensor]
 
+
+def _cpu(problem: RankProblem) -> Tensor:
+    from student_trainer.distil import rank_loss_cpu
+
+    return rank_loss_cpu.rank_loss(problem)
+
+
 BACKENDS: dict[str, Backend] = {
     "reference": rank_loss_reference.rank_loss,
     "torch": rank_loss_torch.rank_loss,
+    "cpu": _cpu,
 }
 
 

@@ -18,41 +18,28 @@ and a few tables of 2 (C + 1) numbers per row.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from student_trainer.distil.average_precision import CODE_TYPE, losses_and_slopes
 from student_trainer.distil.descriptors import similarities
 from student_trainer.distil.labels import similarity_labels
 from student_trainer.distil.mixup import MixingMatrix
+from student_trainer.distil.rank_autograd import solved
 from student_trainer.distil.rank_problem import RankProblem
 
 
 def rank_loss(problem: RankProblem) -> Tensor:
     """The loss; differentiable once in the student's unit descriptors."""
-    loss: Tensor = _RankLoss.apply(problem.student, problem)  # type: ignore[no-untyped-call]
-    return loss
+    return solved(problem, _solve)
 
 
-class _RankLoss(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, student: Tensor, problem: RankProblem) -> Tensor:
-        with_gradient = ctx.needs_input_grad[0]
-        rounds = _Rounds(problem, with_gradient)
-        with _one_thread(student.device):
-            rounds.run()
-        if with_gradient:
-            ctx.save_for_backward(rounds.gradient())
-        return rounds.loss()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * upstream, None
+def _solve(problem: RankProblem, with_gradient: bool) -> tuple[Tensor, Tensor | None]:
+    rounds = _Rounds(problem, with_gradient)
+    with _one_thread(problem.student.device):
+        rounds.run()
+    return rounds.loss(), rounds.gradient() if with_gradient else None
 
 
 @contextmanager
