@@ -55,7 +55,8 @@ class KeyLine(_Line):
     rate: str
     created_at_ms: Count
     budget: Count
-    window: Window
+    window: Window = "total"
+    """Not stated in exports that were made before budgets had windows."""
     used: Count
     revoked: bool
     records: Count
