@@ -18,8 +18,8 @@ from teacher_service.metering.redis.clock import TOLERANCE_MS, Clock
 from teacher_service.metering.redis.connection import RedisConnection
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.pipeline import Argument
-from teacher_service.metering.redis.watermarks import Watermarks
 from teacher_service.metering.refusals import hold_expired, key_revoked, unknown_key
+from teacher_service.metering.watermarks import Watermarks
 
 MAX_GROUP = 64
 """Settlements in one script: bounds how long it keeps the server from others."""

@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError, RedisError
 from teacher_service.metering.ledger import NOT_OPEN, LedgerUnavailable
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.pipeline import Argument, Pipeline
-from teacher_service.metering.redis.watermarks import Mark, StoreRolledBack, Watermarks
+from teacher_service.metering.watermarks import Mark, StoreRolledBack, Watermarks
 
 Result = TypeVar("Result")
 Client: TypeAlias = Any

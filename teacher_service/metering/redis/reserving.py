@@ -13,7 +13,6 @@ from teacher_service.metering.redis.chain_writer import ChainWriter
 from teacher_service.metering.redis.connection import RedisConnection
 from teacher_service.metering.redis.keyspace import names_of, window_named
 from teacher_service.metering.redis.pipeline import Argument
-from teacher_service.metering.redis.watermarks import Watermarks
 from teacher_service.metering.refusals import (
     call_in_flight,
     idempotency_mismatch,
@@ -21,6 +20,7 @@ from teacher_service.metering.refusals import (
     key_revoked,
     unknown_key,
 )
+from teacher_service.metering.watermarks import Watermarks
 
 
 def new_hold_id() -> str:

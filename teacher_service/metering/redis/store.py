@@ -38,10 +38,10 @@ from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.live_holds import MAX_LIFE_MS, LiveHolds
 from teacher_service.metering.redis.reserving import Reserver, new_hold_id
 from teacher_service.metering.redis.upkeep import Upkeep, release
-from teacher_service.metering.redis.watermarks import Watermarks
 from teacher_service.metering.refusals import unknown_key
 from teacher_service.metering.replays import ReplayHolds
 from teacher_service.metering.validation import check_descriptors, check_new_key, check_reservation
+from teacher_service.metering.watermarks import Watermarks
 
 DEFAULT_LEASE_MS = 15_000
 CALLS_KEPT_MS = 24 * 3600 * 1000

@@ -15,7 +15,7 @@ from teacher_service.metering.ledger import Hold, LedgerUnavailable
 from teacher_service.metering.redis.connection import RedisConnection
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.live_holds import LiveHolds
-from teacher_service.metering.redis.watermarks import Watermarks
+from teacher_service.metering.watermarks import Watermarks
 
 SWEEP_EVERY_S = 30.0
 LONGEST_PAUSE_S = 1.0

@@ -12,8 +12,8 @@ from redis_process import RedisProcess
 from redis_replicas import account, buy, new_key, replica, replicas, reserve, settle, until
 
 from teacher_service.metering.ledger import LedgerUnavailable
-from teacher_service.metering.redis.watermarks import Watermarks
 from teacher_service.metering.verify import verify_store
+from teacher_service.metering.watermarks import Watermarks
 
 
 @pytest.fixture
