@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from teacher_service.metering.ledger import LedgerUnavailable
-from teacher_service.metering.redis.watermarks import NOTHING_SEEN, Mark, StoreRolledBack, Watermarks
+from teacher_service.metering.watermarks import NOTHING_SEEN, Mark, StoreRolledBack, Watermarks
 
 
 @pytest.fixture
