@@ -7,7 +7,8 @@ is sent; the server refuses one that is off by more than :data:`TOLERANCE_MS` an
 import time
 from typing import Protocol
 
-TOLERANCE_MS = 1000
+TOLERANCE_MS = 5000
+"""More than an answer may take: or a slow server would refuse every record that reaches it."""
 
 
 class Clock(Protocol):
@@ -16,8 +17,8 @@ class Clock(Protocol):
     def __call__(self) -> int:
         """The time now."""
 
-    def learn(self, server_now_ms: int) -> None:
-        """An answer just came that was given at this time."""
+    def learn(self, server_now_ms: int, round_trip_s: float) -> None:
+        """An answer just came that was given at this time, somewhere on its round trip."""
 
 
 class ServerClock:
@@ -30,9 +31,9 @@ class ServerClock:
         """The server's time, as far as it is known."""
         return _monotonic_ms() + self._offset_ms
 
-    def learn(self, server_now_ms: int) -> None:
-        """An answer just came that was given at this time."""
-        self._offset_ms = server_now_ms - _monotonic_ms()
+    def learn(self, server_now_ms: int, round_trip_s: float) -> None:
+        """An answer just came that was given at this time, taken to be the middle of its round trip."""
+        self._offset_ms = server_now_ms + round(round_trip_s * 500) - _monotonic_ms()
 
 
 def _monotonic_ms() -> int:

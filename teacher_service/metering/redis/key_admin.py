@@ -11,7 +11,7 @@ from shared.chain import ZERO_HASH, Grant, Link, Revoke, canonical_record, link
 from teacher_service.metering.events import genesis_event
 from teacher_service.metering.ledger import KeyExists, NewKey
 from teacher_service.metering.redis import keyspace
-from teacher_service.metering.redis.chain_writer import Account, ChainWriter
+from teacher_service.metering.redis.chain_ends import AccountNow, ChainEnds
 from teacher_service.metering.redis.clock import Clock
 from teacher_service.metering.redis.connection import Client, RedisConnection
 from teacher_service.metering.redis.keyspace import names_of, new_account
@@ -21,7 +21,7 @@ from teacher_service.metering.refusals import check_grant, key_revoked
 class KeyAdmin:
     """Writes genesis, grant and revoke events."""
 
-    def __init__(self, connection: RedisConnection, chains: ChainWriter, clock: Clock) -> None:
+    def __init__(self, connection: RedisConnection, chains: ChainEnds, clock: Clock) -> None:
         self._connection = connection
         self._chains = chains
         self._clock = clock
@@ -44,7 +44,7 @@ class KeyAdmin:
     async def grant(self, key_id: str, amount: int, expected_budget: int | None) -> None:
         """Raises UnknownKey, KeyRevoked, BudgetChanged, ValueError, LedgerUnavailable."""
 
-        def event(account: Account) -> Link:
+        def event(account: AccountNow) -> Link:
             if account.revoked:
                 raise key_revoked(key_id)
             after = check_grant(key_id, account.budget, amount, expected_budget)
@@ -58,7 +58,7 @@ class KeyAdmin:
     async def revoke(self, key_id: str) -> None:
         """Drops the key's holds; does nothing if it is revoked. Raises UnknownKey, LedgerUnavailable."""
 
-        def event(account: Account) -> Link | None:
+        def event(account: AccountNow) -> Link | None:
             if account.revoked:
                 return None
             at_ms = max(account.now_ms, account.end.window_start_ms)
@@ -66,7 +66,7 @@ class KeyAdmin:
 
         await self._amend(key_id, event, "")
 
-    async def _amend(self, key_id: str, event: Callable[[Account], Link | None], granted: str) -> None:
+    async def _amend(self, key_id: str, event: Callable[[AccountNow], Link | None], granted: str) -> None:
         """Append the event that follows from the account, as often as others are faster."""
         names = names_of(key_id)
         keys = (names.account, names.events, names.holds, names.leases, names.held_images, names.calls)

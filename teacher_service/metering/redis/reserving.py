@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.chain import window_end_ms
 from teacher_service.metering.ledger import BudgetExhausted, Hold, LedgerError, Reservation
-from teacher_service.metering.redis.chain_writer import ChainWriter
+from teacher_service.metering.redis.chain_ends import ChainEnds
 from teacher_service.metering.redis.connection import RedisConnection
 from teacher_service.metering.redis.keyspace import names_of, window_named
 from teacher_service.metering.redis.pipeline import Argument
@@ -32,7 +32,7 @@ class Reserver:
     """Asks the script, and reads its reply."""
 
     def __init__(
-        self, connection: RedisConnection, chains: ChainWriter, watermarks: Watermarks, lease_ms: int
+        self, connection: RedisConnection, chains: ChainEnds, watermarks: Watermarks, lease_ms: int
     ) -> None:
         self._connection = connection
         self._chains = chains

@@ -30,6 +30,7 @@ from teacher_service.metering.ledger import (
 )
 from teacher_service.metering.probe import WriteProbe
 from teacher_service.metering.redis import archiving, keyspace, preflight
+from teacher_service.metering.redis.chain_ends import ChainEnds
 from teacher_service.metering.redis.chain_writer import ChainWriter
 from teacher_service.metering.redis.clock import Clock, ServerClock
 from teacher_service.metering.redis.connection import SERVER_TIME, Client, RedisConnection
@@ -75,10 +76,11 @@ class RedisLedger:
         self._clock = clock or ServerClock()
         self._watermarks = Watermarks(watermarks)
         self._connection = RedisConnection(url, self._watermarks, time_lua)
-        self._chains = ChainWriter(self._connection, self._watermarks, self._clock)
+        self._ends = ChainEnds(self._connection, self._watermarks, self._clock)
+        self._chains = ChainWriter(self._connection, self._ends, self._clock)
         lease_ms = DEFAULT_LEASE_MS if lease_ms is None else lease_ms
-        self._reserver = Reserver(self._connection, self._chains, self._watermarks, lease_ms)
-        self._key_admin = KeyAdmin(self._connection, self._chains, self._clock)
+        self._reserver = Reserver(self._connection, self._ends, self._watermarks, lease_ms)
+        self._key_admin = KeyAdmin(self._connection, self._ends, self._clock)
         self._live = LiveHolds()
         self._replays = ReplayHolds()
         self._giving_back: set[asyncio.Task[None]] = set()
@@ -100,8 +102,9 @@ class RedisLedger:
         epoch = await self._connection.ask(_epoch)
         await asyncio.to_thread(self._watermarks.load, epoch)
         await self._connection.verify_anew()
+        asked_s = time.monotonic()
         (now_ms,) = await self._connection.run("time", (), ())
-        self._clock.learn(int(now_ms))
+        self._clock.learn(int(now_ms), time.monotonic() - asked_s)
         if self._upkeep is not None:
             self._upkeep.start()
 
@@ -214,7 +217,7 @@ class RedisLedger:
 
     async def head(self, key_id: str) -> Head:
         """The end of the key's chain. Raises UnknownKey."""
-        account = await self._chains.look(key_id)
+        account = await self._ends.look(key_id)
         return Head(key_id, account.end.seq, account.end.hash, account.end.used, account.budget)
 
     async def usage_by_day(self, key_id: str) -> Sequence[DayUsage]:

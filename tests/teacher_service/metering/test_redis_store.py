@@ -168,7 +168,7 @@ class TestNumbers:
         key = stand_at(desk, redis_server, budget=budget, used=used, seq=seq)
         # As a replica that has not seen the key before.
         desk.ledger._watermarks._marks.clear()
-        desk.ledger._chains._ends.clear()
+        desk.ledger._ends._ends.clear()
         settled = desk.buy(key, "a", "b")
         assert (settled.seq, settled.used_after) == (seq + 1, used + 2)
         assert (settled.budget, settled.remaining) == (budget, budget - used - 2)
@@ -192,7 +192,7 @@ class TestNumbers:
     ) -> None:
         key = stand_at(desk, redis_server, budget=MOST, used=MOST - 1, seq=5)
         desk.ledger._watermarks._marks.clear()
-        desk.ledger._chains._ends.clear()
+        desk.ledger._ends._ends.clear()
         with pytest.raises(BudgetExhausted) as caught:
             desk.reserve(key, "a", "b")
         assert caught.value.remaining == 1
@@ -239,7 +239,7 @@ class TestServerTime:
         async def story() -> None:
             async with replica(url, serve=False) as ledger:
                 key = await new_key(ledger)
-                ledger._clock.learn(ledger._clock() + 3_600_000)
+                ledger._clock.learn(ledger._clock() + 3_600_000, 0.0)
                 settled = await buy(ledger, key, "a")
                 assert abs(settled.at_ms - time.time_ns() // 1_000_000) < 5_000
 
@@ -252,7 +252,7 @@ class TestServerTime:
             def __call__(self) -> int:
                 return time.time_ns() // 1_000_000 - 3_600_000
 
-            def learn(self, server_now_ms: int) -> None:
+            def learn(self, server_now_ms: int, round_trip_s: float) -> None:
                 pass
 
         async def story() -> None:
@@ -278,7 +278,7 @@ class TestServerTime:
         other.reserve(key, "b")
         behind = type(clock)()
         behind.now_ms = midnight_ms - 100
-        behind.learn = lambda server_now_ms: setattr(behind, "now_ms", server_now_ms)
+        behind.learn = lambda server_now_ms, _: setattr(behind, "now_ms", server_now_ms)
         one.ledger._chains._clock = behind
         assert one.settle(hold).at_ms >= midnight_ms
         one.run(verify_store(one.ledger))
