@@ -2,6 +2,8 @@
 FROM python:3.11-slim
 
 RUN useradd --create-home --uid 10001 ration
+# A new volume takes over the owner of the folder that it covers: without this it would be root's.
+RUN install -d -o ration -g ration -m 700 /data
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY shared shared

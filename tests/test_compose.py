@@ -64,6 +64,23 @@ def test_every_secret_comes_from_outside_and_none_has_a_default() -> None:
     assert all(value.startswith(("${LEDGER_AUTH", "${CACHE_AUTH")) for value in stated)
 
 
+def test_what_every_command_needs_is_written_where_every_command_reads_it() -> None:
+    """A variable before one command is unset for the next, and ``${NAME:?}`` refuses all of them."""
+    head = TEXT.partition("services:")[0]
+    for name in re.findall(r"\$\{(\w+):\?", TEXT):
+        assert re.search(rf'echo "{name}=.+" >> \.env', head), name
+    for file in (".gitignore", ".dockerignore"):
+        assert ".env" in (ROOT / file).read_text(encoding="utf-8").splitlines()
+
+
+def test_a_new_volume_belongs_to_the_user_that_writes_it() -> None:
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    made = lines.index("RUN install -d -o ration -g ration -m 700 /data")
+    assert lines.index("RUN useradd --create-home --uid 10001 ration") < made < lines.index("USER ration")
+    assert made < lines.index("VOLUME /data")
+    assert "teacher-data:/data" in SERVICES["teacher"]["volumes"]
+
+
 def test_only_the_proxy_can_be_reached_and_only_from_this_machine() -> None:
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["proxy"]
     assert all(port.startswith("127.0.0.1:") for port in SERVICES["proxy"]["ports"])
