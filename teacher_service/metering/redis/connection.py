@@ -18,6 +18,7 @@ from redis.exceptions import NoScriptError, RedisError
 from teacher_service.metering.ledger import NOT_OPEN, LedgerUnavailable
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.pipeline import Argument, Pipeline
+from teacher_service.metering.redis.preflight import Ask, check_server, info
 from teacher_service.metering.watermarks import Mark, StoreRolledBack, Watermarks
 
 Result = TypeVar("Result")
@@ -38,22 +39,28 @@ _NO_URL = (
 class RedisConnection:
     """Runs commands and scripts.
 
-    Each new connection first makes sure that the server it reached, if it is another process than before,
-    still holds every record that was seen: a snapshot is restored, and a lagging replica promoted, only
-    by a change of the process.
+    Each new connection that reaches another server process than before first makes sure that this one is
+    safe, and that it still holds every record that was seen: settings are lost, a snapshot is restored and
+    a lagging replica promoted only by a change of the process.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
         watermarks: what was seen of the chains.
+        allow_unsafe: only warn of a server that may evict or forget.
         time_lua: see :data:`SERVER_TIME`.
 
     Raises:
         ValueError: the URL cannot be read.
     """
 
-    def __init__(self, url: str, watermarks: Watermarks, time_lua: str = SERVER_TIME) -> None:
+    def __init__(
+        self, url: str, watermarks: Watermarks, *, allow_unsafe: bool, time_lua: str = SERVER_TIME
+    ) -> None:
         self._watermarks = watermarks
-        self._verified_server: bytes | None = None
+        self._allow_unsafe = allow_unsafe
+        self._safe_server: str | None = None
+        self._verified_server: str | None = None
+        self._unsafe: LedgerUnavailable | None = None
         self._rolled_back: str | None = None
         self._open = False
         try:
@@ -82,7 +89,7 @@ class RedisConnection:
         await self.client.aclose()
 
     async def verify_anew(self) -> None:
-        """Check the server against all watermarks now. Raises StoreRolledBack, LedgerUnavailable."""
+        """Check all watermarks against the server now. Raises StoreRolledBack, LedgerUnavailable."""
         self._verified_server = None
         await self.client.connection_pool.disconnect()
         await self.ask(lambda client: client.ping())
@@ -117,7 +124,19 @@ class RedisConnection:
         except (RedisError, OSError, RuntimeError) as error:  # RuntimeError: uvloop's of a broken connection
             if self._rolled_back is not None:
                 raise StoreRolledBack(self._rolled_back) from None
-            raise unavailable(error) from None
+            raise self._unsafe or unavailable(error) from None
+
+    async def talk(self, conversation: Callable[[Ask], Awaitable[Result]]) -> Result:
+        """Ask several things over one connection. Raises LedgerUnavailable, StoreRolledBack."""
+
+        async def converse(client: Client) -> Result:
+            connection = await client.connection_pool.get_connection()
+            try:
+                return await conversation(_ask_over(connection))
+            finally:
+                await client.connection_pool.release(connection)
+
+        return await self.ask(converse)
 
     def refuse_rolled_back(self, key_id: str) -> StoreRolledBack:
         """The store was found to lack a record of this key: nothing is served from it any more."""
@@ -130,19 +149,29 @@ class RedisConnection:
 
     async def _greet(self, connection: AbstractConnection) -> None:
         await connection.on_connect()
-        marks = self._watermarks.all()
-        if not marks:
-            return
-        await connection.send_command("INFO", "server")
-        server = _run_id(await connection.read_response())
-        if server == self._verified_server:
-            return
-        entries = list(marks.items())
+        ask = _ask_over(connection)
+        server = (await info(ask, "server")).get("run_id", "")
+        if server != self._safe_server:
+            await self._check_safety(ask)
+            self._safe_server = server
+        if server != self._verified_server:
+            await self._check_marks(connection)
+            self._verified_server = server
+
+    async def _check_safety(self, ask: Ask) -> None:
+        try:
+            await check_server(ask, allow_unsafe=self._allow_unsafe)
+        except LedgerUnavailable as error:
+            self._unsafe = error  # until one is reached that is safe
+            raise redis.ConnectionError(str(error)) from None
+        self._unsafe = None
+
+    async def _check_marks(self, connection: AbstractConnection) -> None:
+        entries = list(self._watermarks.all().items())
         for start in range(0, len(entries), _MARKS_AT_ONCE):
             missing = await _first_missing(connection, entries[start : start + _MARKS_AT_ONCE])
             if missing is not None:
                 raise redis.ConnectionError(str(self.refuse_rolled_back(missing)))
-        self._verified_server = server
 
 
 async def _first_missing(connection: AbstractConnection, marks: Sequence[tuple[str, Mark]]) -> str | None:
@@ -168,9 +197,12 @@ def unavailable(error: Exception) -> LedgerUnavailable:
     )
 
 
-def _run_id(info: bytes) -> bytes:
-    lines = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
-    return lines.get(b"run_id", b"")
+def _ask_over(connection: AbstractConnection) -> Ask:
+    async def ask(*command: str) -> Any:
+        await connection.send_command(*command)
+        return await connection.read_response()
+
+    return ask
 
 
 def _lua(name: str) -> str:

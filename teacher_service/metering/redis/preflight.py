@@ -1,37 +1,40 @@
 """What a Redis must be before a ledger is entrusted to it, and the faults that can be seen while it serves.
 
-In: a connection. Out: nothing, or why this Redis will not do: it may evict keys, it may forget what it has
-acknowledged, it is a replica or part of a cluster, or it is too old.
+In: a way to ask one server. Out: nothing, or why this Redis will not do: it may evict keys, it may forget
+what it has acknowledged, it is a replica or part of a cluster, or it is too old.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 
 from redis.exceptions import ResponseError
 
 from teacher_service.logs import log
 from teacher_service.metering.ledger import LedgerUnavailable
-from teacher_service.metering.redis.connection import Client
+
+Ask: TypeAlias = Callable[..., Awaitable[Any]]
+"""Sends one command over one connection and returns the reply as it came."""
 
 OLDEST = (6, 2)
 """The first with ranges by score in ``ZRANGE``."""
 _SETTINGS = ("maxmemory-policy", "appendonly", "appendfsync")
 
 
-async def check_server(client: Client, *, allow_unsafe: bool) -> None:
+async def check_server(ask: Ask, *, allow_unsafe: bool) -> None:
     """Refuse an unsafe server, or warn of it where that was allowed.
 
     Raises:
         LedgerUnavailable: says what to set, and how to go on without.
     """
-    faults = await _faults_of_kind(client)
+    faults = await _faults_of_kind(ask)
     if faults:
         raise LedgerUnavailable(f"This Redis cannot hold a ledger: {'; '.join(faults)}.")
-    settings = await _settings(client)
+    settings = await _settings(ask)
     faults = _faults_of_settings(settings)
     if faults and not allow_unsafe:
         raise LedgerUnavailable(
             f"This Redis is not safe for a ledger: {'; '.join(faults)}. Mend its configuration, or accept "
-            "the risk with --allow-unsafe-redis (TEACHER_ALLOW_UNSAFE_REDIS=true)."
+            "the risk with TEACHER_ALLOW_UNSAFE_REDIS=true."
         )
     for fault in faults:
         log("unsafe_ledger_redis", level="warning", reason=fault)
@@ -44,23 +47,27 @@ async def check_server(client: Client, *, allow_unsafe: bool) -> None:
         )
 
 
-async def faults_while_serving(client: Client) -> list[str]:
+async def faults_while_serving(ask: Ask) -> list[str]:
     """What is wrong with the server's persistence and memory now, one sentence each."""
-    persistence = await client.info("persistence")
-    memory = await client.info("memory")
-    faults = _faults_of_settings(await _settings(client))
+    persistence, memory = await info(ask, "persistence"), await info(ask, "memory")
+    used, most = int(memory["used_memory"]), int(memory["maxmemory"])
+    faults = _faults_of_settings(await _settings(ask))
     if persistence.get("aof_last_write_status", "ok") != "ok":
         faults.append("the last write of the append-only file failed")
-    if memory["maxmemory"] and memory["used_memory"] > 0.95 * memory["maxmemory"]:
-        faults.append(
-            f"{memory['used_memory']:,} of {memory['maxmemory']:,} bytes of memory are used: "
-            "it will soon refuse writes"
-        )
+    if most and used > 0.95 * most:
+        faults.append(f"{used:,} of {most:,} bytes of memory are used: it will soon refuse writes")
     return faults
 
 
-async def _faults_of_kind(client: Client) -> list[str]:
-    server, replication = await client.info("server"), await client.info("replication")
+async def info(ask: Ask, section: str) -> dict[str, str]:
+    """One section of what the server tells of itself."""
+    text: bytes = await ask("INFO", section)
+    lines = (line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
+    return {name: value for name, value in lines}
+
+
+async def _faults_of_kind(ask: Ask) -> list[str]:
+    server, replication = await info(ask, "server"), await info(ask, "replication")
     faults = []
     version = tuple(int(part) for part in server["redis_version"].split(".")[:2])
     if version < OLDEST:
@@ -72,13 +79,13 @@ async def _faults_of_kind(client: Client) -> list[str]:
     return faults
 
 
-async def _settings(client: Client) -> Mapping[str, str] | None:
+async def _settings(ask: Ask) -> Mapping[str, str] | None:
     """The settings that safety rests on; None where the server does not tell (some hosted ones)."""
     settings: dict[str, str] = {}
     try:
         for name in _SETTINGS:  # one by one: before Redis 7 it takes no more at once
-            for told, value in (await client.config_get(name)).items():
-                settings[_text(told)] = _text(value)
+            told: list[bytes] = await ask("CONFIG", "GET", name)
+            settings |= {told[at].decode(): told[at + 1].decode() for at in range(0, len(told), 2)}
     except ResponseError:
         return None
     return settings if settings.keys() == set(_SETTINGS) else None
@@ -93,7 +100,3 @@ def _faults_of_settings(settings: Mapping[str, str] | None) -> list[str]:
     if settings["appendonly"] != "yes":
         faults.append("appendonly is off: what it acknowledged is lost when it stops")
     return faults
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

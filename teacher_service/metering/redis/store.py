@@ -72,10 +72,11 @@ class RedisLedger:
         clock: Clock | None = None,
         time_lua: str = SERVER_TIME,
     ) -> None:
-        self._allow_unsafe = allow_unsafe
         self._clock = clock or ServerClock()
         self._watermarks = Watermarks(watermarks)
-        self._connection = RedisConnection(url, self._watermarks, time_lua)
+        self._connection = RedisConnection(
+            url, self._watermarks, allow_unsafe=allow_unsafe, time_lua=time_lua
+        )
         self._ends = ChainEnds(self._connection, self._watermarks, self._clock)
         self._chains = ChainWriter(self._connection, self._ends, self._clock)
         lease_ms = DEFAULT_LEASE_MS if lease_ms is None else lease_ms
@@ -96,9 +97,6 @@ class RedisLedger:
             LedgerUnavailable: says which of these, and what to do.
         """
         self._connection.open()
-        await self._connection.ask(
-            lambda client: preflight.check_server(client, allow_unsafe=self._allow_unsafe)
-        )
         epoch = await self._connection.ask(_epoch)
         await asyncio.to_thread(self._watermarks.load, epoch)
         await self._connection.verify_anew()
@@ -233,7 +231,7 @@ class RedisLedger:
 
     async def health(self) -> list[str]:
         """What is wrong with the server's settings, persistence and memory now."""
-        return await self._connection.ask(preflight.faults_while_serving)
+        return await self._connection.talk(preflight.faults_while_serving)
 
     async def restore(self, records: Iterable[ArchivedRecord]) -> None:
         """Fill an empty ledger, all or nothing. Raises LedgerNotEmpty, LedgerUnavailable."""

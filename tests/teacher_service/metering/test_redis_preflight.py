@@ -65,7 +65,7 @@ def test_an_unsafe_setting_is_refused_and_served_from_only_with_a_warning(
     set_up(redis, name, value)
     message = refusal(redis.url)
     assert told in message
-    assert "--allow-unsafe-redis" in message
+    assert "TEACHER_ALLOW_UNSAFE_REDIS" in message
     with redis.client() as client:
         assert client.keys("*") == [], "nothing was written into it"
     open_at(redis.url, allow_unsafe=True)
@@ -124,6 +124,32 @@ def test_settings_are_asked_for_one_by_one(redis: RedisProcess) -> None:
         open_at(f"redis://127.0.0.1:{proxy.port}/0")
         asked = bytes(proxy.sent).split(b"CONFIG\r\n$3\r\nGET\r\n")
         assert [before.rpartition(b"*")[2][:1] for before in asked[:-1]] == [b"3"] * 3
+
+
+def test_a_server_that_comes_back_with_unsafe_settings_is_not_served_from_until_they_are_mended(
+    start_redis: Callable[..., RedisProcess],
+) -> None:
+    """It might forget which images were paid, and have them paid again."""
+    server = start_redis()
+
+    async def story() -> None:
+        async with replica(server.url) as ledger:
+            key = await new_key(ledger)
+            await buy(ledger, key, "a")
+            await asyncio.to_thread(restart_with, server, "allkeys-lru")
+            for _ in range(2):
+                with pytest.raises(LedgerUnavailable, match="maxmemory-policy is allkeys-lru"):
+                    await buy(ledger, key, "b")
+            await asyncio.to_thread(restart_with, server, "noeviction")
+            assert (await buy(ledger, key, "b")).used_after == 2
+
+    asyncio.run(story())
+
+
+def restart_with(server: RedisProcess, policy: str) -> None:
+    server.stop()
+    server.options["maxmemory-policy"] = policy
+    server.start()
 
 
 class TestHealth:
