@@ -9,6 +9,7 @@ import typer
 
 from student_trainer.acquire import commands as acquire
 from student_trainer.acquire.plan_command import plan
+from student_trainer.curve import commands as curve
 from student_trainer.demo import commands as demo
 from student_trainer.distil import commands as distil
 from student_trainer.errors import TrainerError
@@ -28,6 +29,7 @@ app.command("audit")(acquire.audit)
 app.command("verify")(acquire.verify)
 app.command("train")(distil.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("curve")(curve.curve)
 app.command("report")(publish.report)
 app.command("demo")(demo.demo)
 

@@ -70,6 +70,16 @@ class RunFolder:
         return self.root / "student.safetensors"
 
     @property
+    def curve(self) -> Path:
+        """What ``curve`` trained, measured and drew, in a folder of its own."""
+        return self.root / "curve"
+
+    @property
+    def curve_document(self) -> Path:
+        """Quality against queries; beside it the same as CSV and as a picture."""
+        return self.curve / "curve.json"
+
+    @property
     def evaluation(self) -> Path:
         """What ``evaluate`` measured."""
         return self.root / "evaluation.json"

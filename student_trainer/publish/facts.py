@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.curve.document import Curve, read_curve
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.document import STUDENT, Evaluation, read_evaluation, sha256_of_file
-from student_trainer.evaluate.provenance import learned_from
+from student_trainer.evaluate.provenance import held, learned_from
 from student_trainer.publish.budget import Budget, check_budget
 from student_trainer.run_folder import RunFolder
 
@@ -24,8 +26,8 @@ class Purchase:
 
     source: str
     """Name of the folder or manifest of photographs, without the path to it."""
-    strategy: str
-    seed: int
+    choice: str
+    """How the images were chosen, in words."""
     candidates: int
     bought: int
     refused: int
@@ -67,6 +69,8 @@ class RunFacts:
     learned_from_teacher: bool
     """The student's file says that it learned from bought descriptors."""
     missing: tuple[Missing, ...]
+    curve: Curve | None = None
+    """Quality against queries, where ``curve`` was run."""
 
 
 def gather(folder: RunFolder) -> RunFacts:
@@ -77,6 +81,7 @@ def gather(folder: RunFolder) -> RunFacts:
         StorageFailed: the transfer set is damaged.
     """
     evaluation = read_evaluation(folder.evaluation) if folder.evaluation.is_file() else None
+    curve = read_curve(folder.curve_document) if folder.curve_document.is_file() else None
     learned_from_teacher = folder.student.is_file() and learned_from(folder.student) is not None
     return RunFacts(
         name=folder.root.resolve().name,
@@ -85,9 +90,10 @@ def gather(folder: RunFolder) -> RunFacts:
         purchase=_purchase(folder.transfer_set) if folder.transfer_set.is_file() else None,
         recipe=tuple(_recipe(folder.recipe)) if folder.recipe.is_file() else (),
         steps=_steps(folder.metrics) if folder.metrics.is_file() else (),
+        curve=curve,
         has_student=folder.student.is_file(),
         learned_from_teacher=learned_from_teacher,
-        missing=(*_absent(folder, learned_from_teacher), *_outdated(folder, evaluation)),
+        missing=(*_absent(folder, learned_from_teacher), *_outdated(folder, evaluation, curve)),
     )
 
 
@@ -105,12 +111,17 @@ def _absent(folder: RunFolder, learned_from_teacher: bool) -> Iterator[Missing]:
         yield Missing("The budget certificate", f"student-trainer audit {run}")
 
 
-def _outdated(folder: RunFolder, evaluation: Evaluation | None) -> Iterator[Missing]:
+def _outdated(folder: RunFolder, evaluation: Evaluation | None, curve: Curve | None) -> Iterator[Missing]:
     measured = evaluation.models.get(STUDENT) if evaluation else None
     if measured and folder.student.is_file() and measured.checkpoint_sha256 != sha256_of_file(folder.student):
         yield Missing(
             "Scores of the present student (those below are of an older file)",
             f"student-trainer evaluate --run {folder.root} --manifest FILE",
+        )
+    if curve and folder.transfer_set.is_file() and curve.transfer_set != held(folder.transfer_set).digest:
+        yield Missing(
+            "A curve of the present descriptors (the one below was drawn before others were bought)",
+            f"student-trainer curve --run {folder.root}",
         )
 
 
@@ -119,8 +130,7 @@ def _purchase(path: Path) -> Purchase:
         plan, summary, teacher = transfer_set.facts, transfer_set.summary(), transfer_set.teacher
     return Purchase(
         source=Path(plan.source).name,
-        strategy=plan.strategy,
-        seed=plan.seed,
+        choice=_choice(plan),
         candidates=summary.candidates,
         bought=summary.bought,
         refused=summary.refused,
@@ -128,6 +138,22 @@ def _purchase(path: Path) -> Purchase:
         teacher_revision=teacher.revision if teacher else "",
         teacher_dim=teacher.dim if teacher else 0,
     )
+
+
+def _choice(plan: PlanFacts) -> str:
+    """``random, seed 0 (4,000 images); then k-center by ..., seed 0``."""
+    ways = [
+        f"{_way(earlier.strategy, earlier.network, earlier.seed)} ({earlier.images:,} images)"
+        for earlier in plan.earlier
+    ]
+    now = _way(plan.strategy, plan.network, plan.seed)
+    dropped = "; near-duplicates left out" if plan.dropped_near_duplicates else ""
+    return "; then ".join([*ways, now]) + dropped
+
+
+def _way(strategy: str, network: str, seed: int) -> str:
+    by = f" by {network}" if network else ""
+    return f"{strategy}{by}, seed {seed}"
 
 
 def _recipe(path: Path) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from student_trainer.evaluate.document import BEFORE, Evaluation, Example, ModelScores, Ranking
 from student_trainer.evaluate.examples import RULE
 from student_trainer.publish import figures, wording
+from student_trainer.publish.curve_figure import quality_curve
 from student_trainer.publish.facts import RunFacts
 from student_trainer.publish.thumbnails import Thumbnails
 
@@ -83,6 +84,7 @@ def build_page(facts: RunFacts) -> str:
         rows=tuple(_rows(evaluation.models)) if evaluation else (),
         chart=Markup(figures.score_chart(evaluation.models)) if evaluation else None,  # noqa: S704
         curve=Markup(figures.training_curve(facts.steps)) if facts.steps else None,  # noqa: S704
+        quality=Markup(quality_curve(facts.curve)) if facts.curve else None,  # noqa: S704
         examples=tuple(_examples(evaluation)) if evaluation else (),
         rule=RULE,
         version=version("ration"),

@@ -1,11 +1,15 @@
 """Figures: repeatable, small, coloured by the page, and safe with any name."""
 
+import io
 import re
 from xml.etree import ElementTree
 
 import pytest
+from made_curves import curve_of
+from PIL import Image
 
 from student_trainer.evaluate.document import ModelScores
+from student_trainer.publish.curve_figure import quality_curve, quality_picture
 from student_trainer.publish.facts import Step
 from student_trainer.publish.figures import score_chart, training_curve
 
@@ -22,6 +26,9 @@ def scores(value: float, low: float = 0.1, high: float = 0.9) -> ModelScores:
         **dict.fromkeys(measures, value), intervals=dict.fromkeys(measures, (low, high)), arch="a", dim=4,
         parameters=10, file_bytes=40, image_size=48, checkpoint_sha256="ab" * 32,
     )  # fmt: skip
+
+
+CURVE = curve_of({50: [0.2, 0.25], 100: [0.3, 0.31], 200: [0.35, 0.36]})
 
 
 def texts(svg: str) -> list[str]:
@@ -48,7 +55,8 @@ def test_a_long_training_makes_no_large_figure():
 
 
 @pytest.mark.parametrize(
-    "figure", [training_curve(steps(30)), score_chart({"a": scores(0.5), "b": scores(0.6)})]
+    "figure",
+    [training_curve(steps(30)), score_chart({"a": scores(0.5), "b": scores(0.6)}), quality_curve(CURVE)],
 )
 def test_a_figure_is_one_wellformed_element_that_takes_the_page_s_colours(figure):
     root = ElementTree.fromstring(figure)
@@ -62,8 +70,26 @@ def test_a_figure_is_one_wellformed_element_that_takes_the_page_s_colours(figure
     assert "http" not in figure
 
 
-def test_two_figures_on_one_page_share_no_identifier():
-    both = [training_curve(steps(30)), score_chart({"a": scores(0.5)})]
+def test_quality_is_drawn_at_every_size_beside_the_student_before():
+    svg = quality_curve(CURVE)
+    assert {"50", "100", "200", "overlap@10", "student before 0.300"} <= set(texts(svg))
+    assert "100 queries 0.305" in ElementTree.fromstring(svg).find("title").text
+    assert quality_curve(CURVE) == svg
+
+
+def test_one_size_and_one_seed_are_drawn_too():
+    assert "student before" not in quality_curve(curve_of({50: [0.2]}, before=None))
+
+
+def test_the_picture_of_quality_is_a_repeatable_png():
+    picture = quality_picture(CURVE)
+    assert picture == quality_picture(CURVE)
+    assert Image.open(io.BytesIO(picture)).size == (1000, 640)
+
+
+@pytest.mark.parametrize("other", [score_chart({"a": scores(0.5)}), quality_curve(CURVE)])
+def test_two_figures_on_one_page_share_no_identifier(other):
+    both = [training_curve(steps(30)), other]
     first, second = (set(re.findall(r'id="([^"]*)"', figure)) for figure in both)
     assert first
     assert not first & second

@@ -11,12 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from made_curves import curve_of
 from PIL import Image
 from typer.testing import CliRunner
 
 from shared.checkpoints import load_network, save_network
+from student_trainer.acquire.records import EarlierChoice, PlanFacts
+from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput, StorageFailed, VerificationFailed
 from student_trainer.evaluate.document import read_evaluation
+from student_trainer.evaluate.provenance import held
 from student_trainer.publish.commands import report
 from student_trainer.publish.thumbnails import Thumbnails
 from student_trainer.run_folder import RunFolder
@@ -87,6 +91,37 @@ def test_a_finished_run_gives_a_page_and_a_card_with_its_numbers(run):
             assert f"{value:.3f}" in card
     assert "4 of 10 queries spent by key k1" in page.text
     assert "4 of 10 queries spent by key k1" in card
+
+
+def test_a_curve_stands_on_the_page_with_its_sentence(run):
+    curve = curve_of({50: [0.2, 0.25], 100: [0.3, 0.31]})
+    curve = curve.model_copy(update={"transfer_set": held(run.transfer_set).digest})
+    curve.write(run.curve_document)
+    page = page_of(run)
+    assert not page.open
+    assert len([svg for svg in page.all("svg") if svg.get("class") == "figure"]) == 3
+    assert curve.verdict.sentence in page.text
+    assert "Not on this page yet" not in page.text
+
+
+def test_a_curve_of_other_descriptors_is_said_to_be_older(run):
+    curve_of({50: [0.2, 0.25], 100: [0.3, 0.31]}).write(run.curve_document)
+    assert (
+        "A curve of the present descriptors (the one below was drawn before others were" in page_of(run).text
+    )
+
+
+def test_how_the_images_were_chosen_is_told_in_full(run):
+    facts = PlanFacts(
+        "k-center", 2, "folder /private/x", "a network", True, (EarlierChoice("random", 3, "", 4),)
+    )
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        transfer_set.replan(facts, [], transfer_set.chosen())
+    words = (
+        "chosen by random, seed 3 (4 images); then k-center by a network, seed 2; near-duplicates left out"
+    )
+    assert words in page_of(run).text
+    assert words in run.model_card.read_text()
 
 
 def test_the_page_is_well_formed_and_loads_nothing(run):

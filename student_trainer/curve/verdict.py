@@ -1,0 +1,73 @@
+"""Whether more queries look worth buying, from the last step of the curve and nothing else.
+
+In: qualities by size and seed. Out: an answer, its expected gain with an interval, and one sentence.
+
+Quality is taken to grow with the logarithm of the queries at the rate of the last step (from the second
+largest size to the largest), seed by seed on the same nested images. Curves flatten, so this errs on the
+side of buying, and no further than one doubling: beyond that it would be guesswork. The interval is
+Student's t over seeds. A saturating curve has three parameters; three or four sizes do not fix them.
+"""
+
+import math
+from collections.abc import Mapping
+from statistics import fmean, stdev
+
+from student_trainer.curve.document import Answer, Verdict
+
+WORTHWHILE = 0.005
+"""Half a point of quality: a gain that is surely below it is not worth queries, one surely above 0 may be."""
+NEXT = 1_000
+_T_95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+"""Two-sided 95 % of Student's t, for 1 to 30 degrees of freedom."""
+
+
+def interval(values: list[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean by Student's t; None for a single value."""
+    if len(values) < 2:
+        return None
+    reach = _T_95[min(len(values) - 1, len(_T_95)) - 1] * stdev(values) / math.sqrt(len(values))
+    return fmean(values) - reach, fmean(values) + reach
+
+
+def judge(qualities: Mapping[int, Mapping[int, float]], name: str) -> Verdict:
+    """Judge the next queries.
+
+    Args:
+        qualities: size -> seed -> quality.
+        name: of quality, for the sentence.
+    """
+    last = max(qualities)
+    more = min(NEXT, last)
+    if len(qualities) < 2:
+        return _cannot_tell(more, f"one size shows no slope: give --sizes with {last:,} and a smaller one.")
+    previous = sorted(qualities)[-2]
+    shared = sorted(qualities[last].keys() & qualities[previous].keys())
+    doublings = math.log((last + more) / last) / math.log(last / previous)
+    gains = [doublings * (qualities[last][seed] - qualities[previous][seed]) for seed in shared]
+    if (around := interval(gains)) is None:
+        return _cannot_tell(more, "one seed shows no spread: give --seeds 3 or more.")
+    gain, (low, high) = fmean(gains), around
+    facts = f"{gain:+.3f} {name} expected ({low:+.3f} to {high:+.3f}, {len(gains)} seeds)"
+    answer = _answer(gain, low, high)
+    basis = f"at the rate at which quality grew from {previous:,} to {last:,}"
+    sentence = {
+        "worth buying": f"The next {more:,} queries look worth buying: {facts}, {basis}.",
+        "not worth buying": f"The next {more:,} queries do not look worth buying: {facts}, {basis}.",
+        "cannot tell": f"Cannot tell whether the next {more:,} queries are worth buying: {facts}, {basis}. "
+        "More seeds narrow this: --seeds.",
+    }[answer]
+    return Verdict(answer=answer, sentence=sentence, more=more, gain=gain, interval=(low, high))
+
+
+def _answer(gain: float, low: float, high: float) -> Answer:
+    if low > 0 and gain >= WORTHWHILE:
+        return "worth buying"
+    return "not worth buying" if high < WORTHWHILE else "cannot tell"
+
+
+def _cannot_tell(more: int, why: str) -> Verdict:
+    sentence = f"Cannot tell whether the next {more:,} queries are worth buying: {why}"
+    return Verdict(answer="cannot tell", sentence=sentence, more=more)

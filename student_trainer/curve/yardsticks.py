@@ -1,0 +1,149 @@
+"""What a curve's quality is measured by: labelled images, or bought descriptors that were held back.
+
+In: a student's checkpoint. Out: named measures, of which one is drawn. No query is spent on measuring.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from shared.checkpoints import load_network
+from shared.digest import digest_of_list, float_text
+from shared.extraction import ImageSource, describe
+from shared.images import InvalidImage
+from shared.tensor_files import CheckpointError
+from shared.vectors import Float32Rows
+from student_trainer.curve.document import Yardstick
+from student_trainer.distil.data import TrainingData, neighbourhoods
+from student_trainer.distil.preflight import THRESHOLD
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.document import sha256_of_file
+from student_trainer.evaluate.gallery import Gallery
+from student_trainer.evaluate.label_free import score
+from student_trainer.evaluate.labelled import MEASURES, score_queries
+from student_trainer.recipe import Recipe
+
+K = 10
+
+
+class Measure(Protocol):
+    """A yardstick at work."""
+
+    @property
+    def drawn(self) -> str:
+        """The measure that is the curve's quality."""
+
+    @property
+    def words(self) -> Yardstick:
+        """What it is, for people."""
+
+    def digest(self) -> str:
+        """Of all that decides a measurement beside the checkpoint."""
+
+    def measure(self, checkpoint: Path) -> dict[str, float]:
+        """All measures of a network.
+
+        Raises:
+            InvalidInput: the checkpoint or an image cannot be read.
+        """
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """How a student ranks held-back images, beside how the teacher ranks them; needs no label."""
+
+    data: TrainingData
+    tau: float
+    """For average precision alone; overlap needs no threshold."""
+    longest_side_px: int
+    device: str = "auto"
+
+    drawn = f"overlap@{K}"
+
+    @property
+    def words(self) -> Yardstick:
+        """See :class:`Measure`."""
+        sentence = (
+            f"Of the {K} images that the teacher finds nearest, the share that is among the student's "
+            f"{K} nearest: mean over {len(self.data):,} bought images that were held back, each ranking "
+            "the others. The teacher itself has 1."
+        )
+        return Yardstick(name=self.drawn, sentence=sentence, images=len(self.data))
+
+    def digest(self) -> str:
+        """See :class:`Measure`."""
+        settings = [float_text(self.tau), str(self.longest_side_px), str(K)]
+        return digest_of_list(["held back", self.data.digest(), *settings])
+
+    def measure(self, checkpoint: Path) -> dict[str, float]:
+        """Overlap, and AP where some image has a neighbour above tau."""
+        assert self.data.teacher is not None
+        paths = [image.path for image in self.data.images]
+        rows = _described(checkpoint, paths, self.longest_side_px, self.device)
+        scores = score(rows, self.data.teacher, K, self.tau)
+        measures = {self.drawn: scores.overlap}
+        if scores.average_precision is not None:
+            measures["AP"] = scores.average_precision
+        return measures
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Retrieval on labelled images, as ``evaluate`` measures it."""
+
+    gallery: Gallery
+    source: str
+    """Name of the manifest."""
+    longest_side_px: int
+    device: str = "auto"
+
+    drawn = "mAP"
+
+    @property
+    def words(self) -> Yardstick:
+        """See :class:`Measure`."""
+        sentence = f"{MEASURES['map_step']}; {len(self.gallery.queries):,} queries of {self.source}."
+        return Yardstick(name="mAP (step)", sentence=sentence, images=len(self.gallery.paths))
+
+    def digest(self) -> str:
+        """See :class:`Measure`."""
+        gallery = self.gallery
+        files = [sha256_of_file(path) for path in gallery.paths]
+        roles = [*map(str, gallery.queries), "|", *map(str, gallery.database)]
+        return digest_of_list(["labelled", *files, *gallery.labels, *roles, str(self.longest_side_px)])
+
+    def measure(self, checkpoint: Path) -> dict[str, float]:
+        """The four means of ``evaluate``."""
+        gallery = self.gallery
+        rows = _described(checkpoint, gallery.paths, self.longest_side_px, self.device)
+        means = score_queries(
+            rows[gallery.queries],
+            rows[gallery.database],
+            gallery.query_labels,
+            gallery.database_labels,
+            own_index=gallery.own_index,
+        ).means()
+        values = {name: value for name, value in asdict(means).items() if name in MEASURES}
+        return {self.drawn: values.pop("map_step"), **values}
+
+
+def threshold(recipe: Recipe, data: TrainingData) -> float:
+    """The recipe's tau; without one, the cosine above which half of the images have a neighbour."""
+    named = recipe.objective.settings.get(THRESHOLD)
+    if isinstance(named, float):
+        return named
+    assert data.teacher is not None
+    nearest, _ = neighbourhoods(data.teacher, 0.0)
+    return float(np.median(nearest))
+
+
+def _described(checkpoint: Path, paths: Sequence[ImageSource], side_px: int, device: str) -> Float32Rows:
+    try:
+        return describe(load_network(checkpoint), paths, side_px, device=device)
+    except CheckpointError as error:
+        raise InvalidInput(f"The checkpoint {checkpoint}: {error}") from None
+    except (InvalidImage, OSError) as error:
+        raise InvalidInput(f"An image to measure on cannot be read: {error}") from None
