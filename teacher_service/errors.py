@@ -20,7 +20,7 @@
     ├── AddressInUse        3     the port is taken
     ├── DataDirUnusable     4     the data folder cannot be written, or another server holds its ledger
     ├── TeacherUnusable     5     unknown architecture, unreadable checkpoint or weights
-    └── VerificationFailed  7     a chain of the ledger does not hold
+    └── VerificationFailed  7     a chain of the ledger does not hold, or the ledger was rolled back
 
 What the ledger refuses is drawn in ``metering/ledger.py``; ``routes/failures.py`` answers all of it.
 """
@@ -169,6 +169,6 @@ class TeacherUnusable(CommandFailed):
 
 
 class VerificationFailed(CommandFailed):
-    """A chain of the ledger does not hold."""
+    """A chain of the ledger does not hold, or the ledger is older than what was seen of it."""
 
     exit_code = 7

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from teacher_service.errors import DataDirUnusable, Failed, InvalidArgument
+from teacher_service.errors import DataDirUnusable, Failed, InvalidArgument, VerificationFailed
 from teacher_service.output import warn
 from teacher_service.settings import Settings
 
@@ -79,9 +79,11 @@ def with_ledger(
 
     Raises:
         DataDirUnusable: the ledger is not there (and is not to be created), or cannot be opened or written.
+        VerificationFailed: the ledger is older than what was seen of it.
         Failed: the ledger refuses, such as an unknown key.
     """
     from teacher_service.metering.ledger import LedgerError, LedgerUnavailable
+    from teacher_service.metering.watermarks import StoreRolledBack
     from teacher_service.state import open_store
 
     file = Path(settings.ledger_url.removeprefix("sqlite:///"))
@@ -102,6 +104,8 @@ def with_ledger(
 
     try:
         result = asyncio.run(opened())
+    except StoreRolledBack as error:
+        raise VerificationFailed(str(error)) from error
     except LedgerUnavailable as error:
         raise DataDirUnusable(str(error)) from error
     except LedgerError as error:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from teacher_service.errors import AddressInUse, DataDirUnusable
+from teacher_service.errors import AddressInUse, DataDirUnusable, VerificationFailed
 from teacher_service.inference.commands import RANDOM_WEIGHTS
 from teacher_service.metering.ledger import LedgerError
+from teacher_service.metering.watermarks import StoreRolledBack
 from teacher_service.output import emit, warn
 from teacher_service.settings import Settings
 
@@ -64,10 +65,13 @@ class Server(uvicorn.Server):
 
         Raises:
             DataDirUnusable: the ledger cannot be opened.
+            VerificationFailed: it is older than what was seen of it.
             AddressInUse: another process began to listen meanwhile.
         """
         try:
             await self._service.start()
+        except StoreRolledBack as error:
+            raise VerificationFailed(str(error)) from error
         except LedgerError as error:
             raise DataDirUnusable(str(error)) from error
         try:

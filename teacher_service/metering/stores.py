@@ -30,14 +30,16 @@ def open_ledger(
         url: see the module's first lines.
         serve: True for a process that answers requests, False beside it (the command line).
         lease_ms: how long an unsettled hold lives; None for the store's default.
-        watermarks: file in which a Redis ledger keeps the chain heads it has seen, to refuse a store that
-            was rolled back while this service was down; None to remember them in memory alone.
+        watermarks: file of the chain ends that were seen, to refuse a store that was rolled back while this
+            service was down; None to remember them in memory alone. A process that does not serve makes none.
         allow_unsafe_redis: serve from a Redis that may evict or forget what was acknowledged.
 
     Raises:
         UnsupportedLedger: another scheme, or no file name.
     """
     scheme, separator, rest = url.partition("://")
+    if not serve and watermarks is not None and not watermarks.exists():
+        watermarks = None  # a look at some ledger must not bind this folder to it
     if separator and scheme in _REDIS:
         from teacher_service.metering.redis.store import RedisLedger
 
@@ -48,7 +50,7 @@ def open_ledger(
         raise UnsupportedLedger(f"There is no ledger store for {_without_password(url)!r}: use {SUPPORTED}.")
     if not rest.startswith("/") or len(rest) < 2 or rest.endswith(("/", ":memory:")) or "?" in rest:
         raise UnsupportedLedger(f"{url!r} names no file for the ledger: use {SUPPORTED}.")
-    return SqliteLedger(Path(rest[1:]), serve=serve, lease_ms=lease_ms)
+    return SqliteLedger(Path(rest[1:]), serve=serve, lease_ms=lease_ms, watermarks=watermarks)
 
 
 def _without_password(url: str) -> str:

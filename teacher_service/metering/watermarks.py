@@ -1,8 +1,8 @@
 """What this service has seen of the chains, so that a store which is older than that is never served from.
 
 In: chain ends, as the store's answers tell them. Out: the last (sequence, hash) seen of each key, also
-after a restart. A Redis that was restored from a snapshot, or failed over to a replica that lagged behind,
-would hand spent budget out again; its chains end before what was seen, or go on differently.
+after a restart. A store that was put back to an older file or snapshot, or failed over to a replica that
+lagged behind, would hand spent budget out again; its chains end before what was seen, or go on differently.
 """
 
 import contextlib
@@ -42,6 +42,8 @@ class StoreRolledBack(LedgerUnavailable):
 class Watermarks:
     """The marks in memory, and in a file if there is one; replicas may share the file.
 
+    A mark is only ever of a record that is durable in the store, so that it may be saved at any later time.
+
     Args:
         file: a small SQLite database, made if missing; None to remember nothing over a restart.
     """
@@ -52,6 +54,21 @@ class Watermarks:
         self._unsaved: set[str] = set()
         self._lock = threading.Lock()
         """Saving runs beside the event loop that sees."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether they outlive this process."""
+        return self._file is not None
+
+    def check_no_store_known(self) -> None:
+        """A store is about to be made: none may have been there before.
+
+        Raises:
+            StoreRolledBack: the file is of a store that is gone.
+            LedgerUnavailable: the file cannot be used.
+        """
+        if self._file is not None and self._file.exists():
+            self.load("")
 
     def load(self, epoch: str) -> None:
         """Read the file, which must be of the store with this epoch.
@@ -64,15 +81,17 @@ class Watermarks:
             return
         try:
             with self._connected(self._file) as db:
-                db.execute("INSERT INTO store VALUES (1, ?) ON CONFLICT DO NOTHING", (epoch,))
-                ((known,),) = db.execute("SELECT epoch FROM store").fetchall()
+                if epoch:
+                    db.execute("INSERT INTO store VALUES (1, ?) ON CONFLICT DO NOTHING", (epoch,))
+                known = next((name for (name,) in db.execute("SELECT epoch FROM store")), epoch)
                 marks = db.execute("SELECT key_id, seq, hash FROM seen").fetchall()
         except (OSError, sqlite3.Error) as error:
             raise LedgerUnavailable(f"The watermarks in {self._file} cannot be used ({error}).") from None
         if known != epoch:
             raise StoreRolledBack(
-                f"This Redis is not the store that this service worked with before (it is {epoch[:8]}, that "
-                f"was {known[:8]}): it was emptied or replaced. {self.way_out}"
+                f"This ledger is not the one that {self._file} remembers (it is {epoch[:8] or 'not there'}, "
+                f"that was {known[:8]}): it was emptied, moved or replaced. {self.way_out} A ledger that is "
+                "another one on purpose needs a data folder of its own: name it with --data-dir."
             )
         self._marks = {key_id: Mark(seq, hash_) for key_id, seq, hash_ in marks}
 
@@ -105,6 +124,13 @@ class Watermarks:
             with self._lock:
                 self._unsaved |= unsaved
             raise
+
+    def rolled_back(self, key_id: str) -> StoreRolledBack:
+        """The store was found to lack the record of a key that was seen."""
+        return StoreRolledBack(
+            f"The ledger was rolled back: record {self.of(key_id).seq} of key {key_id} was seen and is gone. "
+            f"Nothing is served. {self.way_out}"
+        )
 
     @property
     def way_out(self) -> str:

@@ -18,6 +18,7 @@ from faults.stores import Estate, Replica
 from faults.tally import Tally
 from redis_process import RedisProcess
 
+from teacher_service.errors import VerificationFailed
 from teacher_service.state import WATERMARKS_FILE
 
 CLIENTS = 16
@@ -26,7 +27,6 @@ NEW_IMAGES = 40
 """Come to hand for each kill."""
 ON_ITS_WAY_S = 0.5
 """An answer that was settled before Redis went away may arrive a little later."""
-DATA_DIR_UNUSABLE = 4
 
 
 def start_all(estate: Estate) -> None:
@@ -163,7 +163,7 @@ def test_a_redis_restored_from_an_older_snapshot_is_refused_by_running_and_by_re
         tally.faults += 1
         check_that_nothing_is_sold(crowd, running, chance)
         refused = restarted.begin()
-        assert refused.wait(30) == DATA_DIR_UNUSABLE, refused.errors
+        assert refused.wait(30) == VerificationFailed.exit_code, refused.errors
         assert "rolled back" in refused.errors
 
         running.end()

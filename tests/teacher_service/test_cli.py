@@ -366,3 +366,56 @@ def test_the_commands_start_without_loading_the_tensor_library() -> None:
     """Every keys and ledger command would otherwise take seconds."""
     code = "import sys, teacher_service.cli, teacher_service.state; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- a ledger that went back in time ------------------------------------------------------------------
+
+
+def test_a_ledger_older_than_what_was_seen_of_it_is_refused_by_every_command(
+    run: Run, data_dir: Path
+) -> None:
+    from teacher_service.metering.ledger import Ledger
+    from teacher_service.metering.stores import open_ledger
+
+    async def grant_while_serving(key_id: str) -> None:
+        ledger: Ledger = open_ledger(
+            f"sqlite:///{data_dir}/ledger.sqlite", watermarks=data_dir / "watermarks.sqlite"
+        )
+        await ledger.open()
+        await ledger.grant(key_id, 5)
+        await ledger.close()
+
+    key_id = run("keys", "create", "alice", "--budget", "3", "--json").json["key_id"]
+    ledger = data_dir / "ledger.sqlite"
+    older = ledger.read_bytes()
+    asyncio.run(grant_while_serving(key_id))
+    newest = ledger.read_bytes()
+    ledger.write_bytes(older)
+    for command in (
+        ("keys", "list"),
+        ("ledger", "verify"),
+        ("ledger", "doctor"),
+        ("serve", "--arch", "mobilenet_v2-320x0.1", "--port", "0"),
+    ):
+        line = one_line(run(*command), 7)
+        assert f"record 1 of key {key_id} was seen and is gone" in line
+        assert f"remove {data_dir}/watermarks.sqlite" in line
+    ledger.write_bytes(newest)
+    assert run("keys", "list").code == 0
+
+
+def test_an_import_beside_the_memory_of_another_ledger_is_refused(
+    run: Run, data_dir: Path, tmp_path: Path
+) -> None:
+    from teacher_service.metering.watermarks import Watermarks
+
+    run("keys", "create", "alice", "--budget", "3")
+    export = tmp_path / "export.jsonl"
+    assert run("ledger", "export", str(export)).code == 0
+    Watermarks(data_dir / "watermarks.sqlite").load("another")
+    (data_dir / "ledger.sqlite").unlink()
+    line = one_line(run("ledger", "import", str(export)), 7)
+    assert f"remove {data_dir}/watermarks.sqlite" in line
+    assert run("ledger", "import", str(export), "--data-dir", str(tmp_path / "new")).code == 0
+    (data_dir / "watermarks.sqlite").unlink()
+    assert run("ledger", "import", str(export)).code == 0

@@ -1,6 +1,10 @@
 -- The SQLite ledger. Amounts are queries, times are milliseconds since 1970, digests are 32 raw bytes.
 -- Budgets, holds, charges and the chain stand in one file so that one transaction changes them together.
 
+-- The name of this store, given to it once, by which a service knows it again.
+CREATE TABLE store (id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL) STRICT;
+INSERT INTO store VALUES (1, lower(hex(randomblob(16))));
+
 CREATE TABLE keys (
     key_no        INTEGER PRIMARY KEY,
     key_id        TEXT    NOT NULL UNIQUE,

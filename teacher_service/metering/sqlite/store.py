@@ -32,6 +32,7 @@ from teacher_service.metering.sqlite import database
 from teacher_service.metering.sqlite.group_commit import GroupCommitter, Operation, unavailable
 from teacher_service.metering.sqlite.owner import OwnerLock
 from teacher_service.metering.sqlite.readers import Readers
+from teacher_service.metering.sqlite.rollback_guard import check_not_rolled_back
 from teacher_service.metering.sqlite.transactions import (
     accounts,
     archiving,
@@ -42,6 +43,8 @@ from teacher_service.metering.sqlite.transactions import (
     usage,
 )
 from teacher_service.metering.validation import check_descriptors, check_new_key, check_reservation
+from teacher_service.metering.watermark_saver import WatermarkSaver
+from teacher_service.metering.watermarks import Watermarks
 
 Result = TypeVar("Result")
 
@@ -63,6 +66,8 @@ class SqliteLedger:
         serve: take the owner lock and drop the holds of a dead owner. The command line opens with False,
             beside a running server.
         busy_timeout_ms: how long a write waits for another process before it fails.
+        watermarks: file that remembers which records were seen, so that an older copy of the database is
+            refused; None for none.
     """
 
     def __init__(
@@ -73,12 +78,15 @@ class SqliteLedger:
         clock_ms: Callable[[], int] = wall_clock_ms,
         serve: bool = True,
         busy_timeout_ms: int = 5000,
+        watermarks: Path | None = None,
     ) -> None:
         self._path = path
         self._lease_ms = DEFAULT_LEASE_MS if lease_ms is None else lease_ms
         self._clock_ms = clock_ms
         self._serve = serve
         self._busy_timeout_ms = busy_timeout_ms
+        self._watermarks = Watermarks(watermarks)
+        self._saver = WatermarkSaver(self._watermarks)
         self._owner = OwnerLock(path)
         self._writer: GroupCommitter | None = None
         self._readers: Readers | None = None
@@ -86,24 +94,37 @@ class SqliteLedger:
         self._replays = ReplayHolds()
 
     async def open(self) -> None:
-        """Create what is missing and connect.
+        """Create what is missing, refuse a file that is older than what was seen of it, and connect.
 
         Raises:
+            StoreRolledBack: it lacks records that were seen, or is not the file that was there before.
             LedgerUnavailable: the file cannot be used, or another process serves from it.
         """
         await asyncio.to_thread(self._open)
+        if self._serve:
+            self._saver.start()
 
     def _open(self) -> None:
         if self._writer is not None:
             return
+        if not self._path.exists():
+            self._watermarks.check_no_store_known()
         database.prepare(self._path, self._busy_timeout_ms)
         if self._serve:
             self._owner.acquire()
+        try:
+            self._connect()
+        except BaseException:
+            self._owner.release()
+            raise
+
+    def _connect(self) -> None:
         writer = GroupCommitter(
             lambda: database.connect(self._path, busy_timeout_ms=self._busy_timeout_ms),
             self._sweep if self._serve else None,
         )
         try:
+            self._check_not_rolled_back()  # before anything is changed
             writer.start(first=holds.drop_all if self._serve else None)
             self._readers = Readers(
                 lambda wait_ms: database.connect(self._path, busy_timeout_ms=wait_ms, read_only=True),
@@ -111,22 +132,29 @@ class SqliteLedger:
             )
         except sqlite3.Error as error:
             writer.stop()
-            self._owner.release()
             raise unavailable(error) from None
         self._writer = writer
 
-    async def close(self) -> None:
-        """Finish what is queued, disconnect, and let another process serve."""
-        await asyncio.to_thread(self._close)
+    def _check_not_rolled_back(self) -> None:
+        db = database.connect(self._path, busy_timeout_ms=self._busy_timeout_ms, read_only=True)
+        try:
+            check_not_rolled_back(db, self._watermarks)
+        finally:
+            db.close()
 
-    def _close(self) -> None:
+    async def close(self) -> None:
+        """Finish what is queued, disconnect, save what was seen, and let another process serve."""
+        await asyncio.to_thread(self._stop_writing)
+        await self._saver.stop()
+        self._owner.release()
+
+    def _stop_writing(self) -> None:
         if self._writer is None or self._readers is None:
             return
         self._writer.stop()
         self._readers.close()
         self._writer = self._readers = None
         self._replays.clear()
-        self._owner.release()
 
     async def ping(self) -> None:
         """Raise LedgerUnavailable unless a durable write succeeded within the last second, or does now."""
@@ -138,7 +166,7 @@ class SqliteLedger:
     async def create_key(self, key: NewKey) -> KeyRecord:
         """Open a key. Raises KeyExists, ValueError, LedgerUnavailable."""
         check_new_key(key)
-        return await self._write(lambda db: accounts.create_key(db, key, self._clock_ms()))
+        return await self._change(key.key_id, lambda db: accounts.create_key(db, key, self._clock_ms()))
 
     async def key(self, key_id: str) -> KeyRecord | None:
         """The key's account as of the last commit."""
@@ -150,13 +178,18 @@ class SqliteLedger:
 
     async def grant(self, key_id: str, amount: int, *, expected_budget: int | None = None) -> KeyRecord:
         """Raise a budget; see the protocol. Raises ValueError if ``amount`` is no possible grant."""
-        return await self._write(
-            lambda db: accounts.grant(db, key_id, amount, self._clock_ms(), expected_budget)
+        return await self._change(
+            key_id, lambda db: accounts.grant(db, key_id, amount, self._clock_ms(), expected_budget)
         )
 
     async def revoke(self, key_id: str) -> KeyRecord:
         """Revoke a key and drop its holds. Raises UnknownKey, LedgerUnavailable."""
-        return await self._write(lambda db: accounts.revoke(db, key_id, self._clock_ms()))
+        return await self._change(key_id, lambda db: accounts.revoke(db, key_id, self._clock_ms()))
+
+    async def _change(self, key_id: str, change: Operation[KeyRecord]) -> KeyRecord:
+        record, end = await self._write(lambda db: (change(db), accounts.head(db, key_id)))
+        self._watermarks.saw(key_id, end.seq, end.hash)
+        return record
 
     async def reserve(self, reservation: Reservation) -> Hold:
         """Hold what the request must pay; see the protocol."""
@@ -176,13 +209,15 @@ class SqliteLedger:
         check_descriptors(hold.reservation, descriptors)
         replay = self._replays.take(hold)
         try:
-            return await self._write(
+            settlement = await self._write(
                 lambda db: settle.settle(db, hold, descriptors, self._clock_ms(), recorded=not replay)
             )
         except LedgerUnavailable:
             if replay:
                 self._replays.put_back(hold)
             raise
+        self._watermarks.saw(hold.reservation.key_id, settlement.seq, settlement.link.hash)
+        return settlement
 
     async def release(self, hold: Hold) -> None:
         """Give a hold back; does nothing if it is gone already."""
@@ -195,7 +230,9 @@ class SqliteLedger:
 
     async def head(self, key_id: str) -> Head:
         """The end of the key's chain. Raises UnknownKey."""
-        return await self._read.at_once(lambda db: accounts.head(db, key_id))
+        end = await self._read.at_once(lambda db: accounts.head(db, key_id))
+        self._watermarks.saw(key_id, end.seq, end.hash)
+        return end
 
     async def usage_by_day(self, key_id: str) -> Sequence[DayUsage]:
         """What the key did, oldest day first. Raises UnknownKey."""

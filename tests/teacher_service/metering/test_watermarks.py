@@ -120,3 +120,12 @@ def test_what_is_seen_while_the_file_is_written_is_saved_by_the_next_turn(file: 
     thread.join()
     watermarks.save()
     assert loaded(file).all() == watermarks.all()
+
+
+def test_where_a_store_was_seen_none_may_be_made(file: Path) -> None:
+    Watermarks(file).check_no_store_known()
+    assert not file.exists(), "asking makes no file"
+    loaded(file, "first" * 8)
+    with pytest.raises(StoreRolledBack, match="it is not there, that was first"):
+        Watermarks(file).check_no_store_known()
+    Watermarks(None).check_no_store_known()
