@@ -38,8 +38,13 @@ class KeyRecord:
 
     @property
     def remaining(self) -> int:
-        """Queries that a new request may still reserve."""
+        """What budget, charges and holds leave over."""
         return self.budget - self.used_in_window - self.held
+
+    @property
+    def spendable(self) -> int:
+        """Queries that the key can still buy: what remains, and none once it is revoked."""
+        return 0 if self.revoked else self.remaining
 
 
 @dataclass(frozen=True, slots=True)
