@@ -34,6 +34,13 @@ def configure_logs(level: str) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+def tell_reasons() -> None:
+    """Tell warnings to somebody who types a command: one line of text each, with the reason."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Sentences())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
 def log(event: str, *, level: str = "info", error: BaseException | None = None, **fields: Any) -> None:
     """Write one event; ``None`` values are left out."""
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -59,6 +66,13 @@ class _JsonLines(logging.Formatter):
             frames = traceback.extract_tb(error.__traceback__)
             line["trace"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
         return _KEY_TEXT.sub("rtn_***", orjson.dumps(line, default=str).decode())
+
+
+class _Sentences(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        reason = getattr(record, "fields", {}).get("reason")
+        words = record.getMessage().replace("_", " ") if reason is None else reason
+        return _KEY_TEXT.sub("rtn_***", f"teacher-service: warning: {_cut(words)}")
 
 
 def _cut(value: Any) -> Any:

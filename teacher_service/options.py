@@ -71,45 +71,76 @@ def check_choice(flag: str, value: str, choices: Sequence[str]) -> None:
 
 
 def with_ledger(
-    settings: Settings, work: Callable[["Archive"], Awaitable[Result]], *, create: bool = False
+    settings: Settings,
+    work: Callable[["Archive"], Awaitable[Result]],
+    *,
+    writes: bool = False,
+    create: bool = False,
 ) -> Result:
     """Open the ledger beside a server that may be running, do ``work``, and close it.
 
-    A new ledger is said on standard error: a mistyped folder is no error, but should be seen.
+    A new ledger is said on standard error: a mistyped place is no error, but should be seen. Whoever only
+    reads is let at a Redis that is not safe to write to: an export is the way out of it.
+
+    Args:
+        settings: name the ledger.
+        work: is done on the open ledger.
+        writes: ``work`` changes the ledger.
+        create: make the ledger if there is none.
 
     Raises:
         DataDirUnusable: the ledger is not there (and is not to be created), or cannot be opened or written.
         VerificationFailed: the ledger is older than what was seen of it.
         Failed: the ledger refuses, such as an unknown key.
     """
+    from teacher_service.logs import tell_reasons
     from teacher_service.metering.ledger import LedgerError, LedgerUnavailable
+    from teacher_service.metering.stores import place_of_ledger
     from teacher_service.metering.watermarks import StoreRolledBack
     from teacher_service.state import open_store
 
-    file = Path(settings.ledger_url.removeprefix("sqlite:///"))
-    new = settings.ledger_url.startswith("sqlite:///") and not file.exists()
-    if new and not create:
-        raise DataDirUnusable(
-            f"There is no ledger at {file}. Name its folder with --data-dir, or start one: "
-            "teacher-service keys create NAME --budget N."
-        )
-
-    async def opened() -> Result:
-        ledger = open_store(settings, serve=False)
+    async def opened() -> tuple[bool, Result]:
+        ledger = open_store(settings, serve=False, reads_only=not (writes or create))
+        there = await _is_there(settings, create=create)
         await ledger.open()
         try:
-            return await work(ledger)
+            return there, await work(ledger)
         finally:
             await ledger.close()
 
+    tell_reasons()
     try:
-        result = asyncio.run(opened())
+        there, result = asyncio.run(opened())
     except StoreRolledBack as error:
         raise VerificationFailed(str(error)) from error
     except LedgerUnavailable as error:
         raise DataDirUnusable(str(error)) from error
     except LedgerError as error:
         raise Failed(str(error)) from error
-    if new:
-        warn(f"made a new ledger at {file}")
+    if not there:
+        warn(f"made a new ledger at {place_of_ledger(settings.ledger_url)}")
     return result
+
+
+async def _is_there(settings: Settings, *, create: bool) -> bool:
+    """Whether there is a ledger already.
+
+    Raises:
+        DataDirUnusable: there is none, and none is to be made.
+        StoreRolledBack: there was one that this data folder remembers.
+        LedgerUnavailable: it cannot be found out.
+    """
+    from teacher_service.metering.stores import ledger_is_there, place_of_ledger
+    from teacher_service.metering.watermarks import Watermarks
+    from teacher_service.state import WATERMARKS_FILE
+
+    there = await ledger_is_there(settings.ledger_url)
+    if not there:
+        Watermarks(settings.data_dir / WATERMARKS_FILE).check_no_store_known()
+        if not create:
+            raise DataDirUnusable(
+                f"There is no ledger at {place_of_ledger(settings.ledger_url)}. Name its folder with "
+                "--data-dir or its place with --ledger, or start one: teacher-service keys create NAME "
+                "--budget N."
+            )
+    return there

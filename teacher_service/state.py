@@ -31,15 +31,18 @@ def load_signer(data_dir: Path) -> ReceiptSigner:
         ) from error
 
 
-def open_store(settings: Settings, *, serve: bool) -> Archive:
-    """The ledger that the settings name, not opened yet. Raises InvalidArgument."""
+def open_store(settings: Settings, *, serve: bool, reads_only: bool = False) -> Archive:
+    """The ledger that the settings name, not opened yet. Raises InvalidArgument.
+
+    Whoever promises to change nothing (``reads_only``) is only warned of a Redis that may evict or forget.
+    """
     try:
         return open_ledger(
             settings.ledger_url,
             serve=serve,
             lease_ms=settings.lease_ms,
             watermarks=settings.data_dir / WATERMARKS_FILE,
-            allow_unsafe_redis=settings.allow_unsafe_redis,
+            allow_unsafe_redis=settings.allow_unsafe_redis or reads_only,
         )
     except UnsupportedLedger as error:
         raise InvalidArgument(str(error)) from error

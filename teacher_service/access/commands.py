@@ -5,7 +5,7 @@ works beside a running server.
 """
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,9 +15,12 @@ from teacher_service.access.budgets import InvalidBudget, parse_budget
 from teacher_service.access.keys import mint
 from teacher_service.access.rates import InvalidRate, parse_rate
 from teacher_service.errors import Failed, InvalidArgument
-from teacher_service.metering.ledger import KeyRecord
+from teacher_service.metering.ledger import KeyRecord, KeyRevoked
 from teacher_service.options import AsJson, DataDir, LedgerUrl, settings_from, with_ledger
 from teacher_service.output import emit, table
+
+if TYPE_CHECKING:
+    from teacher_service.metering.archive import Archive
 
 app = typer.Typer(help="Hand out, list, raise and revoke API keys.", no_args_is_help=True)
 
@@ -77,11 +80,19 @@ def grant(
 ) -> None:
     """Raise a key's budget."""
     settings = settings_from(data_dir=data_dir, ledger=ledger)
-    key_id = find_key(with_ledger(settings, lambda ledger: ledger.keys()), key).key_id
+
+    async def raise_budget(ledger: "Archive") -> KeyRecord:
+        key_id = find_key(await ledger.keys(), key).key_id
+        try:
+            return await ledger.grant(key_id, amount, expected_budget=expected_budget)
+        except KeyRevoked:
+            raise Failed(
+                f"Nothing was granted: key {key_id} was revoked for good. Make another with: "
+                "teacher-service keys create NAME --budget N."
+            ) from None
+
     try:
-        record = with_ledger(
-            settings, lambda ledger: ledger.grant(key_id, amount, expected_budget=expected_budget)
-        )
+        record = with_ledger(settings, raise_budget, writes=True)
     except ValueError as error:
         raise InvalidArgument(str(error)) from None
     emit(account_of(record), granted_text(record), as_json=as_json)
@@ -91,8 +102,11 @@ def grant(
 def revoke(key: KeyId, data_dir: DataDir = None, ledger: LedgerUrl = None, as_json: AsJson = False) -> None:
     """Withdraw a key for good; what it spent stays on the ledger."""
     settings = settings_from(data_dir=data_dir, ledger=ledger)
-    key_id = find_key(with_ledger(settings, lambda ledger: ledger.keys()), key).key_id
-    record = with_ledger(settings, lambda ledger: ledger.revoke(key_id))
+
+    async def withdraw(ledger: "Archive") -> KeyRecord:
+        return await ledger.revoke(find_key(await ledger.keys(), key).key_id)
+
+    record = with_ledger(settings, withdraw, writes=True)
     text = f"Key {record.key_id} ({record.name}) is revoked; it spent {record.used:,} queries."
     emit(account_of(record), text, as_json=as_json)
 
@@ -138,7 +152,7 @@ def account_of(record: KeyRecord) -> dict[str, Any]:
         "used": record.used,
         "used_in_window": record.used_in_window,
         "held": record.held,
-        "remaining": record.remaining,
+        "remaining": record.spendable,
         "revoked": record.revoked,
         "created_at_ms": record.created_at_ms,
     }
@@ -167,7 +181,7 @@ def _row(record: KeyRecord) -> tuple[object, ...]:
         record.used,
         record.used_in_window,
         record.held,
-        record.remaining,
+        record.spendable,
         "none" if ends_at_ms is None else moment_text(ends_at_ms),
         "revoked" if record.revoked else "active",
     )

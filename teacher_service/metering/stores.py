@@ -7,6 +7,7 @@ from pathlib import Path
 
 from teacher_service.metering.archive import Archive
 from teacher_service.metering.sqlite.store import SqliteLedger
+from teacher_service.redis_pool import place_of
 
 SUPPORTED = "sqlite:///FILE (an absolute FILE gives four slashes), or redis://HOST:PORT/DATABASE"
 _REDIS = ("redis", "rediss", "unix")
@@ -51,6 +52,22 @@ def open_ledger(
     if not rest.startswith("/") or len(rest) < 2 or rest.endswith(("/", ":memory:")) or "?" in rest:
         raise UnsupportedLedger(f"{url!r} names no file for the ledger: use {SUPPORTED}.")
     return SqliteLedger(Path(rest[1:]), serve=serve, lease_ms=lease_ms, watermarks=watermarks)
+
+
+async def ledger_is_there(url: str) -> bool:
+    """Whether a ledger was begun at ``url``; looking makes none. Raises LedgerUnavailable."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in _REDIS:
+        return Path(rest[1:]).exists()
+    from teacher_service.metering.redis.presence import holds_ledger
+
+    return await holds_ledger(url)
+
+
+def place_of_ledger(url: str) -> str:
+    """The file, or the URL without its password, for people."""
+    scheme, _, rest = url.partition("://")
+    return rest[1:] if scheme == "sqlite" else place_of(url)
 
 
 def _without_password(url: str) -> str:

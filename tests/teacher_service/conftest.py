@@ -3,6 +3,7 @@
 import asyncio
 import io
 import logging
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
+from command_line import Outcome, Run
 from PIL import Image
 
 TINY = {"arch": "mobilenet_v2-320x0.1", "image_size": 64, "port": 0, "decode_threads": 2}
@@ -154,3 +156,21 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 def data_dir(tmp_path: Path) -> Path:
     """A folder for one service's state."""
     return tmp_path / "state"
+
+
+@pytest.fixture
+def run(data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run ``teacher-service`` in this process, on a folder of the test's own."""
+    from teacher_service import cli
+
+    monkeypatch.setenv("TEACHER_DATA_DIR", str(data_dir))
+
+    def command(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["teacher-service", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Outcome(ended.value.code, captured.out, captured.err)
+
+    return command

@@ -8,52 +8,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from teacher_service import cli
-
-
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in this process, on a folder of the test's own."""
-    monkeypatch.setenv("TEACHER_DATA_DIR", str(data_dir))
-
-    def command(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["teacher-service", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Outcome(ended.value.code, captured.out, captured.err)
-
-    return command
-
-
-def one_line(outcome: Outcome, code: int) -> str:
-    """An error is one line on standard error, under the program's name, with its documented code."""
-    assert (outcome.code, outcome.out) == (code, "")
-    [line] = outcome.err.splitlines()
-    assert line.startswith("teacher-service: ")
-    return line
+from command_line import Run, one_line
 
 
 # --- keys ---------------------------------------------------------------------------------------------

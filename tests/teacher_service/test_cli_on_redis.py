@@ -1,0 +1,109 @@
+"""The commands on a Redis ledger: an empty database, an unsafe server, and one that went back in time."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from command_line import Run, one_line
+from redis_process import RedisProcess
+
+ALLOWED = "TEACHER_ALLOW_UNSAFE_REDIS"
+
+
+@pytest.fixture(scope="module")
+def server(start_redis: Callable[..., RedisProcess]) -> RedisProcess:
+    return start_redis()
+
+
+@pytest.fixture
+def redis(server: RedisProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisProcess]:
+    """An empty Redis, safe for a ledger, that the commands are told of."""
+    monkeypatch.setenv("TEACHER_LEDGER", server.url)
+    yield server
+    with server.client() as client:
+        client.flushall()
+        client.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.fixture
+def unsafe(redis: RedisProcess, run: Run) -> RedisProcess:
+    """A Redis with a ledger and a key, that evicts since."""
+    assert run("keys", "create", "alice", "--budget", "10").code == 0
+    with redis.client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    return redis
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("keys", "list"),
+        ("keys", "grant", "alice", "5"),
+        ("keys", "revoke", "alice"),
+        ("usage",),
+        ("ledger", "show"),
+        ("ledger", "verify"),
+        ("ledger", "doctor"),
+    ],
+)
+def test_an_empty_database_holds_no_ledger_and_gets_none(
+    run: Run, redis: RedisProcess, command: tuple[str, ...]
+) -> None:
+    """A mistyped database would look like a healthy ledger without keys."""
+    line = one_line(run(*command), 4)
+    assert f"There is no ledger at {redis.url}" in line
+    assert "--ledger" in line
+    with redis.client() as client:
+        assert client.keys("*") == []
+
+
+def test_a_new_ledger_in_redis_is_said_once_and_without_its_password(
+    run: Run, start_redis: Callable[..., RedisProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_redis(requirepass="topsecret")
+    monkeypatch.setenv("TEACHER_LEDGER", server.url)
+    first = run("keys", "create", "alice", "--budget", "1")
+    assert first.err == f"teacher-service: made a new ledger at redis://127.0.0.1:{server.port}/0\n"
+    assert run("keys", "create", "bob", "--budget", "1").err == ""
+    server.stop()
+
+
+@pytest.mark.parametrize("command", [("keys", "list"), ("usage",), ("ledger", "show"), ("ledger", "verify")])
+def test_a_look_at_an_unsafe_redis_is_let_through_with_the_reason(
+    run: Run, unsafe: RedisProcess, command: tuple[str, ...]
+) -> None:
+    looked = run(*command)
+    assert looked.code == 0
+    [line] = looked.err.splitlines()
+    assert line == "teacher-service: warning: maxmemory-policy is allkeys-lru, it must be noeviction"
+
+
+def test_an_export_is_the_way_out_of_an_unsafe_redis(
+    run: Run, unsafe: RedisProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ledger.jsonl"
+    assert run("ledger", "export", str(file)).code == 0
+    monkeypatch.delenv("TEACHER_LEDGER")
+    assert run("ledger", "import", str(file)).code == 0
+    assert "alice" in run("keys", "list").out
+
+
+def test_the_doctor_examines_an_unsafe_redis_and_reports_it(run: Run, unsafe: RedisProcess) -> None:
+    told = run("ledger", "doctor", "--json")
+    assert told.code == 7
+    assert told.json["keys"] == 1
+    assert "maxmemory-policy is allkeys-lru" in told.json["store_faults"][0]
+
+
+def test_what_writes_to_an_unsafe_redis_names_the_variable_that_allows_it(
+    run: Run, unsafe: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in (("keys", "create", "bob", "--budget", "1"), ("keys", "grant", "alice", "5")):
+        line = one_line(run(*command), 4)
+        assert "maxmemory-policy is allkeys-lru" in line
+        assert f"{ALLOWED}=true" in line
+        monkeypatch.setenv(ALLOWED, "true")
+        assert run(*command).code == 0
+        monkeypatch.delenv(ALLOWED)
+    accounts = run("keys", "list", "--json").json["keys"]
+    assert [(account["name"], account["budget"]) for account in accounts] == [("alice", 15), ("bob", 1)]
