@@ -4,13 +4,12 @@ In: names, budgets, key ids. Out: accounts; the text of a key is printed once, w
 works beside a running server.
 """
 
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shared.budgets import budget_text, moment_text, until_text
-from shared.chain import Billing, window_end_ms
+from shared.chain import Billing
 from teacher_service.access.budgets import InvalidBudget, parse_budget
 from teacher_service.access.keys import mint
 from teacher_service.access.rates import InvalidRate, parse_rate
@@ -135,7 +134,7 @@ def granted_text(record: KeyRecord) -> str:
     )
     return (
         f"Key {record.key_id} ({record.name}) now has {record.remaining:,} of {record.budget:,} queries left"
-        f"{until_text(_window_ends_at_ms(record))}{windowed}."
+        f"{until_text(record.window_ends_at_ms)}{windowed}."
     )
 
 
@@ -148,7 +147,7 @@ def account_of(record: KeyRecord) -> dict[str, Any]:
         "rate": record.rate,
         "budget": record.budget,
         "window": record.window,
-        "window_ends_at_ms": _window_ends_at_ms(record),
+        "window_ends_at_ms": record.window_ends_at_ms,
         "used": record.used,
         "used_in_window": record.used_in_window,
         "held": record.held,
@@ -170,7 +169,7 @@ def accounts_table(records: list[KeyRecord]) -> str:
 
 
 def _row(record: KeyRecord) -> tuple[object, ...]:
-    ends_at_ms = _window_ends_at_ms(record)
+    ends_at_ms = record.window_ends_at_ms
     return (
         record.key_id,
         record.name,
@@ -185,7 +184,3 @@ def _row(record: KeyRecord) -> tuple[object, ...]:
         "none" if ends_at_ms is None else moment_text(ends_at_ms),
         "revoked" if record.revoked else "active",
     )
-
-
-def _window_ends_at_ms(record: KeyRecord) -> int | None:
-    return window_end_ms(record.window, time.time_ns() // 1_000_000)

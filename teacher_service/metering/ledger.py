@@ -32,6 +32,8 @@ class KeyRecord:
     """Queries charged in all."""
     used_in_window: int
     """Queries charged in the window that was current when this was read."""
+    window_ends_at_ms: int | None
+    """When that window ends by the store's clock, milliseconds since 1970; None for a budget in total."""
     held: int
     revoked: bool
     created_at_ms: int
@@ -123,6 +125,9 @@ class DayUsage:
 
 
 DAY_MS = 86_400_000
+MIN_REPLAYS_A_DAY, REPLAYS_A_DAY_PER_QUERY = 100_000, 10
+"""Images that a key may be delivered again in a day of UTC: at least, and for each query of its budget. Each
+is free and on the ledger for ever: without a bound one key could fill the store for all others."""
 NOT_OPEN = "The ledger is not open: nothing was charged, and nothing is delivered."
 
 
@@ -144,6 +149,7 @@ class LedgerError(Exception):
         ├── BudgetChanged          a grant was meant for another budget than the key has now
         ├── KeyRevoked             the key may not spend any more
         ├── BudgetExhausted        used + held + n would exceed the budget; all n refused
+        ├── TooManyReplays         the free repeats of the day are used up
         ├── InFlight               the same image, or idempotency key, is being served elsewhere
         ├── IdempotencyMismatch    the idempotency key was used for another body
         └── HoldExpired            the hold is gone: nothing may be delivered for it
@@ -212,6 +218,17 @@ class BudgetExhausted(LedgerError):
         )
         self.key_id, self.needed, self.remaining, self.budget = key_id, needed, remaining, budget
         self.refills_in_ms = refills_in_ms
+
+
+class TooManyReplays(LedgerError):
+    """The key has had all free replays of this day; nothing was held."""
+
+    def __init__(self, key_id: str, limit: int, again_in_ms: int) -> None:
+        super().__init__(
+            f"Key {key_id} had its {limit:,} free repeats of today: keep what was delivered. More in "
+            f"{again_in_ms // 60_000 + 1} min."
+        )
+        self.again_in_ms = again_in_ms
 
 
 class InFlight(LedgerError):

@@ -4,6 +4,7 @@ In: what was asked. Out: the exception to raise; messages say what happened and 
 """
 
 from teacher_service.metering.ledger import (
+    DAY_MS,
     BudgetChanged,
     Hold,
     HoldExpired,
@@ -11,6 +12,7 @@ from teacher_service.metering.ledger import (
     InFlight,
     KeyRevoked,
     Reservation,
+    TooManyReplays,
     UnknownKey,
 )
 from teacher_service.metering.validation import MAX_BUDGET_QUERIES
@@ -50,6 +52,11 @@ def idempotency_mismatch(reservation: Reservation) -> IdempotencyMismatch:
         f"Idempotency key {reservation.idempotency_key!r} was used by key {reservation.key_id} for another "
         "request body. Send a new idempotency key with a new body."
     )
+
+
+def too_many_replays(key_id: str, limit: int, now_ms: int) -> TooManyReplays:
+    """The key has had its free replays of this day of UTC."""
+    return TooManyReplays(key_id, limit, DAY_MS - now_ms % DAY_MS)
 
 
 def check_grant(key_id: str, budget: int, amount: int, expected_budget: int | None) -> int:

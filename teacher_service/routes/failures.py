@@ -3,6 +3,7 @@
 In: refusals, what the ledger and the keys raise, and what the web framework raises by itself. Out: responses.
 """
 
+import math
 from collections.abc import Mapping
 
 import orjson
@@ -26,12 +27,13 @@ from teacher_service.metering.ledger import (
     KeyRevoked,
     LedgerError,
     LedgerUnavailable,
+    TooManyReplays,
     UnknownKey,
 )
 
 UNAVAILABLE_RETRY_AFTER_S = 5
 _CLIENT, _AUTH, _SERVER = "invalid_request_error", "authentication_error", "server_error"
-_CONFLICT = "conflict_error"
+_CONFLICT, _RATE = "conflict_error", "rate_limit_error"
 
 
 def install(app: FastAPI) -> None:
@@ -95,6 +97,10 @@ def _on_ledger_error(request: Request, error: Exception) -> Response:
                 remaining=error.remaining,
                 headers=_quota_headers(error),
             )
+        case TooManyReplays():
+            wait = {str(Header.RETRY_AFTER): str(math.ceil(error.again_in_ms / 1000))}
+            headers = {**wait, Header.SHOULD_RETRY: "false"}
+            return failure(429, ErrorCode.RATE_LIMIT_EXCEEDED, message, kind=_RATE, headers=headers)
         case InFlight():
             headers = {str(Header.RETRY_AFTER_MS): str(error.retry_after_ms)}
             return failure(409, ErrorCode.REQUEST_IN_FLIGHT, message, kind=_CONFLICT, headers=headers)

@@ -3,13 +3,11 @@
 In: a key. Out: its account, read from the ledger.
 """
 
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
-from shared.chain import window_end_ms
 from shared.protocol import USAGE_PATH, UsageResponse
 from teacher_service.metering.ledger import KeyRecord
 from teacher_service.routes.callers import REFUSALS, caller
@@ -27,7 +25,7 @@ async def usage(request: Request, key: Annotated[KeyRecord, Depends(caller)]) ->
         billing=key.billing,
         budget=key.budget,
         window=key.window,
-        window_ends_at_ms=window_end_ms(key.window, time.time_ns() // 1_000_000),
+        window_ends_at_ms=key.window_ends_at_ms,
         used=key.used,
         used_in_window=key.used_in_window,
         held=key.held,

@@ -6,8 +6,8 @@ written under names of its own and becomes the ledger by one transaction of rena
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from redis.exceptions import WatchError
 
@@ -19,7 +19,9 @@ from teacher_service.metering.redis.connection import Client
 from teacher_service.metering.redis.keyspace import STAGED, names_of, new_account
 from teacher_service.metering.refusals import unknown_key
 
-_COMMANDS_AT_ONCE = 500
+_COMMANDS_AT_ONCE, _FIELDS_AT_ONCE = 500, 5000
+Item = TypeVar("Item")
+
 _OVERTAKEN = "Nothing was imported: a key was made, or another import was begun meanwhile. Look at the keys."
 _NOT_EMPTY = "The ledger has keys already: an export can only be imported into an empty one."
 
@@ -129,7 +131,7 @@ class _StagedKey:
     async def finish(self) -> None:
         """Write what the records add up to."""
         account = self._last.account
-        sums: dict[str, str | int | bytes] = {
+        sums: dict[str | bytes, str | int | bytes] = {
             **new_account(self._last.key, self.created_at_ms),
             "budget": account.budget,
             "used": account.used,
@@ -139,13 +141,16 @@ class _StagedKey:
             "seq": account.seq,
             "head": account.head,
         }
+        for revision, images in self._paid.items():
+            sums[b"paid " + bytes.fromhex(revision)] = len(images)
         self._pipeline.hset(self._names.account, mapping=sums)
         if self._days:
             self._pipeline.hset(self._names.days, mapping=dict(self._days))
         for revision, images in self._paid.items():
             self._pipeline.sadd(self._names.revisions, bytes.fromhex(revision))
             charges = {bytes.fromhex(image): count for image, count in images.items()}
-            self._pipeline.hset(self._names.paid(revision), mapping=charges)
+            for part in _parts(list(charges.items())):
+                self._pipeline.hset(self._names.paid(revision), mapping=dict(part))
         await self._pipeline.execute()
 
     def renamings(self) -> dict[str, str]:
@@ -157,6 +162,12 @@ class _StagedKey:
         if self._paid:
             names[staged.revisions] = live.revisions
         return names | {staged.paid(revision): live.paid(revision) for revision in self._paid}
+
+
+def _parts(items: list[Item]) -> Iterator[list[Item]]:
+    """Of a length that keeps the server from others only shortly."""
+    for start in range(0, len(items), _FIELDS_AT_ONCE):
+        yield items[start : start + _FIELDS_AT_ONCE]
 
 
 async def _publish(client: Client, staged: list[_StagedKey], token: str) -> None:

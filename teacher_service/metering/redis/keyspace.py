@@ -4,9 +4,10 @@ In: key ids. Out: names of Redis keys, all of one API key under one hash tag; ac
 
 ::
 
-    ration:store                  hash    epoch (names this store for ever), number of keys opened
+    ration:store                  hash    epoch (names this store for ever), layout, number of keys asked for
     ration:keys                   zset    key ids in the order of their making
-    ration:{KEY}:account          hash    what the key may spend and has spent, and where its chain ends
+    ration:{KEY}:account          hash    what the key may spend and has spent, where its chain ends, and how
+                                          many images stand in each :paid hash
     ration:{KEY}:events           stream  its chain: record and hash under the id 1-<seq>
     ration:{KEY}:paid:REVISION    hash    image -> charges; over all revisions they add up to ``used``
     ration:{KEY}:revisions        set     the revisions that have such a hash
@@ -24,7 +25,7 @@ flight, calls by a day's requests (billed per call: by the budget).
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.chain import Window, window_index
+from shared.chain import Billing, Window, window_end_ms, window_index, window_start_ms
 from teacher_service.metering.ledger import KeyRecord, NewKey
 
 STORE = "ration:store"
@@ -72,7 +73,7 @@ def names_of(key_id: str, prefix: str = LIVE) -> Names:
     )
 
 
-def new_account(key: NewKey, created_at_ms: int) -> dict[str, str | int | bytes]:
+def new_account(key: NewKey, created_at_ms: int) -> dict[str | bytes, str | int | bytes]:
     """The account of a key that has not spent anything; its chain is still to be written."""
     return {
         "name": key.name,
@@ -96,18 +97,20 @@ def new_account(key: NewKey, created_at_ms: int) -> dict[str, str | int | bytes]
 def key_record(key_id: str, account: Mapping[bytes, bytes], now_ms: int) -> KeyRecord:
     """The account as the rest of the service sees it at ``now_ms``."""
     window = window_named(account[b"window"])
-    rolled = window_index(window, now_ms) > int(account[b"window_index"])
+    charged_in = int(account[b"window_index"])
+    current = max(charged_in, window_index(window, now_ms))
     return KeyRecord(
         key_id=key_id,
         name=account[b"name"].decode(),
         salt=account[b"salt"],
         secret_hash=account[b"secret_hash"],
-        billing="distinct" if account[b"billing"] == b"distinct" else "every-call",
+        billing=billing_named(account[b"billing"]),
         rate=account[b"rate"].decode(),
         budget=int(account[b"budget"]),
         window=window,
         used=int(account[b"used"]),
-        used_in_window=0 if rolled else int(account[b"used_in_window"]),
+        used_in_window=0 if current > charged_in else int(account[b"used_in_window"]),
+        window_ends_at_ms=window_end_ms(window, window_start_ms(window, current)),
         held=int(account[b"held"]),
         revoked=account[b"revoked"] == b"1",
         created_at_ms=int(account[b"created_at_ms"]),
@@ -115,11 +118,24 @@ def key_record(key_id: str, account: Mapping[bytes, bytes], now_ms: int) -> KeyR
 
 
 def window_named(text: bytes) -> Window:
-    """The window that an account states."""
+    """The window that an account states. Raises ValueError."""
     match text:
         case b"hour":
             return "hour"
         case b"day":
             return "day"
-        case _:
+        case b"total":
             return "total"
+        case _:
+            raise ValueError(f"no window is called {text!r}")
+
+
+def billing_named(text: bytes) -> Billing:
+    """The billing that an account states. Raises ValueError."""
+    match text:
+        case b"distinct":
+            return "distinct"
+        case b"every-call":
+            return "every-call"
+        case _:
+            raise ValueError(f"no billing is called {text!r}")

@@ -8,7 +8,14 @@ import os
 from typing import Any
 
 from shared.chain import window_end_ms
-from teacher_service.metering.ledger import BudgetExhausted, Hold, LedgerError, Reservation
+from teacher_service.metering.ledger import (
+    MIN_REPLAYS_A_DAY,
+    REPLAYS_A_DAY_PER_QUERY,
+    BudgetExhausted,
+    Hold,
+    LedgerError,
+    Reservation,
+)
 from teacher_service.metering.redis.chain_ends import ChainEnds
 from teacher_service.metering.redis.connection import RedisConnection
 from teacher_service.metering.redis.keyspace import names_of, window_named
@@ -18,6 +25,7 @@ from teacher_service.metering.refusals import (
     idempotency_mismatch,
     image_in_flight,
     key_revoked,
+    too_many_replays,
     unknown_key,
 )
 from teacher_service.metering.watermarks import Watermarks
@@ -54,6 +62,7 @@ class Reserver:
             names.held_images,
             names.calls,
             names.paid(reservation.teacher_revision),
+            names.days,
         )
         mark = self._watermarks.of(reservation.key_id)
         args: tuple[Argument, ...] = (
@@ -65,6 +74,8 @@ class Reserver:
             reservation.body_digest,
             bytes.fromhex(reservation.teacher_revision),
             bytes.fromhex("".join(reservation.images)),
+            MIN_REPLAYS_A_DAY,
+            REPLAYS_A_DAY_PER_QUERY,
         )
         reply = await self._connection.run("reserve", keys, args)
         if reply[0] not in (b"held", b"replay"):
@@ -92,5 +103,7 @@ class Reserver:
                 end_ms = window_end_ms(window_named(reply[5]), int(reply[6]))
                 refills_in_ms = None if end_ms is None else end_ms - now_ms
                 return BudgetExhausted(key_id, needed, remaining, budget, refills_in_ms)
+            case b"replays":
+                return too_many_replays(key_id, int(reply[1]), int(reply[2]))
             case _:
                 return self._connection.refuse_rolled_back(key_id)

@@ -38,15 +38,15 @@ from teacher_service.metering.redis.key_admin import KeyAdmin
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.live_holds import MAX_LIFE_MS, LiveHolds
 from teacher_service.metering.redis.reserving import Reserver, new_hold_id
+from teacher_service.metering.redis.sweeping import sweep
 from teacher_service.metering.redis.upkeep import Upkeep, release
 from teacher_service.metering.refusals import unknown_key
 from teacher_service.metering.replays import ReplayHolds
 from teacher_service.metering.validation import check_descriptors, check_new_key, check_reservation
+from teacher_service.metering.watermark_saver import WatermarkSaver
 from teacher_service.metering.watermarks import Watermarks
 
 DEFAULT_LEASE_MS = 15_000
-CALLS_KEPT_MS = 24 * 3600 * 1000
-"""A settled idempotency key is remembered at least this long; under ``every-call`` for ever."""
 
 
 class RedisLedger:
@@ -74,6 +74,7 @@ class RedisLedger:
     ) -> None:
         self._clock = clock or ServerClock()
         self._watermarks = Watermarks(watermarks)
+        self._saver = WatermarkSaver(self._watermarks)
         self._connection = RedisConnection(
             url, self._watermarks, allow_unsafe=allow_unsafe, time_lua=time_lua
         )
@@ -86,9 +87,7 @@ class RedisLedger:
         self._replays = ReplayHolds()
         self._giving_back: set[asyncio.Task[None]] = set()
         self._probe = WriteProbe(self._write_probe, self._clock)
-        self._upkeep = (
-            Upkeep(self._connection, self._live, self._watermarks, lease_ms, self.sweep) if serve else None
-        )
+        self._upkeep = Upkeep(self._connection, self._live, lease_ms, self.sweep) if serve else None
 
     async def open(self) -> None:
         """Connect, refuse an unsafe server, and one that is older than what this service has seen.
@@ -105,6 +104,7 @@ class RedisLedger:
         self._clock.learn(int(now_ms), time.monotonic() - asked_s)
         if self._upkeep is not None:
             self._upkeep.start()
+            self._saver.start()
 
     async def close(self) -> None:
         """Finish what is queued, give back what nobody waits for, save what was seen, and disconnect."""
@@ -112,6 +112,7 @@ class RedisLedger:
         await asyncio.gather(*self._giving_back)
         if self._upkeep is not None:
             await self._upkeep.stop()
+        await self._saver.stop()
         await self._connection.close()
         self._replays.clear()
 
@@ -239,18 +240,7 @@ class RedisLedger:
 
     async def sweep(self) -> None:
         """Release expired holds and forget old idempotency keys of every key."""
-        listed = await self._connection.ask(lambda client: client.zrange(keyspace.ALL_KEYS, 0, -1))
-        for key_id in listed:
-            names = names_of(key_id.decode())
-            keys = (
-                names.account,
-                names.holds,
-                names.leases,
-                names.held_images,
-                names.calls,
-                names.calls_by_age,
-            )
-            await self._connection.run("sweep", keys, (CALLS_KEPT_MS,))
+        await sweep(self._connection)
 
     def _release_soon(self, hold: Hold) -> None:
         """Behind the request for the hold, since commands are carried out in their order."""

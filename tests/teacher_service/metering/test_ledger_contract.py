@@ -20,8 +20,11 @@ from teacher_service.metering.ledger import (
     KeyRevoked,
     NewKey,
     Reservation,
+    TooManyReplays,
     UnknownKey,
 )
+from teacher_service.metering.redis import reserving
+from teacher_service.metering.sqlite.transactions import usage
 from teacher_service.metering.verify import verify_store
 
 LEASE_MS = 10_000
@@ -258,6 +261,57 @@ class TestReplays:
         assert desk.buy(key, *names, "one more").charged == 1
 
 
+@pytest.fixture
+def few_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two in a day, or one for each query of the budget."""
+    for module in (usage, reserving):
+        monkeypatch.setattr(module, "MIN_REPLAYS_A_DAY", 2)
+        monkeypatch.setattr(module, "REPLAYS_A_DAY_PER_QUERY", 1)
+
+
+@pytest.mark.usefixtures("few_replays")
+class TestFreeReplaysOfADay:
+    """Each is a record for ever and costs nothing: without a bound one key could fill the store."""
+
+    def test_they_are_bounded_and_begin_anew_at_midnight(self, desk: Any) -> None:
+        key = desk.new_key(budget=3)
+        desk.buy(key, "a", "b", "c")
+        desk.buy(key, "a", "b")
+        with pytest.raises(TooManyReplays, match="had its 3 free repeats of today") as caught:
+            desk.reserve(key, "a", "b")
+        assert caught.value.again_in_ms == DAY_MS - desk.clock.now_ms % DAY_MS
+        assert desk.buy(key, "c").replayed == 1
+        desk.clock.now_ms += caught.value.again_in_ms
+        assert desk.buy(key, "a", "b", "c").replayed == 3
+        assert_sound(desk)
+
+    def test_a_small_budget_has_some_all_the_same(self, desk: Any) -> None:
+        key = desk.new_key(budget=1)
+        desk.buy(key, "a")
+        assert [desk.buy(key, "a").replayed for _ in range(2)] == [1, 1]
+        with pytest.raises(TooManyReplays):
+            desk.reserve(key, "a")
+
+    def test_a_purchase_that_replays_too_much_holds_nothing_and_new_images_can_still_be_bought(
+        self, desk: Any
+    ) -> None:
+        key = desk.new_key(budget=4)
+        desk.buy(key, "a", "b", "c")
+        desk.buy(key, "a", "b", "c")
+        with pytest.raises(TooManyReplays):
+            desk.reserve(key, "a", "b", "d")
+        assert desk.account(key).held == 0
+        assert desk.buy(key, "d").charged == 1
+
+    def test_a_repeated_call_that_is_billed_each_time_counts_as_well(self, desk: Any) -> None:
+        key = desk.new_key(budget=2, billing="every-call")
+        for _ in range(3):
+            desk.buy(key, "a", idem="call")
+        with pytest.raises(TooManyReplays):
+            desk.reserve(key, "a", idem="call")
+        assert desk.buy(key, "a").charged == 1
+
+
 class TestInFlight:
     def test_an_image_under_a_live_hold_of_the_same_key_must_be_waited_for(self, desk: Any) -> None:
         """And is never refused for the budget that the first one holds."""
@@ -484,6 +538,15 @@ class TestRevocation:
             desk.release(hold)
         assert desk.account(key).used == 1
         assert_sound(desk)
+
+    def test_a_late_replay_of_a_revoked_key_is_told_of_the_revocation(self, desk: Any) -> None:
+        key = desk.new_key()
+        desk.buy(key, "a")
+        late = desk.reserve(key, "a")
+        desk.clock.now_ms = late.expires_at_ms
+        desk.run(desk.ledger.revoke(key))
+        with pytest.raises(KeyRevoked):
+            desk.settle(late)
 
     def test_revoking_twice_changes_nothing(self, desk: Any) -> None:
         key = desk.new_key()

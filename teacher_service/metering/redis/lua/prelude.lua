@@ -74,10 +74,24 @@ local function take_hold(holds, leases, held_images, hold_id)
   return tonumber(charges), call
 end
 
+-- Whether all images that were ever paid under a revision are still on record, counted beside them. Should a
+-- server that may evict have dropped them, they would be charged anew.
+local function paid_is_whole(account_key, paid, revision)
+  local counted = tonumber(redis.call('HGET', account_key, 'paid ' .. revision) or '0')
+  return redis.call('HLEN', paid) == counted
+end
+
 -- Gives a hold back as if its request had never been.
 local function drop_hold(account_key, holds, leases, held_images, calls, hold_id)
   local charges, call = take_hold(holds, leases, held_images, hold_id)
   if charges == nil then return end
   if charges > 0 then redis.call('HINCRBY', account_key, 'held', -charges) end
   if call ~= '' then redis.call('HDEL', calls, call) end
+end
+
+-- Gives back all that expired: with a part of it left, a request could be refused for a budget that is free.
+local function drop_expired(account_key, holds, leases, held_images, calls, now)
+  for _, expired in ipairs(redis.call('ZRANGE', leases, '-inf', now, 'BYSCORE')) do
+    drop_hold(account_key, holds, leases, held_images, calls, expired)
+  end
 end

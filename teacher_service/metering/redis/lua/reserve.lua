@@ -1,12 +1,14 @@
 -- Holds one query for each image that must be paid: all or none. Lease: milliseconds.
--- KEYS: account, events, holds, leases, held images, calls, paid images of the revision
--- ARGV: seen seq, seen head, hold id, lease, idempotency key or '', body digest, revision, images
+-- KEYS: account, events, holds, leases, held images, calls, paid images of the revision, usage by day
+-- ARGV: seen seq, seen head, hold id, lease, idempotency key or '', body digest, revision, images,
+--       images that may be replayed in a day: at least, and for each query of the budget
 -- Out: {'held' | 'replay', chain end, expires at, one '1' (to pay) or '0' for each image}
 --      or {refusal, ...}: unknown; rolled_back; revoked; mismatch; in_flight, image or '', wait;
---      exhausted, needed, remaining, budget, now, window, a moment that lies in the latest window
+--      exhausted, needed, remaining, budget, now, window, a moment that lies in the latest window;
+--      replays, limit of the day, now
 
 local MIN_WAIT_MS, MAX_WAIT_MS = 100, 2000
-local account_key, events, holds, leases, held_images, calls, paid = unpack(KEYS)
+local account_key, events, holds, leases, held_images, calls, paid, days = unpack(KEYS)
 local now = now_ms()
 local account = read_account(account_key)
 if not still_has(account, events, tonumber(ARGV[1]), ARGV[2]) then return { 'rolled_back' } end
@@ -15,15 +17,17 @@ if account.revoked == 1 then return { 'revoked' } end
 local hold_id, lease, idempotency_key, body_digest, revision = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 local images = images_in(ARGV[8])
 
-for _, expired in ipairs(redis.call('ZRANGE', leases, '-inf', now, 'BYSCORE')) do
-  drop_hold(account_key, holds, leases, held_images, calls, expired)
+if not paid_is_whole(account_key, paid, revision) then
+  return redis.error_reply('BROKEN images that were paid are no longer on record')
 end
+drop_expired(account_key, holds, leases, held_images, calls, now)
 account.held = tonumber(redis.call('HGET', account_key, 'held'))
 
 -- As long again as the other request has taken so far: waiting grows with what is waited for.
 local function in_flight(image, other)
-  local created = tonumber(string.match(redis.call('HGET', holds, other), '^%d+ (%d+) '))
-  local left = tonumber(redis.call('ZSCORE', leases, other)) - now
+  local hold, lease = redis.call('HGET', holds, other), redis.call('ZSCORE', leases, other)
+  if not hold or not lease then return redis.error_reply('BROKEN an image is held by a hold that is gone') end
+  local created, left = tonumber(string.match(hold, '^%d+ (%d+) ')), tonumber(lease) - now
   return { 'in_flight', image, math.max(MIN_WAIT_MS, math.min(now - created, left, MAX_WAIT_MS)) }
 end
 
@@ -56,6 +60,15 @@ if account.billing == 'distinct' then
   end
 end
 
+local replays = #images - #to_pay
+if replays > 0 then -- each is a record, and free: what one key may add in a day is bounded
+  local limit = math.max(tonumber(ARGV[9]), tonumber(ARGV[10]) * account.budget)
+  local today = string.format('%d replayed', math.floor(now / WINDOW_MS.day))
+  if tonumber(redis.call('HGET', days, today) or '0') + replays > limit then
+    return { 'replays', limit, now }
+  end
+end
+
 local current = math.max(account.window_index, window_index(account.window, now))
 local used = current > account.window_index and 0 or account.used_in_window
 local remaining = account.budget - used - account.held
@@ -69,7 +82,7 @@ if #to_pay == 0 and (call == '' or repeated) then
   return { 'replay', chain_end(account), now + lease, flags }
 end
 
-if current > account.window_index then
+if #to_pay > 0 and current > account.window_index then
   redis.call('HSET', account_key, 'window_index', current, 'used_in_window', 0)
   account.window_index = current
 end

@@ -43,6 +43,9 @@ end
 if account.billing == 'distinct' then
   local seen = {}
   local before = in_chunks('HMGET', paid, to_pay)
+  if not paid_is_whole(account_key, paid, revision) then
+    return redis.error_reply('BROKEN images that were paid are no longer on record')
+  end
   for at, image in ipairs(to_pay) do
     if before[at] or seen[image] then return redis.error_reply('BROKEN an image would be charged twice') end
     seen[image] = true
@@ -64,8 +67,20 @@ for at = 6, #ARGV, 6 do
   redis.call('HINCRBY', days, day .. ' charged', ARGV[at + 1])
   redis.call('HINCRBY', days, day .. ' replayed', ARGV[at + 2])
 end
-if #to_pay > 0 then redis.call('SADD', revisions, revision) end
-for _, image in ipairs(to_pay) do redis.call('HINCRBY', paid, image, 1) end
+if #to_pay > 0 then
+  redis.call('SADD', revisions, revision)
+  if account.billing == 'distinct' then
+    local once = {}
+    for _, image in ipairs(to_pay) do
+      once[#once + 1] = image
+      once[#once + 1] = 1
+    end
+    in_chunks('HSET', paid, once)
+  else
+    for _, image in ipairs(to_pay) do redis.call('HINCRBY', paid, image, 1) end
+  end
+  redis.call('HSET', account_key, 'paid ' .. revision, redis.call('HLEN', paid))
+end
 redis.call('HSET', account_key, 'seq', seq, 'head', account.head, 'used', account.used + charged,
   'window_index', current, 'used_in_window', used_in_window, 'held', account.held - charged)
 return { 'settled', account.budget, account.budget - used_in_window - (account.held - charged) }

@@ -4,10 +4,9 @@
 
 local account_key, holds, leases, held_images, calls, calls_by_age = unpack(KEYS)
 local now = now_ms()
-for _, expired in ipairs(redis.call('ZRANGE', leases, '-inf', now, 'BYSCORE')) do
-  drop_hold(account_key, holds, leases, held_images, calls, expired)
-end
-local old = redis.call('ZRANGE', calls_by_age, '-inf', '(' .. (now - tonumber(ARGV[1])), 'BYSCORE')
+drop_expired(account_key, holds, leases, held_images, calls, now)
+local before = '(' .. (now - tonumber(ARGV[1]))
+local old = redis.call('ZRANGE', calls_by_age, '-inf', before, 'BYSCORE', 'LIMIT', 0, CHUNK)
 in_chunks('HDEL', calls, old)
 in_chunks('ZREM', calls_by_age, old)
 return {}

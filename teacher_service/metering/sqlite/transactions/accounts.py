@@ -21,6 +21,7 @@ from shared.chain import (
     canonical_record,
     chain_hash,
     record_of,
+    window_end_ms,
     window_index,
     window_start_ms,
 )
@@ -33,7 +34,7 @@ from teacher_service.metering.ledger import (
 )
 from teacher_service.metering.refusals import check_grant, key_revoked, unknown_key
 
-_KEY_COLUMNS = tuple(KeyRecord.__dataclass_fields__)
+_KEY_COLUMNS = tuple(name for name in KeyRecord.__dataclass_fields__ if name != "window_ends_at_ms")
 _SELECT_KEYS = f"""SELECT window_index, {", ".join(f'"{name}"' for name in _KEY_COLUMNS)} FROM keys"""  # noqa: S608
 
 
@@ -145,7 +146,8 @@ def grant(
     row = spendable(db, key_id)
     budget = check_grant(key_id, row.budget, amount, expected_budget)
     db.execute("UPDATE keys SET budget = ? WHERE key_no = ?", (budget, row.key_no))
-    event = Grant(key_id=key_id, seq=row.seq + 1, at_ms=now_ms, amount=amount, budget_after=budget)
+    at_ms = max(now_ms, row.window_start_ms)
+    event = Grant(key_id=key_id, seq=row.seq + 1, at_ms=at_ms, amount=amount, budget_after=budget)
     append(db, row.key_no, event, row.head.hex())
     return _existing(db, key_id, now_ms)
 
@@ -156,7 +158,7 @@ def revoke(db: sqlite3.Connection, key_id: str, now_ms: int) -> KeyRecord:
     if not row.revoked:
         db.execute("DELETE FROM holds WHERE key_no = ?", (row.key_no,))
         db.execute("UPDATE keys SET revoked = 1, held = 0 WHERE key_no = ?", (row.key_no,))
-        event = Revoke(key_id=key_id, seq=row.seq + 1, at_ms=now_ms)
+        event = Revoke(key_id=key_id, seq=row.seq + 1, at_ms=max(now_ms, row.window_start_ms))
         append(db, row.key_no, event, row.head.hex())
     return _existing(db, key_id, now_ms)
 
@@ -196,6 +198,9 @@ def _key_record(row: tuple[Any, ...], now_ms: int) -> KeyRecord:
     charged_in, *columns = row
     values: dict[str, Any] = dict(zip(_KEY_COLUMNS, columns, strict=True))
     values["revoked"] = bool(values["revoked"])
-    if window_index(values["window"], now_ms) > charged_in:
+    window: Window = values["window"]
+    current = max(charged_in, window_index(window, now_ms))
+    if current > charged_in:
         values["used_in_window"] = 0
+    values["window_ends_at_ms"] = window_end_ms(window, window_start_ms(window, current))
     return KeyRecord(**values)

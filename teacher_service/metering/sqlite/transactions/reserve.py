@@ -24,13 +24,14 @@ from teacher_service.metering.sqlite.transactions.idempotency import (
     seen_call,
 )
 from teacher_service.metering.sqlite.transactions.images import paid_images, refuse_held
+from teacher_service.metering.sqlite.transactions.usage import check_replays
 
 
 def replay(db: sqlite3.Connection, reservation: Reservation, now_ms: int, lease_ms: int) -> Hold | None:
     """A hold for a request that owes nothing, or None where :func:`reserve` must decide.
 
     Reads only, so that a replay costs one commit instead of two: paid images stay paid, and there is
-    nothing to keep from others. Raises UnknownKey, KeyRevoked.
+    nothing to keep from others. Raises UnknownKey, KeyRevoked, TooManyReplays.
     """
     key = spendable(db, reservation.key_id)
     if reservation.idempotency_key is None:
@@ -39,6 +40,7 @@ def replay(db: sqlite3.Connection, reservation: Reservation, now_ms: int, lease_
         seen = seen_call(db, key, reservation)
         free = seen is not None and seen.is_settled_form_of(reservation)
     if free and len(paid_images(db, key, reservation)) == len(reservation.images):
+        check_replays(db, key, len(reservation.images), now_ms)
         return Hold(new_hold_id(), reservation, frozenset(), now_ms + lease_ms)
     return None
 
@@ -50,7 +52,7 @@ def reserve(db: sqlite3.Connection, reservation: Reservation, now_ms: int, lease
     exhausts the budget.
 
     Raises:
-        UnknownKey, KeyRevoked, IdempotencyMismatch, InFlight, BudgetExhausted
+        UnknownKey, KeyRevoked, IdempotencyMismatch, InFlight, TooManyReplays, BudgetExhausted
     """
     key = spendable(db, reservation.key_id)
     drop_expired(db, key.key_no, now_ms)
@@ -58,6 +60,7 @@ def reserve(db: sqlite3.Connection, reservation: Reservation, now_ms: int, lease
     to_pay = _to_pay(db, key, reservation, repeated)
     if key.billing == "distinct":
         refuse_held(db, key, reservation.teacher_revision, to_pay, now_ms)
+    check_replays(db, key, len(reservation.images) - len(to_pay), now_ms)
     hold_queries(db, key, len(to_pay), now_ms)
     hold = Hold(new_hold_id(), reservation, frozenset(to_pay), now_ms + lease_ms)
     record_hold(db, key, hold, now_ms)

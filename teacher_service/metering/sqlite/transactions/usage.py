@@ -6,7 +6,15 @@ In: an open transaction. Out: rows of ``usage_by_day``, or what they say.
 import sqlite3
 
 from shared.chain import Settle
-from teacher_service.metering.ledger import DAY_MS, DayUsage, utc_day
+from teacher_service.metering.ledger import (
+    DAY_MS,
+    MIN_REPLAYS_A_DAY,
+    REPLAYS_A_DAY_PER_QUERY,
+    DayUsage,
+    utc_day,
+)
+from teacher_service.metering.refusals import too_many_replays
+from teacher_service.metering.sqlite.transactions.accounts import AccountRow
 
 
 def count_usage(db: sqlite3.Connection, key_no: int, event: Settle) -> None:
@@ -16,6 +24,18 @@ def count_usage(db: sqlite3.Connection, key_no: int, event: Settle) -> None:
         " charged = charged + excluded.charged, replayed = replayed + excluded.replayed",
         (key_no, event.at_ms // DAY_MS, event.charged, event.replayed),
     )
+
+
+def check_replays(db: sqlite3.Connection, key: AccountRow, replays: int, now_ms: int) -> None:
+    """Each replay is a record, and free: what one key may add in a day is bounded. Raises TooManyReplays."""
+    if replays == 0:
+        return
+    limit = max(MIN_REPLAYS_A_DAY, REPLAYS_A_DAY_PER_QUERY * key.budget)
+    today = db.execute(
+        "SELECT replayed FROM usage_by_day WHERE key_no = ? AND day = ?", (key.key_no, now_ms // DAY_MS)
+    ).fetchone()
+    if (today[0] if today else 0) + replays > limit:
+        raise too_many_replays(key.key_id, limit, now_ms)
 
 
 def usage_by_day(db: sqlite3.Connection, key_no: int) -> list[DayUsage]:
