@@ -41,4 +41,4 @@ def start_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 
     yield start
     for server in servers:
-        server.stop()
+        server.close()

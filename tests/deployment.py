@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lifeline
 from reverse_proxy import ReverseProxy
 
 from teacher_service.access.keys import mint
@@ -69,7 +70,7 @@ def launch(settings: Settings, errors: Path) -> "tuple[subprocess.Popen[str], Pa
     """Start a replica and do not wait for it; several can load torch at the same time."""
     places = {"TEACHER_LEDGER": settings.ledger, "TEACHER_CACHE": settings.cache}
     with errors.open("w") as stderr:
-        popen = subprocess.Popen(
+        popen = lifeline.start(
             [PROGRAMS / "teacher-service", "serve", *TEACHER, "--data-dir", settings.data_dir, "--json"],
             env={**ENVIRONMENT, **places},
             stdout=subprocess.PIPE,

@@ -1,13 +1,14 @@
-"""A real ``redis-server`` for tests: started on a free port, killed, paused, restarted on the same files."""
+"""A real ``redis-server`` for tests: on a port of its own, killed, paused, restarted on the same files."""
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 
+import lifeline
 import redis
+from ports import port_of, reserve_port
 
 LEDGER_OPTIONS = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": ""}
 """What a ledger needs."""
@@ -24,7 +25,8 @@ class RedisProcess:
     def __init__(self, folder: Path, **options: str) -> None:
         self.folder = folder
         self.options = {**LEDGER_OPTIONS, **options}
-        self.port = _free_port()
+        self._reserved = reserve_port()
+        self.port = port_of(self._reserved)
         password = self.options.get("requirepass")
         self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
@@ -39,7 +41,7 @@ class RedisProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         flags = [part for name, value in self.options.items() for part in (f"--{name}", value)]
         with (self.folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = lifeline.start(
                 ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", *flags],
                 cwd=self.folder,
                 stdout=log,
@@ -54,6 +56,11 @@ class RedisProcess:
     def stop(self) -> None:
         """An orderly end; does nothing if it has ended."""
         self._end(signal.SIGTERM)
+
+    def close(self) -> None:
+        """Stop, and give the port up."""
+        self.stop()
+        self._reserved.close()
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open and nothing answers."""
@@ -88,10 +95,3 @@ class RedisProcess:
             except (redis.ConnectionError, redis.BusyLoadingError):
                 time.sleep(0.01)  # it opens no channel to wait on
         raise AssertionError((self.folder / "redis.log").read_text()[-2000:])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

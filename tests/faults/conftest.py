@@ -5,7 +5,6 @@ The table also goes to the file that ``RATION_FAULT_REPORT`` names, as Markdown.
 
 import asyncio
 import os
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -87,21 +86,28 @@ def store(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def redis(start_redis: Callable[..., RedisProcess]) -> RedisProcess:
+def redis(start_redis: Callable[..., RedisProcess]) -> Iterator[RedisProcess]:
     """A server of one's own, as safe as a ledger's can be."""
-    return start_redis(appendfsync="always")
+    server = start_redis(appendfsync="always")
+    yield server
+    server.close()
 
 
 @pytest.fixture
-def found(request: pytest.FixtureRequest, tmp_path: Path, zygote: Zygote) -> Callable[..., Estate]:
-    """``found(store, chance, replicas=1, ...)`` makes what services of that store need."""
+def found(request: pytest.FixtureRequest, tmp_path: Path, zygote: Zygote) -> Iterator[Callable[..., Estate]]:
+    """``found(store, replicas=1, ...)`` makes what services of that store need; they end with the test."""
+    estates: list[Estate] = []
 
-    def make(store: str, chance: random.Random, **options: Any) -> Estate:
+    def make(store: str, **options: Any) -> Estate:
         if store == "redis":
             options.setdefault("url", request.getfixturevalue("redis").url)
-        return found_estate(store, tmp_path, zygote, chance, **options)
+        estates.append(found_estate(store, tmp_path, zygote, **options))
+        return estates[-1]
 
-    return make
+    yield make
+    for estate in estates:
+        for replica in estate.replicas:
+            replica.close()
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,10 @@ class Effort:
         """More than the usual."""
         return self.service_kills > USUAL_KILLS
 
+    def kills_of_each(self, points: int, replicas: int) -> int:
+        """Of one replica at one point, rounded up: all together are never fewer than asked for."""
+        return -(-self.service_kills // (points * replicas))
+
     @property
     def client_kills(self) -> int:
         """Of the trainer."""

@@ -17,6 +17,8 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
+from lifeline import die_with_parent
+
 MAX_ORDER_BYTES = 65_536
 MODULES = (
     "redis.asyncio",
@@ -76,8 +78,10 @@ def _bury(pipes: dict[int, int]) -> None:
 
 
 def _give_birth(order: dict[str, Any], pipe: int, pipes: dict[int, int], orders: socket.socket) -> None:
+    zygote = os.getpid()
     pid = os.fork()
     if pid == 0:
+        die_with_parent(zygote)
         orders.close()
         for sibling in pipes.values():
             os.close(sibling)

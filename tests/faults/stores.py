@@ -1,6 +1,7 @@
 """A service under fault tests: its folders, its ledger, its key, and its lives one after the other.
 
-In: which store, and a zygote. Out: services on fixed ports that die as told and rise again on what they left.
+In: which store, and a zygote. Out: services, each on a port of its own, that die as told and rise again on
+what they left.
 """
 
 import random
@@ -14,15 +15,14 @@ from typing import Any
 from faults.accounts import beside, reckon
 from faults.crowd import Crowd
 from faults.tally import Tally
-from faults.zygote import Life, Zygote
+from faults.zygote import START_S, Life, Zygote
+from ports import port_of, reserve_port
 
 from teacher_service.access.keys import mint
 from teacher_service.metering.signing import KEY_FILE, ReceiptSigner
 
 LEASE_MS = 1000
 """The shortest: a replica's death is repaired after that."""
-PORTS = range(20_000, 30_000)
-"""Below those of outgoing connections: a client could be given one while its service is dead."""
 
 
 @dataclass
@@ -30,12 +30,16 @@ class Replica:
     """One place where a service lives."""
 
     data_dir: Path
-    port: int
+    reserved: socket.socket
+    """Keeps its port while it is dead."""
     url: str
     zygote: Zygote
     changes: dict[str, Any]
     life: Life | None = None
     """The present one."""
+
+    def __post_init__(self) -> None:
+        self.port = port_of(self.reserved)
 
     @property
     def address(self) -> str:
@@ -59,6 +63,13 @@ class Replica:
         assert self.life is not None
         status = self.life.end()
         assert status == 0, f"ended with {status}\n{self.life.errors}"
+
+    def close(self) -> None:
+        """However the test ended: nothing lives here any more, and the port is free."""
+        if self.life is not None and self.life.is_alive:
+            self.life.kill()
+            self.life.wait(START_S)
+        self.reserved.close()
 
 
 @dataclass
@@ -102,19 +113,17 @@ def found_estate(
     store: str,
     folder: Path,
     zygote: Zygote,
-    chance: random.Random,
     *,
     url: str = "",
     replicas: int = 1,
     **changes: Any,
 ) -> Estate:
-    """Make the folders and choose the ports; nothing lives yet.
+    """Make the folders and reserve the ports; nothing lives yet.
 
     Args:
         store: ``sqlite`` or ``redis``.
         folder: for everything.
         zygote: forks the services.
-        chance: draws the ports.
         url: of the ledger; on SQLite, a file in ``folder``.
         replicas: how many services share it; on SQLite, one.
         changes: settings of all replicas.
@@ -126,17 +135,5 @@ def found_estate(
         home.mkdir()
         shutil.copy2(homes[0] / KEY_FILE, home / KEY_FILE)
     url = url or f"sqlite:///{homes[0] / 'ledger.sqlite'}"
-    ports = free_ports(replicas, chance)
-    places = [Replica(home, port, url, zygote, changes) for home, port in zip(homes, ports, strict=True)]
+    places = [Replica(home, reserve_port(), url, zygote, changes) for home in homes]
     return Estate(store, url, places, signer.public_key)
-
-
-def free_ports(number: int, chance: random.Random) -> list[int]:
-    """Ports that nobody listens on now."""
-    ports: list[int] = []
-    while len(ports) < number:
-        port = chance.choice(PORTS)
-        with socket.socket() as probe:
-            if port not in ports and probe.connect_ex(("127.0.0.1", port)) != 0:
-                ports.append(port)
-    return ports

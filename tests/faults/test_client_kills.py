@@ -89,7 +89,7 @@ def settled_down(
     """A service that lives on, and a planned purchase of ``images``."""
 
     def make(store: str, images: int, chance: random.Random) -> tuple[Estate, Trainer]:
-        estate = found(store, chance)
+        estate = found(store)
         estate.replicas[0].live()
         proxy.backends = estate.addresses
         folder, run = tmp_path / "photographs", RunFolder(tmp_path / "run")

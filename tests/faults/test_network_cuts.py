@@ -69,7 +69,7 @@ def test_an_answer_lost_on_its_way_is_delivered_again_at_no_charge(
     tallying: Tallying,
 ) -> None:
     chance = effort.chance(f"cut {place} {store}")
-    estate = found(store, chance)
+    estate = found(store)
     estate.replicas[0].live()
     proxy.backends = estate.addresses
     api_key = estate.new_key((effort.cuts + 1) * IMAGES)
@@ -104,7 +104,7 @@ def test_sixteen_clients_on_a_network_that_fails_at_random_pay_once_for_each_ima
 ) -> None:
     """Every fourth request or answer is cut somewhere, before the service answers included."""
     chance = effort.chance(f"bad network {store}")
-    estate = found(store, chance)
+    estate = found(store)
     estate.replicas[0].live()
     proxy.backends = estate.addresses
     images = effort.cuts * 60

@@ -52,7 +52,7 @@ def test_a_redis_killed_at_random_moments_and_restarted_charges_and_delivers_eac
 ) -> None:
     """``appendfsync always``: what it acknowledged is on its disk; what it did not, nobody was told of."""
     chance = effort.chance("redis kills")
-    estate = found("redis", chance, replicas=REPLICAS)
+    estate = found("redis", replicas=REPLICAS)
     start_all(estate)
 
     async def story(crowd: Crowd) -> None:
@@ -103,7 +103,7 @@ def test_while_redis_is_away_every_answer_is_503_with_retry_after_and_then_the_c
 ) -> None:
     """Invariant 5. A process that is gone refuses connections; a stopped one takes them and says nothing."""
     chance = effort.chance(f"outage {way}")
-    estate = found("redis", chance, replicas=REPLICAS)
+    estate = found("redis", replicas=REPLICAS)
     start_all(estate)
     away_s = 10.0 if effort.is_long else usual_s
     leave, come_back = (redis.stop, redis.start) if way == "its process gone" else (redis.pause, redis.resume)
@@ -144,7 +144,7 @@ def test_a_redis_restored_from_an_older_snapshot_is_refused_by_running_and_by_re
 ) -> None:
     """It would hand spent budget out again. With its newest files back, everything goes on."""
     chance = effort.chance("snapshot")
-    estate = found("redis", chance, replicas=REPLICAS)
+    estate = found("redis", replicas=REPLICAS)
     running, restarted = estate.replicas
     start_all(estate)
     with tallying("Redis restored from a snapshot", "redis") as tally:

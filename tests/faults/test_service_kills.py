@@ -56,22 +56,19 @@ def test_a_service_killed_at_a_point_of_a_request_charges_and_delivers_each_imag
 ) -> None:
     """Invariants 1 to 4, on Redis with two replicas that die independently."""
     replicas = {"sqlite": 1, "redis": 2}[store]
-    kills = effort.service_kills // len(SERVICE_POINTS)
+    kills = effort.kills_of_each(len(SERVICE_POINTS), replicas)
     chance = effort.chance(f"service {point} {store}")
     # A cache would keep the network idle once the new images of a life are bought, and the life would go on.
     changes = {"cache_bytes": 0} if point == "during_compute" else {}
-    estate = found(store, chance, replicas=replicas, **changes)
-    deaths = [
-        [Death(point, chance.randint(1, MOST_PASSAGES)) for _ in range(kills // replicas)]
-        for _ in range(replicas)
-    ]
+    estate = found(store, replicas=replicas, **changes)
+    deaths = [[Death(point, chance.randint(1, MOST_PASSAGES)) for _ in range(kills)] for _ in range(replicas)]
     with tallying(f"service killed {point.replace('_', ' ')}", store) as tally:
-        crowd = estate.crowd(kills // replicas * replicas * NEW_IMAGES, tally, chance)
+        crowd = estate.crowd(kills * replicas * NEW_IMAGES, tally, chance)
         asyncio.run(kill_under_load(estate, deaths, crowd))
         for replica in estate.replicas:
             replica.end()
         estate.reckon_with(crowd)
-        assert tally.faults == kills
+        assert tally.faults == kills * replicas
         assert not [refusal for refusal in crowd.refusals if refusal.code == "insufficient_quota"]
         if point == "mid_answer":
             assert crowd.cut, "no answer was ever cut in the middle: the point was not where it should be"

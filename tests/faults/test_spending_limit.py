@@ -61,7 +61,7 @@ def test_64_clients_on_a_budget_that_batches_of_7_do_not_divide_spend_98_of_100_
 ) -> None:
     """Invariant 1 at every sampled moment; on Redis through three replicas behind a proxy."""
     chance = effort.chance(f"limit {store}")
-    estate = found(store, chance, replicas={"sqlite": 1, "redis": 3}[store])
+    estate = found(store, replicas={"sqlite": 1, "redis": 3}[store])
     for replica in estate.replicas:
         replica.live()
     with ReverseProxy(estate.addresses) as proxy, tallying("64 clients, budget 100", store) as tally:

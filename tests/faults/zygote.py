@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import lifeline
 from faults import forked
 
 TINY = {"arch": "mobilenet_v2-320x0.1", "image_size": 32, "decode_threads": 1, "max_wait_ms": 1}
@@ -98,7 +99,7 @@ class Zygote:
         self._one_at_a_time = threading.Lock()
         self._lives: list[Life] = []
         with theirs, (folder / "zygote.txt").open("wb") as log:
-            self._process = subprocess.Popen(
+            self._process = lifeline.start(
                 [sys.executable, "-m", "faults.forked", str(theirs.fileno())],
                 env={**os.environ, "PYTHONPATH": _python_path(), "OMP_NUM_THREADS": "1"},
                 pass_fds=[theirs.fileno()],

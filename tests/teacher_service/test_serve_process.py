@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import lifeline
 import numpy as np
 import pytest
 
@@ -51,7 +52,7 @@ def serve(data_dir: Path) -> Iterator[Callable[..., Process]]:
         command = [*COMMAND, "serve", *TINY, "--port", str(port), "--data-dir", str(data_dir)]
         errors = data_dir.with_name(f"errors{len(started)}.txt")
         with errors.open("w") as stderr:
-            popen = subprocess.Popen(
+            popen = lifeline.start(
                 command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment()
             )
         started.append(popen)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import lifeline
 import pytest
 
 from shared.certificate import parse_certificate, verify_certificate
@@ -34,7 +35,7 @@ class Service:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, *options: str) -> None:
-        self._process = subprocess.Popen(
+        self._process = lifeline.start(
             [SERVICE, "serve", *TEACHER, "--data-dir", str(self.data_dir), "--json", *options],
             env=ENVIRONMENT,
             stdout=subprocess.PIPE,
