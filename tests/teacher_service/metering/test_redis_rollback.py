@@ -269,8 +269,8 @@ class TestRestartedReplicas:
         async def story() -> None:
             await opened(redis.url, marks)
             await snapshots.empty()
-            await refused(opened(redis.url, marks), "emptied or replaced", f"remove {marks}")
-            await refused(opened(redis.url, marks), "emptied or replaced")
+            await refused(opened(redis.url, marks), "emptied, moved or replaced", f"remove {marks}")
+            await refused(opened(redis.url, marks), "emptied, moved or replaced")
             marks.unlink()
             await opened(redis.url, marks)
 

@@ -13,7 +13,7 @@ from shared.chain import ZERO_HASH, Billing, Genesis, Settle, canonical_record, 
 from teacher_service.metering.ledger import BudgetExhausted, IdempotencyMismatch, InFlight, LedgerUnavailable
 from teacher_service.metering.redis import clock as clock_module
 from teacher_service.metering.redis.keyspace import names_of
-from teacher_service.metering.redis.store import CALLS_KEPT_MS
+from teacher_service.metering.redis.sweeping import CALLS_KEPT_MS
 from teacher_service.metering.verify import verify_store
 
 LEASE_MS = 10_000
