@@ -8,8 +8,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
+import lifeline
 import pytest
 from redis_process import RedisProcess
 from redis_replicas import (
@@ -30,8 +33,9 @@ from teacher_service.metering.ledger import Hold, HoldExpired, Ledger, LedgerUna
 from teacher_service.metering.redis.live_holds import MAX_LIFE_MS, LiveHolds
 from teacher_service.metering.verify import verify_store
 
-SHORT_MS = 1200
-"""Long enough for a machine that is busy with something else for a third of it."""
+SHORT_MS = 300
+"""Living replicas prolong it every 100 ms of their own time, while the server's stands still."""
+OTHERS_LEASE_MS = 1000
 
 
 @pytest.fixture
@@ -40,6 +44,46 @@ def url(redis_server: RedisProcess) -> str:
     with redis_server.client() as client:
         client.flushall()
     return redis_server.url
+
+
+class StandingServer:
+    """A server whose time passes when the test says so: no lease ends because the machine was busy."""
+
+    def __init__(self, server: RedisProcess, clock: Any) -> None:
+        self._server, self._clock = server, clock
+        self.options = {"clock": clock, "time_lua": "return tonumber(redis.call('GET', 'test:now_ms'))"}
+        self.advance(0)
+
+    def advance(self, by_ms: int) -> None:
+        self._clock.now_ms += by_ms
+        with self._server.client() as client:
+            client.set("test:now_ms", self._clock.now_ms)
+
+    async def prolonged(self, hold: Hold) -> None:
+        """Until its lease is as long again as it can be now."""
+        await prolonged(self._server, hold, past_ms=self._clock.now_ms + SHORT_MS - 1)
+
+
+@pytest.fixture
+def standing(url: str, redis_server: RedisProcess, clock: Any) -> StandingServer:
+    """``url`` with a time of its own."""
+    return StandingServer(redis_server, clock)
+
+
+def lease_ends_ms(server: RedisProcess, hold_id: str, key: str) -> float:
+    with server.client() as client:
+        ends_ms = client.zscore(f"ration:{{{key}}}:leases", hold_id)
+    assert ends_ms is not None, "the lease has ended"
+    return ends_ms
+
+
+async def prolonged(server: RedisProcess, hold: Hold, past_ms: int) -> None:
+    """Until its lease ends after a moment."""
+
+    async def done() -> bool:
+        return lease_ends_ms(server, hold.hold_id, hold.reservation.key_id) > past_ms
+
+    await until(done)
 
 
 def server_now_ms(server: RedisProcess) -> int:
@@ -66,13 +110,15 @@ async def nothing_held(ledger: Ledger, key: str) -> None:
 
 class TestLeases:
     def test_a_living_replica_prolongs_what_its_requests_hold(
-        self, url: str, redis_server: RedisProcess
+        self, url: str, standing: StandingServer
     ) -> None:
         async def story() -> None:
-            async with replicas(url, 2, lease_ms=SHORT_MS) as (one, other):
+            async with replicas(url, 2, lease_ms=SHORT_MS, **standing.options) as (one, other):
                 key = await new_key(one, 2)
                 hold = await reserve(one, key, "a", "b")
-                await past(redis_server, hold.expires_at_ms + 100)
+                for _ in range(3):
+                    standing.advance(SHORT_MS - 1)
+                    await standing.prolonged(hold)
                 await other.sweep()
                 assert (await account(other, key)).held == 2
                 assert (await settle(one, hold)).charged == 2
@@ -80,16 +126,16 @@ class TestLeases:
         asyncio.run(story())
 
     def test_a_replay_outlives_its_first_lease_too_while_its_replica_lives(
-        self, url: str, redis_server: RedisProcess
+        self, url: str, standing: StandingServer
     ) -> None:
         """What is paid but no longer cached is computed anew, and that may take longer than a lease."""
 
         async def story() -> None:
-            async with replica(url, lease_ms=SHORT_MS) as ledger:
+            async with replica(url, lease_ms=SHORT_MS, **standing.options) as ledger:
                 key = await new_key(ledger)
                 await buy(ledger, key, "a")
                 hold = await reserve(ledger, key, "a")
-                await past(redis_server, server_now_ms(redis_server) + SHORT_MS + 100)
+                standing.advance(SHORT_MS + 1)
                 settled = await settle(ledger, hold)
                 assert (settled.charged, settled.replayed) == (0, 1)
                 with pytest.raises(HoldExpired):
@@ -103,9 +149,10 @@ class TestLeases:
         async def story() -> None:
             async with replica(url) as ledger:
                 key = await new_key(ledger, 2)
-                expires_at_ms = hold_in_another_process(url, key)
+                async with held_in_another_process(url, key) as hold:
+                    await prolonged(redis_server, hold, past_ms=hold.expires_at_ms)
                 assert (await account(ledger, key)).held == 2
-                await past(redis_server, expires_at_ms)
+                await past(redis_server, server_now_ms(redis_server) + OTHERS_LEASE_MS)
                 assert (await buy(ledger, key, "a", "b")).charged == 2
                 await verify_store(ledger)
 
@@ -143,29 +190,29 @@ class TestLeases:
         asyncio.run(story())
 
 
-def hold_in_another_process(url: str, key: str) -> int:
-    """When the two-image hold of a replica that is dead now ends."""
+@asynccontextmanager
+async def held_in_another_process(url: str, key: str) -> AsyncIterator[Hold]:
+    """A hold on two images, of a replica that is killed in the end."""
     script = f"""
-        import asyncio, time
+        import asyncio
         from teacher_service.metering.ledger import Reservation
         from teacher_service.metering.redis.store import RedisLedger
         async def main():
-            ledger = RedisLedger({url!r}, lease_ms=400)
+            ledger = RedisLedger({url!r}, lease_ms={OTHERS_LEASE_MS})
             await ledger.open()
             images = ({digest("a")!r}, {digest("b")!r})
             hold = await ledger.reserve(Reservation({key!r}, "r", {digest("teacher")!r}, images))
-            await asyncio.sleep(0.6)  # prolonged meanwhile
-            print(hold.expires_at_ms, flush=True)
-            await asyncio.sleep(60)
+            print(hold.hold_id, hold.expires_at_ms, flush=True)
+            await asyncio.Event().wait()
         asyncio.run(main())
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        told = process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-    return int(told) + 1000  # prolonged at most to 400 ms from the kill
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with lifeline.start(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            hold_id, expires_at_ms = process.stdout.readline().split()
+            yield Hold(hold_id, reservation(key, "a", "b"), frozenset(), int(expires_at_ms))
+        finally:
+            process.send_signal(signal.SIGKILL)
 
 
 class TestGivingBack:
