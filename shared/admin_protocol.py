@@ -60,12 +60,14 @@ class KeyAccount(_Told):
     budget: int
     """Queries in all, or for each window."""
     window: Window
+    window_ends_at_ms: int | None
+    """Milliseconds since 1970; null for a budget in total."""
     used: int
     """Queries charged in all."""
     used_in_window: int
     held: int
     remaining: int
-    """budget - used_in_window - held."""
+    """budget - used_in_window - held; 0 for a revoked key."""
     revoked: bool
     created_at_ms: int
 
@@ -93,9 +95,12 @@ class KeyUsage(_Told):
     name: str
     budget: int
     window: Window
+    window_ends_at_ms: int | None
     used: int
+    used_in_window: int
     held: int
     remaining: int
+    revoked: bool
     requests: int
     """Settled requests of the days asked for; ``charged`` and ``replayed`` are of the same days."""
     charged: int
@@ -110,6 +115,7 @@ class DayOfKey(_Told):
     day: date
     """Of UTC."""
     key_id: str
+    name: str
     requests: int
     charged: int
     replayed: int

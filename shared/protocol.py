@@ -177,8 +177,9 @@ class UsageResponse(_Wire):
     used: int = Field(description="queries charged in all")
     used_in_window: int
     held: int
-    remaining: int = Field(description="budget - used_in_window - held")
+    remaining: int = Field(description="budget - used_in_window - held; 0 for a revoked key")
     rate: str
+    revoked: bool = Field(default=False, description="it buys nothing more, and can still read")
     teacher_revision: str
 
 

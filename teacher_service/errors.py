@@ -7,6 +7,7 @@
     ├── InvalidInputImage   400   an image that is no image; ``param`` is ``input[3]``
     ├── ModelNotFound       404   another model's name
     ├── NotFound            404   no such key; or administration over HTTP is switched off
+    ├── UnknownParameter    422   a query parameter that the path does not have
     ├── KeyIsRevoked        409   a grant to a key that was revoked
     ├── RevisionMismatch    412   another teacher than the one that the request insists on
     ├── TooLarge            413   body, image, pixels or number of images
@@ -76,6 +77,12 @@ class NotFound(Refusal):
 
     status = 404
     code = ErrorCode.NOT_FOUND
+
+
+class UnknownParameter(Refusal):
+    """A query parameter that the path does not have: ignored, it would answer another question."""
+
+    status = 422
 
 
 class KeyIsRevoked(Refusal):

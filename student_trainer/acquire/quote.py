@@ -17,7 +17,11 @@ from student_trainer.acquire.client import TeacherClient
 from student_trainer.acquire.outbox import Outbox
 from student_trainer.acquire.records import Teacher
 from student_trainer.acquire.transfer_set import TransferSet
-from student_trainer.errors import BudgetTooSmall, InvalidInput, VerificationFailed
+from student_trainer.errors import BudgetTooSmall, InvalidInput, ServiceRefused, VerificationFailed
+
+REVOKED = (
+    "it buys nothing more. Ask the teacher's owner for a new one, and plan into a new run folder with it."
+)
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,15 @@ async def ask_for_quote(transfer_set: TransferSet, client: TeacherClient, url: s
     Raises:
         RevisionChanged, InvalidInput, VerificationFailed: not the teacher or key of this transfer set.
         BudgetTooSmall: the key cannot pay for what is missing.
-        ServiceRefused: unreachable, or the API key is not accepted.
+        ServiceRefused: unreachable, or the API key is not accepted, or was revoked.
     """
     model, usage = await client.model(), await client.usage()
     teacher = introduce(url, model, usage)
     pinned = transfer_set.teacher
     if pinned is not None:
         check_same(teacher, pinned)
+    if usage.revoked:
+        raise ServiceRefused(f"Nothing was spent: key {usage.key_id} was revoked, {REVOKED}")
     outbox, summary = Outbox(transfer_set), transfer_set.summary()
     open_requests = outbox.unanswered()
     paid, elsewhere = frozenset[str](), 0

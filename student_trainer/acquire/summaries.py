@@ -13,6 +13,7 @@ from shared.protocol import UsageResponse
 from student_trainer.acquire.audit import Verification
 from student_trainer.acquire.fetch import Outcome
 from student_trainer.acquire.plan import Choice, Inventory
+from student_trainer.acquire.quote import REVOKED
 from student_trainer.acquire.records import Summary
 
 NAMED_FILES = 20
@@ -42,6 +43,7 @@ def of_plan(inventory: Inventory, choice: Choice, usage: UsageResponse | None) -
         "budget": usage.budget if usage else None,
         "window": usage.window if usage else None,
         "window_ends_at_ms": usage.window_ends_at_ms if usage else None,
+        "revoked": usage.revoked if usage else None,
     }
     kept = len(choice.chosen) - len(choice.added)
     before = f", of which {kept:,} were chosen before" if kept else ""
@@ -153,6 +155,8 @@ def _near_duplicates(choice: Choice) -> list[str]:
 def _account(usage: UsageResponse | None, missing: int) -> str:
     if usage is None:
         return "Nothing was spent. Give --url and --key to see what the key has left."
+    if usage.revoked:
+        return f"Nothing was spent. Key {usage.key_id} was revoked: {REVOKED}"
     left = f"{usage.remaining:,} of {usage.budget:,} queries left{until_text(usage.window_ends_at_ms)}"
     return f"Nothing was spent. Key {usage.key_id} has {left}{_short(usage, missing)}."
 

@@ -27,6 +27,7 @@ RECORD_COLUMNS = (
     "replayed",
     "used_after",
     "budget_after",
+    "window",
     "hash",
 )
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

@@ -3,12 +3,13 @@
 In: one key or all, and a span of days of UTC. Out: a table, CSV or JSON. Works beside a running server.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared.budgets import moment_text
 from teacher_service.access.commands import find_key
 from teacher_service.errors import InvalidArgument
 from teacher_service.metering.tables import DAY_COLUMNS, KEY_COLUMNS, to_csv, usage_cells
@@ -43,6 +44,8 @@ def usage(
     """Queries spent, by key or by day."""
     check_choice("--by", by, ("key", "day"))
     check_choice("--format", format_, ("table", "csv", "json"))
+    if as_json and format_ == "csv":
+        raise InvalidArgument("--json and --format csv exclude each other: leave one out.")
     span = _span(since, until)
     settings = settings_from(data_dir=data_dir, ledger=ledger)
 
@@ -59,8 +62,21 @@ def usage(
     if format_ == "csv":
         text = to_csv(cells, columns).removesuffix("\n")
     else:
-        text = table([column.replace("_", " ") for column in columns], cells)
+        text = table(
+            [column.removesuffix("_at_ms").replace("_", " ") for column in columns],
+            [_shown(row) for row in rows],
+        )
     emit({"by": by, "rows": rows}, text, as_json=as_json or format_ == "json")
+
+
+def _shown(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """A row of the table: moments and yes or no in words."""
+    words: dict[str, object] = {}
+    if "window_ends_at_ms" in row:
+        ends_at_ms = row["window_ends_at_ms"]
+        words["window_ends_at_ms"] = "none" if ends_at_ms is None else moment_text(ends_at_ms)
+        words["revoked"] = "yes" if row["revoked"] else "no"
+    return tuple({**row, **words}.values())
 
 
 def _span(since: str | None, until: str | None) -> Span:

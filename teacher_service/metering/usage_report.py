@@ -38,9 +38,14 @@ class UsageOfKey:
     name: str
     budget: int
     window: Window
+    window_ends_at_ms: int | None
+    """Milliseconds since 1970; None for a budget in total."""
     used: int
+    used_in_window: int
     held: int
     remaining: int
+    """Queries that the key can still buy."""
+    revoked: bool
     requests: int
     """Settled ones."""
     charged: int
@@ -53,6 +58,7 @@ class UsageOfDay:
 
     day: date
     key_id: str
+    name: str
     requests: int
     charged: int
     replayed: int
@@ -69,9 +75,12 @@ async def usage_by_key(ledger: Ledger, span: Span, key_id: str | None = None) ->
                 name=key.name,
                 budget=key.budget,
                 window=key.window,
+                window_ends_at_ms=key.window_ends_at_ms,
                 used=key.used,
+                used_in_window=key.used_in_window,
                 held=key.held,
-                remaining=key.remaining,
+                remaining=key.spendable,
+                revoked=key.revoked,
                 requests=sum(day.requests for day in days),
                 charged=sum(day.charged for day in days),
                 replayed=sum(day.replayed for day in days),
@@ -86,7 +95,7 @@ async def usage_by_day(ledger: Ledger, span: Span, key_id: str | None = None) ->
     Raises UnknownKey, LedgerUnavailable.
     """
     rows = [
-        UsageOfDay(day.day, key.key_id, day.requests, day.charged, day.replayed)
+        UsageOfDay(day.day, key.key_id, key.name, day.requests, day.charged, day.replayed)
         for key in await _keys(ledger, key_id)
         for day in await _days(ledger, key, span)
     ]

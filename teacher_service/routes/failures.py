@@ -107,7 +107,11 @@ def _on_ledger_error(request: Request, error: Exception) -> Response:
         case IdempotencyMismatch():
             return failure(422, ErrorCode.IDEMPOTENCY_MISMATCH, message, param=Header.IDEMPOTENCY_KEY)
         case KeyExists():
-            return failure(409, ErrorCode.KEY_EXISTS, message, kind=_CONFLICT)
+            step = (
+                "It was made under this Idempotency-Key, and its text cannot be told again: if it was lost, "
+                "revoke that key, and make another under a new Idempotency-Key."
+            )
+            return failure(409, ErrorCode.KEY_EXISTS, f"{message} {step}", kind=_CONFLICT)
         case BudgetChanged():
             return failure(409, ErrorCode.BUDGET_CHANGED, message, kind=_CONFLICT, param="expected_budget")
         case UnknownKey() | KeyRevoked():

@@ -29,7 +29,8 @@ async def usage(request: Request, key: Annotated[KeyRecord, Depends(caller)]) ->
         used=key.used,
         used_in_window=key.used_in_window,
         held=key.held,
-        remaining=key.remaining,
+        remaining=key.spendable,
         rate=key.rate,
+        revoked=key.revoked,
         teacher_revision=service_of(request).stations.revision,
     )

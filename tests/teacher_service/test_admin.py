@@ -150,7 +150,12 @@ def test_a_key_is_made_shown_once_raised_and_withdrawn(
     granted = admin.post(f"{KEYS}/{made['key_id']}/grants", json={"queries": 4}).json()
     assert (granted["budget"], granted["remaining"]) == (5, 4)
     for _ in range(2):
-        assert admin.post(f"{KEYS}/{made['key_id']}/revoke").json()["revoked"]
+        revoked = admin.post(f"{KEYS}/{made['key_id']}/revoke").json()
+        assert (revoked["revoked"], revoked["budget"], revoked["remaining"]) == (True, 5, 0)
+    told = service.usage(made["key"])
+    assert (told["revoked"], told["budget"], told["used"], told["remaining"]) == (True, 5, 1, 0)
+    [row] = usage(admin, by="key", key_id=made["key_id"])
+    assert (row["revoked"], row["remaining"]) == (True, 0)
     refusal(service.embed(made["key"], photo(2)), 401, "invalid_api_key")
     grant = admin.post(f"{KEYS}/{made['key_id']}/grants", json={"queries": 4})
     refusal(grant, 409, "key_revoked")
@@ -264,6 +269,7 @@ def test_a_key_is_made_once_under_an_idempotency_key(admin: httpx.Client) -> Non
     before = admin.get(KEYS).json()
     error = refusal(admin.post(KEYS, json=body, headers=named), 409, "key_exists")
     assert first.json()["key_id"] in error["message"]
+    assert "revoke that key, and make another under a new Idempotency-Key" in error["message"]
     assert admin.get(KEYS).json() == before
     another = admin.post(KEYS, json=body, headers={Header.IDEMPOTENCY_KEY.value: "for alice, again"})
     assert another.json()["key_id"] != first.json()["key_id"]
@@ -371,11 +377,13 @@ def test_usage_by_key_joins_the_account_with_what_was_done(
 ) -> None:
     [row] = usage(admin, by="key", key_id=spent["key_id"])
     counts = {"used": 3, "held": 0, "remaining": 7, "requests": 2, "charged": 3, "replayed": 1}
+    counts |= {"used_in_window": 3, "revoked": False}
     assert row == {
         "key_id": spent["key_id"],
         "name": "=SUM(A1:A9)",
         "budget": 10,
         "window": "total",
+        "window_ends_at_ms": None,
         **counts,
     }
     assert row in usage(admin)
@@ -388,7 +396,8 @@ def test_usage_by_day_has_a_row_for_each_day_and_key(admin: httpx.Client, spent:
     [row] = usage(admin, by="day", key_id=spent["key_id"])
     settled_ms = ledger_of(admin, spent["key_id"])[-1]["record"]["at_ms"]
     day = datetime.fromtimestamp(settled_ms / 1000, UTC).date().isoformat()
-    assert row == {"day": day, "key_id": spent["key_id"], "requests": 2, "charged": 3, "replayed": 1}
+    counts = {"requests": 2, "charged": 3, "replayed": 1}
+    assert row == {"day": day, "key_id": spent["key_id"], "name": "=SUM(A1:A9)", **counts}
     assert row in usage(admin, by="day", since=day, until=day)
     assert usage(admin, by="day", since="2100-01-01") == []
     assert usage(admin, by="day", until="2000-01-01") == []
@@ -407,9 +416,8 @@ def test_usage_as_csv_is_the_same_rows_and_no_formula(
     assert by_format.text == by_accept.text
     assert by_format.headers["Content-Type"].startswith("text/csv")
     [row] = csv.DictReader(io.StringIO(by_format.text))
-    if by == "key":
-        expected["name"] = "'=SUM(A1:A9)"
-    assert row == {name: str(value) for name, value in expected.items()}
+    expected["name"] = "'=SUM(A1:A9)"
+    assert row == {name: "" if value is None else str(value) for name, value in expected.items()}
 
 
 @pytest.mark.parametrize(
@@ -429,7 +437,53 @@ def test_usage_that_cannot_be_is_refused(
 
 
 def test_usage_of_an_unknown_key_is_404(admin: httpx.Client) -> None:
-    refusal(admin.get("/v1/admin/usage", params={"key_id": "nobody"}), 404, "not_found")
+    error = refusal(admin.get("/v1/admin/usage", params={"key_id": "nobody"}), 404, "not_found")
+    assert error["message"] == "There is no key nobody. List the keys with GET /v1/admin/keys."
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "known"),
+    [
+        ("GET", "/v1/admin/usage", "known are by, format, key_id, since, until"),
+        ("GET", f"{KEYS}/nobody/ledger", "known are format"),
+        ("GET", "/v1/admin/export", "this path takes none"),
+        ("GET", KEYS, "this path takes none"),
+        ("POST", f"{KEYS}/nobody/revoke", "this path takes none"),
+    ],
+)
+def test_an_unknown_query_parameter_is_refused_with_the_known_ones(
+    admin: httpx.Client, method: str, path: str, known: str
+) -> None:
+    """Ignored, ``?key=bob`` would be answered with everybody's rows."""
+    error = refusal(admin.request(method, path, params={"key": "bob"}), 422, "invalid_request")
+    assert (error["param"], error["message"]) == ("key", f"The query parameter 'key' is not known: {known}.")
+
+
+def test_a_window_and_what_was_used_in_it_are_told_alike_everywhere(
+    service: Any, admin: httpx.Client, photo: Callable[..., bytes]
+) -> None:
+    made = make(admin, budget="5/day")
+    assert service.embed(made["key"], photo(40)).status_code == 200
+    own = service.usage(made["key"])
+    names = (
+        "budget",
+        "window",
+        "window_ends_at_ms",
+        "used",
+        "used_in_window",
+        "held",
+        "remaining",
+        "revoked",
+    )
+    [row] = usage(admin, by="key", key_id=made["key_id"])
+    account = admin.get(f"{KEYS}/{made['key_id']}").json()
+    assert {name: own[name] for name in names} == {name: row[name] for name in names}
+    assert {name: own[name] for name in names} == {name: account[name] for name in names}
+    assert (own["window"], own["used_in_window"], own["window_ends_at_ms"] % 86_400_000) == ("day", 1, 0)
+    [genesis, settle] = csv.DictReader(
+        io.StringIO(admin.get(f"{KEYS}/{made['key_id']}/ledger", params={"format": "csv"}).text)
+    )
+    assert (genesis["budget_after"], genesis["window"], settle["window"]) == ("5", "day", "")
 
 
 # --- exports ------------------------------------------------------------------------------------------

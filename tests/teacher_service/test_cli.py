@@ -35,9 +35,10 @@ def test_keys_are_created_listed_raised_and_revoked(run: Run) -> None:
     assert run("keys", "grant", made["key_id"], "5", "--json").json["budget"] == 20
     assert "20 of 20" not in run("keys", "revoke", "bob").out
     [account] = run("keys", "list", "--json").json["keys"]
-    assert (account["revoked"], account["budget"]) == (True, 20)
-    assert "revoked" in run("keys", "list").out
-    assert "was revoked" in one_line(run("keys", "grant", "bob", "5"), 1)
+    assert (account["revoked"], account["budget"], account["remaining"]) == (True, 20, 0)
+    assert run("keys", "list").out.split()[-3:] == ["0", "none", "revoked"]
+    refused = one_line(run("keys", "grant", "bob", "5"), 1)
+    assert "was revoked for good. Make another with: teacher-service keys create" in refused
 
 
 def test_a_budget_for_each_day_is_told_with_what_is_left_and_until_when(run: Run) -> None:
@@ -177,9 +178,12 @@ def test_usage_is_told_by_key_and_by_day(run: Run, bought: dict[str, Any]) -> No
     spent = by_key["rows"][0]
     assert (spent["used"], spent["remaining"], spent["requests"], spent["replayed"]) == (2, 8, 2, 1)
     assert "alice" in run("usage").out
+    assert "none" in run("usage", "--key", "alice").out
+    assert "00:00 UTC" in run("usage", "--key", "@bob").out
     by_day = run("usage", "--by", "day", "--key", "alice", "--format", "json").json["rows"]
     [row] = by_day
-    assert (row["key_id"], row["requests"], row["charged"], row["replayed"]) == (bought["key_id"], 2, 2, 1)
+    assert (row["key_id"], row["name"], row["requests"]) == (bought["key_id"], "alice", 2)
+    assert (row["charged"], row["replayed"]) == (2, 1)
     assert run("usage", "--by", "day", "--since", "2100-01-01", "--json").json["rows"] == []
     assert row["day"] in run("usage", "--by", "day", "--since", row["day"], "--until", row["day"]).out
 
@@ -197,6 +201,7 @@ def test_usage_as_csv_reads_back(run: Run, bought: dict[str, Any]) -> None:
     [
         (("--by", "year"), 2, "--by 'year'"),
         (("--format", "xlsx"), 2, "table or csv or json"),
+        (("--format", "csv", "--json"), 2, "exclude each other"),
         (("--since", "yesterday"), 2, "--since 'yesterday'"),
         (("--since", "2026-02-01", "--until", "2026-01-01"), 2, "before they begin"),
         (("--key", "nobody"), 1, "no key 'nobody'"),

@@ -13,9 +13,17 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from shared.admin_protocol import KEYS_PATH
 from shared.protocol import ErrorResponse
 from teacher_service.access.admin_key import InvalidAdminKey
-from teacher_service.errors import InvalidRequest, KeyIsRevoked, NotFound, TooLarge, UnsupportedMedia
+from teacher_service.errors import (
+    InvalidRequest,
+    KeyIsRevoked,
+    NotFound,
+    TooLarge,
+    UnknownParameter,
+    UnsupportedMedia,
+)
 from teacher_service.logs import log
 from teacher_service.metering.archive import Archive
 from teacher_service.metering.ledger import KeyRevoked, UnknownKey
@@ -57,6 +65,15 @@ async def admin(
         raise
 
 
+def only_known_parameters(request: Request) -> None:
+    """Raises UnknownParameter for what the route would ignore, such as ``key`` instead of ``key_id``."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            takes = f"known are {', '.join(sorted(known))}" if known else "this path takes none"
+            raise UnknownParameter(f"The query parameter {name!r} is not known: {takes}.", param=name)
+
+
 def archive_of(request: Request) -> Archive:
     """The ledger behind a request."""
     return service_of(request).archive
@@ -93,11 +110,12 @@ def documented_body(model: type[BaseModel]) -> dict[str, Any]:
 
 
 @contextmanager
-def as_seen_by_an_admin() -> Iterator[None]:
+def as_seen_by_an_admin(key_id: str | None = None) -> Iterator[None]:
     """Here a key that is unknown or revoked is the request's object, not its credential: no 401."""
     try:
         yield
     except UnknownKey as error:
-        raise NotFound(str(error), param="key_id") from error
+        named = "no key of this id" if key_id is None else f"no key {key_id}"
+        raise NotFound(f"There is {named}. List the keys with GET {KEYS_PATH}.", param="key_id") from error
     except KeyRevoked as error:
         raise KeyIsRevoked("Nothing was granted: this key was revoked for good. Make another.") from error

@@ -24,7 +24,8 @@ from teacher_service.access.budgets import InvalidBudget, parse_budget
 from teacher_service.access.keys import key_id_for, mint
 from teacher_service.access.rates import InvalidRate, parse_rate
 from teacher_service.errors import InvalidRequest
-from teacher_service.metering.ledger import KeyRecord, NewKey, UnknownKey
+from teacher_service.metering.ledger import KeyRecord, NewKey
+from teacher_service.metering.refusals import unknown_key
 from teacher_service.routes.admin.door import archive_of, as_seen_by_an_admin, body_of, documented_body
 from teacher_service.routes.embeddings import MAX_IDEMPOTENCY_KEY
 
@@ -75,10 +76,10 @@ async def list_keys(request: Request) -> KeyList:
 @router.get(KEY_PATH, summary="One API key and its account")
 async def get_key(request: Request, key_id: str) -> KeyAccount:
     """As of the ledger's last commit."""
-    with as_seen_by_an_admin():
+    with as_seen_by_an_admin(key_id):
         record = await archive_of(request).key(key_id)
         if record is None:
-            raise UnknownKey(f"There is no key {key_id}. List the keys with GET /v1/admin/keys.")
+            raise unknown_key(key_id)
         return _account(record)
 
 
@@ -102,7 +103,7 @@ async def grant(
             param=Names.IDEMPOTENCY_KEY,
         )
     try:
-        with as_seen_by_an_admin():
+        with as_seen_by_an_admin(key_id):
             record = await archive_of(request).grant(
                 key_id, asked.queries, expected_budget=asked.expected_budget
             )
@@ -114,7 +115,7 @@ async def grant(
 @router.post(KEY_PATH + "/revoke", summary="Withdraw an API key for good")
 async def revoke(request: Request, key_id: str) -> KeyAccount:
     """Its holds are dropped: what is in flight delivers nothing. Revoking twice changes nothing."""
-    with as_seen_by_an_admin():
+    with as_seen_by_an_admin(key_id):
         return _done(request, await archive_of(request).revoke(key_id))
 
 
@@ -144,4 +145,4 @@ def _done(request: Request, record: KeyRecord) -> KeyAccount:
 
 
 def _account(record: KeyRecord) -> KeyAccount:
-    return KeyAccount.model_validate(record)
+    return KeyAccount.model_validate(record).model_copy(update={"remaining": record.spendable})

@@ -39,7 +39,7 @@ async def usage(
         raise InvalidRequest(str(error), param="until") from None
     as_csv = format_ == "csv" or (format_ is None and CSV in request.headers.get("accept", ""))
     ledger = archive_of(request)
-    with as_seen_by_an_admin():
+    with as_seen_by_an_admin(key_id):
         if by == "day":
             days = await usage_by_day(ledger, span, key_id)
             if as_csv:

@@ -53,6 +53,7 @@ class Key:
     window: Window = "total"
     used: int = 0
     held: int = 0
+    revoked: bool = False
     now_ms: int = 1_700_000_000_000
     links: list[Link] = field(default_factory=list)
     charged: set[tuple[str, str]] = field(default_factory=set)
@@ -248,8 +249,9 @@ def build_app(teacher: ScriptedTeacher) -> FastAPI:
             "used": key.used,
             "used_in_window": key.used_in_window,
             "held": key.held,
-            "remaining": key.budget - key.used_in_window - key.held,
+            "remaining": 0 if key.revoked else key.budget - key.used_in_window - key.held,
             "rate": key.rate,
+            "revoked": key.revoked,
             "teacher_revision": teacher.revision,
         }
 

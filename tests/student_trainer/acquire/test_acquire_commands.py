@@ -151,6 +151,18 @@ def test_the_plan_says_when_the_key_cannot_pay(
     assert "4 of 4 queries left: 2 too few for this plan" in done.stdout
 
 
+def test_a_revoked_key_is_told_by_plan_and_stops_fetch_before_anything_is_sent(
+    trainer: Trainer, teacher: Any, photographs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    teacher.keys[SECRET].revoked = True
+    options = ("plan", "--run", tmp_path / "run", "--images", photographs(3), "--queries", 3)
+    assert "Key k1 was revoked: it buys nothing more" in trainer(*options).stdout
+    result = result_of(trainer(*options, "--json"))
+    assert (result["revoked"], result["remaining"]) == (True, 0)
+    fails(trainer("fetch", "--run", tmp_path / "run", "--yes"), 4, "key k1 was revoked, it buys nothing more")
+    assert teacher.seen == []
+
+
 @pytest.mark.parametrize("answer", [b"n\n", b"y\n", b"\x04"])
 def test_spending_needs_a_yes_on_the_terminal(
     command: list[str], teacher: Any, planned: Callable[..., RunFolder], answer: bytes

@@ -70,8 +70,8 @@ def test_any_text_reads_back_and_none_begins_as_a_formula(rows: list[list[str]])
 
 
 def test_numbers_are_left_alone_and_days_are_iso() -> None:
-    text = to_csv(usage_cells([UsageOfDay(date(2026, 1, 31), "-k", 1, 2, 3)]), DAY_COLUMNS)
-    assert text == "day,key_id,requests,charged,replayed\n2026-01-31,'-k,1,2,3\n"
+    text = to_csv(usage_cells([UsageOfDay(date(2026, 1, 31), "-k", "a", 1, 2, 3)]), DAY_COLUMNS)
+    assert text == "day,key_id,name,requests,charged,replayed\n2026-01-31,'-k,a,1,2,3\n"
     assert to_csv([(-5,)]) == "-5\n"
 
 
