@@ -57,20 +57,8 @@ class MixingMatrix:
     def of(
         cls, units: Tensor, similarity: Tensor, partners: Tensor, lam: float, whose: str
     ) -> "MixingMatrix":
-        """From unit rows [B, d] and their similarities [B, B].
-
-        n_k^2 = lam^2 + (1 - lam)^2 + 2 lam (1 - lam) f_k . f_{r_k}, unless that nearly cancels out: then
-        the sum of the two rows is more exact.
-
-        Raises:
-            BadDescriptors: two nearly opposite descriptors cancel out.
-        """
-        cosines = similarity.gather(1, partners[:, None]).squeeze(1)
-        lengths = (lam**2 + (1 - lam) ** 2 + 2 * lam * (1 - lam) * cosines).clamp(min=0).sqrt()
-        short = (lengths < _CANCELLING).nonzero().squeeze(1)
-        sums = lam * units[short] + (1 - lam) * units[partners[short]]
-        lengths[short] = torch.linalg.vector_norm(sums, dim=1)
-        _check_lengths(lengths, partners, lam, whose)
+        """From unit rows [B, d] and their similarities [B, B]; raises ``BadDescriptors`` as ``mix`` does."""
+        lengths = mixture_lengths(units, similarity, partners, lam, whose)
         own = torch.arange(len(partners), device=partners.device)
         return cls(torch.stack([own, partners], 1), torch.stack([lam / lengths, (1 - lam) / lengths], 1))
 
@@ -89,12 +77,31 @@ class MixingMatrix:
         into.index_add_(0, self.pairs[tile, 1], rows * self.weights[tile, 1:])
 
 
+def mixture_lengths(units: Tensor, similarity: Tensor, partners: Tensor, lam: float, whose: str) -> Tensor:
+    """n_k, before mixtures are scaled to length 1, for one round's ``partners`` [B] or several [R, B].
+
+    n_k^2 = lam^2 + (1 - lam)^2 + 2 lam (1 - lam) f_k . f_{r_k}, unless that nearly cancels out: then the sum
+    of the two rows is more exact.
+
+    Raises:
+        BadDescriptors: two nearly opposite descriptors cancel out.
+    """
+    own = torch.arange(len(units), device=partners.device).expand_as(partners)
+    cosines = similarity[own, partners]
+    lengths = (lam**2 + (1 - lam) ** 2 + 2 * lam * (1 - lam) * cosines).clamp(min=0).sqrt()
+    short = lengths < _CANCELLING
+    sums = lam * units[own[short]] + (1 - lam) * units[partners[short]]
+    lengths[short] = torch.linalg.vector_norm(sums, dim=1)
+    _check_lengths(lengths, partners, lam, whose)
+    return lengths
+
+
 def _check_lengths(lengths: Tensor, partners: Tensor, lam: float, whose: str) -> None:
     short = ~(lengths >= SHORTEST_MIXTURE)
     if short.any():
-        row = int(short.nonzero()[0, 0])
+        first = tuple(short.nonzero()[0])
         raise BadDescriptors(
-            f"Mixing row {row} of the {whose} descriptors with row {int(partners[row])} at lam = {lam:g} "
-            f"leaves a vector of length {lengths[row].item():.1e}: the two point in opposite directions. "
-            "Draw another partner or another lam."
+            f"Mixing row {int(first[-1])} of the {whose} descriptors with row {int(partners[first])} at "
+            f"lam = {lam:g} leaves a vector of length {lengths[first].item():.1e}: the two point in opposite "
+            "directions. Draw another partner or another lam."
         )

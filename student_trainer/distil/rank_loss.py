@@ -1,33 +1,15 @@
-"""The rank distillation loss with mixed descriptors (Algorithm 1), and the choice of who computes it.
+"""The rank distillation loss with mixed descriptors (Algorithm 1).
 
 In: a batch's descriptors by student and teacher, partners and the mixing coefficient. Out: a scalar,
 differentiable in the student's descriptors.
 """
 
-from collections.abc import Callable
-
 from torch import Tensor
 
-from student_trainer.distil import rank_loss_reference, rank_loss_torch
 from student_trainer.distil.average_precision import Bins
 from student_trainer.distil.descriptors import full_precision
+from student_trainer.distil.rank_backends import pick_backend
 from student_trainer.distil.rank_problem import RankProblem, check_lam, check_partners, check_tau, unit_pair
-from student_trainer.errors import InvalidInput
-
-Backend = Callable[[RankProblem], Tensor]
-
-
-def _cpu(problem: RankProblem) -> Tensor:
-    from student_trainer.distil import rank_loss_cpu
-
-    return rank_loss_cpu.rank_loss(problem)
-
-
-BACKENDS: dict[str, Backend] = {
-    "reference": rank_loss_reference.rank_loss,
-    "torch": rank_loss_torch.rank_loss,
-    "cpu": _cpu,
-}
 
 
 def rank_distillation_loss(  # noqa: PLR0917 (the public signature)
@@ -58,7 +40,9 @@ def rank_distillation_loss(  # noqa: PLR0917 (the public signature)
             its parents only if the teacher says so.
         grad_through_mixed: let gradient flow into the parents of a mixture too (Table 6), instead of
             treating mixtures as fixed points to be ranked against (line 10).
-        backend: "auto" takes the fastest that fits; "reference" is dense and for tests.
+        backend: "reference" is dense and for tests; "torch" runs on every device; "cpu" is compiled at its
+            first call, which takes some seconds once; "triton" is for GPUs. "auto" takes "cpu" or "triton"
+            where the descriptors are and these are installed, otherwise "torch".
 
     Returns:
         A scalar of the student's type (float32 for half precisions). A batch of one image has loss 0.
@@ -84,16 +68,3 @@ def rank_distillation_loss(  # noqa: PLR0917 (the public signature)
     )
     with full_precision(student.device):
         return pick_backend(backend)(problem)
-
-
-def pick_backend(name: str) -> Backend:
-    """The backend of that name; "auto" is the fastest that is always there.
-
-    Raises:
-        InvalidInput: there is none of that name.
-    """
-    if name == "auto":
-        return BACKENDS["torch"]
-    if name not in BACKENDS:
-        raise InvalidInput(f"There is no backend {name!r}. Choose one of: auto, {', '.join(BACKENDS)}.")
-    return BACKENDS[name]

@@ -18,6 +18,8 @@ import torch
 _RANGES_PER_THREAD = 8
 _FEWEST_ROWS = 16
 """In a range: below, calling costs more than working."""
+_FEWEST_PER_THREAD = 128
+"""Below, waking a second thread costs more than it saves."""
 
 
 class RowThreads:
@@ -25,7 +27,7 @@ class RowThreads:
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self.count = max(1, min(torch.get_num_threads(), rows // _FEWEST_ROWS))
+        self.count = max(1, min(torch.get_num_threads(), rows // _FEWEST_PER_THREAD))
         self._exit = ExitStack()
         self._pool: ThreadPoolExecutor | None = None
 

@@ -15,11 +15,24 @@ from student_trainer.distil.average_precision import binned_ap_loss
 from student_trainer.distil.descriptors import BadDescriptors, similarities, unit_rows
 from student_trainer.distil.labels import mixup_labels, similarity_labels
 from student_trainer.distil.mixup import mix
-from student_trainer.distil.rank_loss import BACKENDS, rank_distillation_loss
+from student_trainer.distil.rank_backends import BACKENDS, triton_is_interpreted
+from student_trainer.distil.rank_loss import rank_distillation_loss
 from student_trainer.errors import InvalidInput
 
-every_backend = pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
-fast_backends = pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "reference"])
+# Without a GPU, test_rank_loss_triton.py runs this file once more, with Triton's interpreter.
+HAS_GPU = torch.cuda.is_available()
+USABLE = [name for name in BACKENDS if name != "triton" or HAS_GPU or triton_is_interpreted()]
+EXAMPLES = 40 if triton_is_interpreted() else 150
+
+every_backend = pytest.mark.parametrize("backend", [*USABLE, "auto"])
+fast_backends = pytest.mark.parametrize("backend", [name for name in USABLE if name != "reference"])
+
+
+def ranked(student: Tensor, teacher: Tensor, *rest: Any, backend: str = "auto", **options: Any) -> Tensor:
+    """The loss, computed where the backend works, and brought here."""
+    device = "cuda" if backend == "triton" and HAS_GPU else "cpu"
+    loss = rank_distillation_loss(student.to(device), teacher.to(device), *rest, backend=backend, **options)
+    return loss.to(student.device)
 
 
 def batch(
@@ -40,7 +53,7 @@ def batch(
 
 def loss_and_gradient(student: Tensor, *rest: Any, **settings: Any) -> tuple[Tensor, Tensor]:
     student = student.detach().clone().requires_grad_()
-    loss = rank_distillation_loss(student, *rest, **settings)
+    loss = ranked(student, *rest, **settings)
     loss.backward()
     assert student.grad is not None
     return loss.detach(), student.grad
@@ -110,12 +123,12 @@ def algorithm_1(
 @pytest.mark.parametrize("lam", [0.0, 0.3, 0.5, 1.0])
 def test_it_is_algorithm_1(backend: str, lam: float) -> None:
     student, teacher, partners = batch(7)
-    found = rank_distillation_loss(student, teacher, partners, lam, tau=0.6, bins=9, backend=backend)
+    found = ranked(student, teacher, partners, lam, tau=0.6, bins=9, backend=backend)
     assert found.item() == pytest.approx(algorithm_1(student, teacher, partners, lam, 0.6, 9), abs=1e-12)
 
 
 @fast_backends
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(
     images=st.integers(2, 14),
     dim=st.integers(2, 6),
@@ -189,7 +202,7 @@ def test_with_gradient_through_mixtures_it_is_the_derivative_of_the_loss(
 
     def loss(f: Tensor) -> Tensor:
         options = {"grad_through_mixed": True, "include_self": include_self, "backend": backend}
-        return rank_distillation_loss(f, teacher, partners, 0.4, tau=0.5, **options)
+        return ranked(f, teacher, partners, 0.4, tau=0.5, **options)
 
     assert torch.autograd.gradcheck(loss, student)
 
@@ -281,17 +294,15 @@ def test_without_itself_a_mixture_is_not_positive_to_its_parents(backend: str) -
     teacher, partners = torch.eye(4), torch.tensor([[1, 2, 3, 0]])
     student = torch.randn(4, 3, generator=torch.Generator().manual_seed(2))
     options = {"tau": 0.9, "backend": backend}
-    assert rank_distillation_loss(student, teacher, partners, 0.5, include_self=False, **options) == 0
-    assert rank_distillation_loss(student, teacher, partners, 0.5, include_self=True, **options) > 0
+    assert ranked(student, teacher, partners, 0.5, include_self=False, **options) == 0
+    assert ranked(student, teacher, partners, 0.5, include_self=True, **options) > 0
 
 
 @every_backend
 def test_labels_of_mixtures_can_be_left_to_similarity_alone(backend: str) -> None:
     student, teacher, partners = batch(9)
-    inherited = rank_distillation_loss(student, teacher, partners, 0.5, tau=0.9, backend=backend)
-    alone = rank_distillation_loss(
-        student, teacher, partners, 0.5, tau=0.9, label_mixed=False, backend=backend
-    )
+    inherited = ranked(student, teacher, partners, 0.5, tau=0.9, backend=backend)
+    alone = ranked(student, teacher, partners, 0.5, tau=0.9, label_mixed=False, backend=backend)
     assert abs(inherited - alone) > 1e-3
 
 
@@ -309,22 +320,22 @@ def test_lengths_of_descriptors_do_not_matter_and_the_gradient_is_tangential(bac
 def test_no_gradient_flows_into_the_teacher(backend: str) -> None:
     student, teacher, partners = batch(5)
     teacher.requires_grad_()
-    rank_distillation_loss(student, teacher, partners, 0.3, backend=backend).backward()
+    ranked(student, teacher, partners, 0.3, backend=backend).backward()
     assert teacher.grad is None
 
 
 @every_backend
 def test_without_a_gradient_to_compute_the_loss_is_the_same(backend: str) -> None:
     student, teacher, partners = batch(8)
-    with_graph = rank_distillation_loss(student, teacher, partners, 0.3, backend=backend)
-    plain = rank_distillation_loss(student.detach(), teacher, partners, 0.3, backend=backend)
+    with_graph = ranked(student, teacher, partners, 0.3, backend=backend)
+    plain = ranked(student.detach(), teacher, partners, 0.3, backend=backend)
     assert torch.equal(with_graph, plain) and not plain.requires_grad
 
 
 @every_backend
 def test_a_loss_that_is_scaled_has_a_gradient_that_is_scaled(backend: str) -> None:
     student, teacher, partners = batch(8)
-    loss = rank_distillation_loss(student, teacher, partners, 0.3, backend=backend)
+    loss = ranked(student, teacher, partners, 0.3, backend=backend)
     (scaled,) = torch.autograd.grad(3 * loss, student)
     torch.testing.assert_close(scaled, 3 * loss_and_gradient(student, teacher, partners, 0.3)[1])
 
@@ -336,7 +347,7 @@ def thread_count() -> Iterator[Callable[[int], None]]:
     torch.set_num_threads(before)
 
 
-@fast_backends
+@pytest.mark.parametrize("backend", ["torch", "cpu"])
 def test_the_number_of_threads_does_not_matter(backend: str, thread_count: Callable[[int], None]) -> None:
     data = batch(400, dim=24, teacher_dim=32)
     thread_count(1)
@@ -354,11 +365,11 @@ def test_the_number_of_threads_is_as_before_also_after_a_refusal(
 ) -> None:
     student, teacher, partners = batch(4)
     thread_count(2)
-    rank_distillation_loss(student, teacher, partners, 0.5, backend=backend)
+    ranked(student, teacher, partners, 0.5, backend=backend)
     assert torch.get_num_threads() == 2
     opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
     with pytest.raises(BadDescriptors):
-        rank_distillation_loss(opposite, opposite, torch.tensor([[1, 0]]), 0.5, backend=backend)
+        ranked(opposite, opposite, torch.tensor([[1, 0]]), 0.5, backend=backend)
     assert torch.get_num_threads() == 2
 
 
@@ -388,7 +399,7 @@ def test_autocast_and_loose_settings_change_nothing(backend: str) -> None:
     try:
         matmul.fp32_precision = "bf16"
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = rank_distillation_loss(narrow, *rest, backend=backend)
+            loss = ranked(narrow, *rest, backend=backend)
     finally:
         matmul.fp32_precision = before
     assert torch.equal(loss, expected[0])
@@ -401,7 +412,7 @@ def test_half_precision_descriptors_are_widened(backend: str) -> None:
     halves = (student.detach().bfloat16(), teacher.bfloat16())
     loss, gradient = loss_and_gradient(*halves, partners, 0.3, backend=backend)
     assert loss.dtype == torch.float32 and gradient.dtype == torch.bfloat16
-    wide = rank_distillation_loss(halves[0].float(), halves[1].float(), partners, 0.3, backend=backend)
+    wide = ranked(halves[0].float(), halves[1].float(), partners, 0.3, backend=backend)
     torch.testing.assert_close(loss, wide)
 
 
@@ -413,7 +424,7 @@ def test_a_zero_or_nan_descriptor_is_refused_by_row(backend: str, whose: str, ba
     rows = {"student": student.detach().clone(), "teacher": teacher.clone()}
     rows[whose][3] = bad
     with pytest.raises(BadDescriptors, match=f"{whose}'s descriptor in row 3"):
-        rank_distillation_loss(rows["student"], rows["teacher"], partners, 0.3, backend=backend)
+        ranked(rows["student"], rows["teacher"], partners, 0.3, backend=backend)
 
 
 @fast_backends
@@ -435,9 +446,7 @@ def test_opposite_images_mixed_half_and_half_are_refused_by_row(backend: str, wh
     rows = {"student": student.detach().clone(), "teacher": teacher.clone()}
     rows[whose][2] = -2 * rows[whose][0]
     with pytest.raises(BadDescriptors, match=f"row 2 of the {whose} descriptors with row 0"):
-        rank_distillation_loss(
-            rows["student"], rows["teacher"], torch.tensor([[1, 0, 0, 2]]), 0.5, backend=backend
-        )
+        ranked(rows["student"], rows["teacher"], torch.tensor([[1, 0, 0, 2]]), 0.5, backend=backend)
 
 
 @pytest.mark.parametrize(
@@ -449,7 +458,7 @@ def test_opposite_images_mixed_half_and_half_are_refused_by_row(backend: str, wh
         ({"tau": -2.0}, r"tau = -2\.0"),
         ({"bins": 1}, "bins = 1"),
         ({"low": 1.0}, "low must be below high"),
-        ({"backend": "cuda"}, "no backend 'cuda'. Choose one of: auto, reference, torch"),
+        ({"backend": "cuda"}, "no backend 'cuda'. Choose one of: auto, reference, torch, cpu, triton"),
         ({"teacher": torch.ones(5, 3)}, "4 descriptors of the student, 5 of the teacher"),
         ({"partners": torch.zeros(4, dtype=torch.long)}, r"long \[rounds, 4\]"),
         ({"partners": torch.zeros(0, 4, dtype=torch.long)}, "at least one round"),
@@ -464,4 +473,4 @@ def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> 
     student, teacher, partners = batch(4)
     arguments = {"student": student, "teacher": teacher, "partners": partners, "lam": 0.3} | changed
     with pytest.raises(InvalidInput, match=message):
-        rank_distillation_loss(**arguments)
+        ranked(**arguments)
