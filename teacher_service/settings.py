@@ -16,13 +16,16 @@ from shared.images import FORMATS, PIXELS_CEILING
 from shared.protocol import ModelLimits
 
 MEMORY, AUTO = "memory", "auto"
+_SQLITE_URL = re.compile(r"sqlite:///(?!.*:memory:$)[^?]*[^?/]", re.DOTALL)
 _REDIS_URL = re.compile(r"rediss?://[^/?#\s]+(/\d*)?|unix://[^?#\s]*/[^?#\s]+(\?db=\d+)?")
 
 
 class Settings(BaseSettings):
     """The service's settings; unknown names and values out of range are refused."""
 
-    model_config = SettingsConfigDict(env_prefix="TEACHER_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="TEACHER_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )  # what is mistyped may hold a password
 
     # --- which teacher ------------------------------------------------------------------------------
     checkpoint: Path | None = None
@@ -105,6 +108,17 @@ class Settings(BaseSettings):
         if value not in words and not _is_redis_url(value):
             raise ValueError(
                 f"this must be {' or '.join(words)}, redis://HOST:PORT/DATABASE, rediss://... or unix:///SOCKET"
+            )
+        return value
+
+    @field_validator("ledger")
+    @classmethod
+    def _check_ledger(cls, value: str) -> str:
+        if value and _SQLITE_URL.fullmatch(value) is None and not _is_redis_url(value):
+            raise ValueError(
+                "this must be sqlite:///FILE (an absolute FILE gives four slashes), "
+                "redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss://... or unix:///SOCKET; in a password, "
+                "what is neither letter nor digit must be percent-encoded, and no options may follow"
             )
         return value
 

@@ -12,7 +12,7 @@ from teacher_service.inference.cache import DescriptorCache, MemoryCache
 from teacher_service.inference.redis_cache import RedisCache
 from teacher_service.metering.archive import Archive
 from teacher_service.metering.signing import ReceiptSigner, SigningKeyUnusable
-from teacher_service.metering.stores import UnsupportedLedger, open_ledger
+from teacher_service.metering.stores import SUPPORTED, UnsupportedLedger, open_ledger
 from teacher_service.settings import MEMORY, Settings
 
 WATERMARKS_FILE = "watermarks.sqlite"
@@ -45,7 +45,9 @@ def open_store(settings: Settings, *, serve: bool, reads_only: bool = False) -> 
             allow_unsafe_redis=settings.allow_unsafe_redis or reads_only,
         )
     except UnsupportedLedger as error:
-        raise InvalidArgument(str(error)) from error
+        raise InvalidArgument(str(error)) from None
+    except (ValueError, TypeError):  # their texts may hold a part of the password
+        raise InvalidArgument(f"The URL of the ledger cannot be read: use {SUPPORTED}.") from None
 
 
 def open_cache(settings: Settings, dimension: int, on_error: Callable[[], None]) -> DescriptorCache:

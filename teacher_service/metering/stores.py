@@ -36,7 +36,9 @@ def open_ledger(
         allow_unsafe_redis: serve from a Redis that may evict or forget what was acknowledged.
 
     Raises:
-        UnsupportedLedger: another scheme, or no file name.
+        UnsupportedLedger: another scheme, or no file name. The URL is never repeated: mistyped, any
+            part of it may be a password.
+        ValueError: the URL of a Redis cannot be read.
     """
     scheme, separator, rest = url.partition("://")
     if not serve and watermarks is not None and not watermarks.exists():
@@ -48,9 +50,9 @@ def open_ledger(
             url, serve=serve, lease_ms=lease_ms, watermarks=watermarks, allow_unsafe=allow_unsafe_redis
         )
     if not separator or scheme != "sqlite":
-        raise UnsupportedLedger(f"There is no ledger store for {_without_password(url)!r}: use {SUPPORTED}.")
+        raise UnsupportedLedger(f"There is no ledger store for this URL: use {SUPPORTED}.")
     if not rest.startswith("/") or len(rest) < 2 or rest.endswith(("/", ":memory:")) or "?" in rest:
-        raise UnsupportedLedger(f"{url!r} names no file for the ledger: use {SUPPORTED}.")
+        raise UnsupportedLedger(f"The URL names no file for the ledger: use {SUPPORTED}.")
     return SqliteLedger(Path(rest[1:]), serve=serve, lease_ms=lease_ms, watermarks=watermarks)
 
 
@@ -68,8 +70,3 @@ def place_of_ledger(url: str) -> str:
     """The file, or the URL without its password, for people."""
     scheme, _, rest = url.partition("://")
     return rest[1:] if scheme == "sqlite" else place_of(url)
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}...@{rest.rpartition('@')[2]}" if "@" in rest else url

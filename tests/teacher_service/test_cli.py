@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from command_line import Run, one_line
 
-
 # --- keys ---------------------------------------------------------------------------------------------
 
 
@@ -305,13 +304,43 @@ def test_random_weights_are_warned_of_and_others_are_named(run: Run, tmp_path: P
         (("--checkpoint", "x.pth", "--weights", "imagenet", "--port", "0"), 2, "leave out --weights, or it"),
         (("--data-dir", "/proc/none", "--port", "0"), 4, "/proc/none"),
         (("--admin-key-file", "/nowhere.key", "--port", "0"), 2, "/nowhere.key"),
-        (("--ledger", "postgres://x", "--port", "0"), 2, "postgres://x"),
+        (
+            ("--ledger", "postgres://x", "--port", "0"),
+            2,
+            "--ledger (TEACHER_LEDGER): this must be sqlite:///",
+        ),
     ],
 )
 def test_a_server_that_cannot_start_says_why(
     run: Run, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     assert words in one_line(run("serve", *arguments), code)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis:/:s3cr3t@h:6379/0",
+        "redis//:s3cr3t@h:6379/0",
+        "redsi://:s3cr3t@h:6379/0",
+        "redis://:s3cr3t/more@h:6379/0",
+        "redis://:s3cr3t#more@h:6379/0",
+        "redis://:s3cr3t?more@h:6379/0",
+        "redis://:s3cr3t@h:6379/0?foo=1",
+        "redis://:s3cr3t@h:63790000/0",
+        "redis://[:s3cr3t@h",
+        ":s3cr3t@h",
+    ],
+)
+def test_a_ledger_url_that_is_mistyped_is_refused_in_one_line_without_its_password(
+    run: Run, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("TEACHER_LEDGER", url)
+    for command in (("keys", "list"), ("ledger", "verify"), ("serve", "--port", "0")):
+        line = one_line(run(*command), 2)
+        assert "--ledger (TEACHER_LEDGER): this must be" in line
+        assert "s3cr3t" not in line
+        assert "more" not in line
 
 
 def test_the_admin_key_is_no_flag(run: Run) -> None:

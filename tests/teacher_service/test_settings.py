@@ -48,6 +48,23 @@ def test_a_ledger_url_wins_over_the_data_folder() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        *("", "sqlite:///x", "sqlite:////a b/#x.sqlite", "redis://h", "redis://:p%2Fw@h:6379/0"),
+        *("rediss://u:p@h/1", "unix:///run/redis.sock?db=1"),
+    ],
+)
+def test_every_kind_of_ledger_url_is_taken(url: str) -> None:
+    assert settings_from(ledger=url).ledger == url
+
+
+def test_settings_that_cannot_be_never_repeat_what_was_given() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(ledger="redis:/:s3cr3t@h", cache="redis:/:s3cr3t@h")
+    assert "s3cr3t" not in str(caught.value) + repr(caught.value)
+
+
+@pytest.mark.parametrize(
     ("flags", "words"),
     [
         ({"port": 70_000}, "--port"),
@@ -65,6 +82,13 @@ def test_a_ledger_url_wins_over_the_data_folder() -> None:
         ({"cache": "redis://"}, "--cache"),
         ({"cache": "redis://h/0?ssl=no"}, "--cache"),
         ({"cache_ttl_s": 0}, "--cache-ttl-s"),
+        ({"ledger": "postgres://h/x"}, r"--ledger \(TEACHER_LEDGER\): this must be sqlite:///FILE"),
+        ({"ledger": "sqlite://x"}, "--ledger"),
+        ({"ledger": "sqlite:///"}, "--ledger"),
+        ({"ledger": "sqlite:///x/"}, "--ledger"),
+        ({"ledger": "sqlite:///:memory:"}, "--ledger"),
+        ({"ledger": "sqlite:///x?mode=ro"}, "--ledger"),
+        ({"ledger": "redis://h/0?foo=1"}, "--ledger"),
         ({"rates": "sqlite:///x"}, "--rates.*memory or auto"),
         ({"log_level": "loud"}, "--log-level"),
         ({"max_image_pixels": 10**9}, "--max-image-pixels"),

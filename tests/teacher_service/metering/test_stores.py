@@ -42,11 +42,13 @@ def test_another_scheme_is_refused_with_what_is_supported(url: str) -> None:
         open_ledger(url)
 
 
-def test_a_password_in_a_url_is_not_repeated() -> None:
+@pytest.mark.parametrize(
+    "url", ["postgres://user:secret@host:6379/0", "redis:/:secret@host:6379/0", "sqlite://secret"]
+)
+def test_nothing_of_a_url_is_repeated_as_a_part_of_it_may_be_a_password(url: str) -> None:
     with pytest.raises(UnsupportedLedger) as caught:
-        open_ledger("postgres://user:secret@host:6379/0")
+        open_ledger(url)
     assert "secret" not in str(caught.value)
-    assert "host:6379" in str(caught.value)
 
 
 @pytest.mark.parametrize(
