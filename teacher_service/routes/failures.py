@@ -30,8 +30,15 @@ from teacher_service.metering.ledger import (
     TooManyReplays,
     UnknownKey,
 )
+from teacher_service.routes.outages import OutageLog
 
 UNAVAILABLE_RETRY_AFTER_S = 5
+UNAVAILABLE = (
+    "The ledger cannot be used at the moment, so nothing is delivered. Whether the request was carried out "
+    "is not known: what it may have been charged for is delivered free when asked for again (billed per call: "
+    f"under the same Idempotency-Key). Try again in {UNAVAILABLE_RETRY_AFTER_S} seconds."
+)
+"""All that a caller is told, who may be anybody: the reason names files, hosts and keys; it is in the log."""
 _CLIENT, _AUTH, _SERVER = "invalid_request_error", "authentication_error", "server_error"
 _CONFLICT, _RATE = "conflict_error", "rate_limit_error"
 
@@ -42,6 +49,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(InvalidApiKey, _on_invalid_key)
     app.add_exception_handler(InvalidAdminKey, _on_invalid_admin_key)
     app.add_exception_handler(LedgerError, _on_ledger_error)
+    outages = OutageLog()
+
+    def on_unavailable(request: Request, error: Exception) -> Response:
+        assert isinstance(error, LedgerUnavailable)
+        outages.note(error, request.state.request_id)
+        wait = {str(Header.RETRY_AFTER): str(UNAVAILABLE_RETRY_AFTER_S)}
+        return failure(503, ErrorCode.LEDGER_UNAVAILABLE, UNAVAILABLE, kind=_SERVER, headers=wait)
+
+    app.add_exception_handler(LedgerUnavailable, on_unavailable)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
 
@@ -119,9 +135,6 @@ def _on_ledger_error(request: Request, error: Exception) -> Response:
         case HoldExpired():
             wait = {str(Header.RETRY_AFTER): "1"}
             return failure(503, ErrorCode.OVERLOADED, message, kind=_SERVER, headers=wait)
-        case LedgerUnavailable():
-            wait = {str(Header.RETRY_AFTER): str(UNAVAILABLE_RETRY_AFTER_S)}
-            return failure(503, ErrorCode.LEDGER_UNAVAILABLE, message, kind=_SERVER, headers=wait)
     raise error
 
 
