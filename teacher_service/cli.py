@@ -59,6 +59,9 @@ def serve(
     data_dir: DataDir = None,
     ledger_url: LedgerUrl = None,
     lease_ms: Annotated[int | None, _option("Life of a reservation. (600000; Redis 15000)", _PLACE)] = None,
+    accept_new_signing_key: Annotated[
+        bool | None, _option("Go on with another signing key. (no)", _PLACE)
+    ] = None,
     allow_unsafe_redis: Annotated[
         bool | None, _option("Accept a Redis ledger that may evict or forget. (no)", _PLACE)
     ] = None,

@@ -21,6 +21,8 @@ from teacher_service.inference.batcher import Batcher
 from teacher_service.inference.teacher import Teacher, build_teacher
 from teacher_service.logs import log
 from teacher_service.metering.archive import Archive
+from teacher_service.metering.ledger import SigningKeyChanged
+from teacher_service.metering.signing import KEY_FILE
 from teacher_service.metrics import Metrics
 from teacher_service.settings import Settings
 from teacher_service.sharing import check_sharing
@@ -56,8 +58,26 @@ class Service:
         """
         for warning in await check_sharing(self.settings):
             log("start", level="warning", reason=warning)
-        await self.stations.ledger.open()
+        await self.archive.open()
+        await self._check_signing_key()
         self._warming = asyncio.create_task(self._warm_up())
+
+    async def _check_signing_key(self) -> None:
+        """Clients hold receipts of the key that was there before, and refuse those of another.
+
+        Raises:
+            SigningKeyChanged: this service has another one.
+        """
+        own = self.card.public_key
+        bound = await self.archive.bind(own, anew=self.settings.accept_new_signing_key)
+        if bound != own:
+            await self.archive.close()
+            raise SigningKeyChanged(
+                f"The receipts of this ledger are signed by {bound[:12]}, the {KEY_FILE} in "
+                f"{self.settings.data_dir} makes {own[:12]}: clients would refuse them. Copy {KEY_FILE} from "
+                "where it was served before. To go on under the new key all the same: "
+                "--accept-new-signing-key, once."
+            )
 
     async def stop(self) -> None:
         """Let what is in flight settle, then close everything."""

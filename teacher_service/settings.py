@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """``sqlite:///FILE`` or ``redis://...``; empty for ``ledger.sqlite`` in the data folder."""
     lease_ms: int | None = Field(default=None, ge=1_000)
     """How long a reservation lives without its service; None for the store's default."""
+    accept_new_signing_key: bool = False
+    """Serve a ledger whose receipts were signed by another key so far."""
     allow_unsafe_redis: bool = False
     """Serve from a Redis ledger that may evict or forget what was acknowledged."""
     cache: str = Field(default=MEMORY, repr=False)

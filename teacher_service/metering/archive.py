@@ -65,6 +65,16 @@ class Archive(Ledger, Protocol):
     async def totals(self, key_id: str) -> Totals:
         """What the store enforces for a key. Raises UnknownKey."""
 
+    async def bind(self, public_key: str, *, anew: bool = False) -> str:
+        """The public key whose receipts this ledger's clients hold: the one it was first served under.
+
+        Args:
+            public_key: becomes it if there is none yet.
+            anew: becomes it in any case.
+
+        Raises LedgerUnavailable.
+        """
+
     async def health(self) -> list[str]:
         """What is wrong with the store as a whole, one sentence each: damage that no single key shows.
 

@@ -144,6 +144,7 @@ class LedgerError(Exception):
         LedgerError
         ├── LedgerUnavailable      the store cannot be reached or written: serve nothing
         │   └── AccountDamaged     what it holds for a key makes no sense
+        ├── SigningKeyChanged      it was served under another key for receipts
         ├── UnknownKey             no such key
         ├── KeyExists              a key of this id was made before
         ├── BudgetChanged          a grant was meant for another budget than the key has now
@@ -158,6 +159,10 @@ class LedgerError(Exception):
 
 class LedgerUnavailable(LedgerError):
     """The store cannot be reached or written. The caller must not deliver anything."""
+
+
+class SigningKeyChanged(LedgerError):
+    """The ledger was served under another signing key, whose receipts its clients hold."""
 
 
 class AccountDamaged(LedgerUnavailable):

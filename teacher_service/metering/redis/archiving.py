@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from redis.exceptions import WatchError
 
 from shared.chain import Settle, canonical_record, parse_event
-from teacher_service.metering.archive import ArchivedRecord, LedgerNotEmpty, Totals
+from teacher_service.metering.archive import ArchivedRecord, LedgerInvalid, LedgerNotEmpty, Totals
 from teacher_service.metering.ledger import DAY_MS, DayUsage, utc_day
 from teacher_service.metering.redis import keyspace
 from teacher_service.metering.redis.connection import Client
@@ -33,14 +33,16 @@ async def totals(client: Client, key_id: str, now_ms: int) -> Totals:
         revisions = sorted(await client.smembers(names.revisions))
         async with client.pipeline(transaction=True) as together:
             together.hgetall(names.account).xlen(names.events).smembers(names.revisions)
-            together.hvals(names.holds).zcount(names.leases, "-inf", now_ms).hgetall(names.days)
+            together.hgetall(names.holds).zrange(names.leases, 0, -1, withscores=True)
+            together.hvals(names.held_images).hgetall(names.days)
             for revision in revisions:
                 together.hgetall(names.paid(revision.hex()))
-            account, records, revisions_now, holds, expired_holds, days, *paid = await together.execute()
+            account, records, revisions_now, holds, leases, held, days, *paid = await together.execute()
         if not account:
             raise unknown_key(key_id)
         if set(revisions) == set(revisions_now):
             break
+    _check_holds(key_id, holds, dict(leases), held)
     charges = {revision.hex(): images for revision, images in zip(revisions, paid, strict=True)}
     return Totals(
         seq=int(account[b"seq"]),
@@ -52,15 +54,24 @@ async def totals(client: Client, key_id: str, now_ms: int) -> Totals:
         used_in_window=int(account[b"used_in_window"]),
         revoked=account[b"revoked"] == b"1",
         held=int(account[b"held"]),
-        held_by_holds=sum(int(hold.split(b" ", 1)[0]) for hold in holds),
+        held_by_holds=sum(int(hold.split(b" ", 1)[0]) for hold in holds.values()),
         holds=len(holds),
-        expired_holds=expired_holds,
+        expired_holds=sum(expires_ms <= now_ms for _, expires_ms in leases),
         charges=sum(int(count) for images in charges.values() for count in images.values()),
         charged_images=frozenset(
             (revision, image.hex()) for revision, images in charges.items() for image in images
         ),
         days=usage_of(days),
     )
+
+
+def _check_holds(
+    key_id: str, holds: Mapping[bytes, bytes], leases: Mapping[bytes, float], held: Iterable[bytes]
+) -> None:
+    """Each hold has its lease, and no image is held by another. Raises LedgerInvalid."""
+    odd = len(holds.keys() ^ leases.keys()) + len(set(held) - holds.keys())
+    if odd:
+        raise LedgerInvalid(f"Key {key_id}: {odd} holds lack a lease, or stand where no hold is.")
 
 
 def usage_of(days: Mapping[bytes, bytes]) -> list[DayUsage]:
@@ -70,6 +81,21 @@ def usage_of(days: Mapping[bytes, bytes]) -> list[DayUsage]:
         day, what = field.decode().split(" ")
         counts.setdefault(int(day), {})[what] = int(count)
     return [DayUsage(utc_day(day * DAY_MS), **counts[day]) for day in sorted(counts)]
+
+
+class Readable:
+    """Records that may come from a file: remembers if it was that which failed, and not the server."""
+
+    def __init__(self, records: Iterable[ArchivedRecord]) -> None:
+        self._records = records
+        self.error: OSError | None = None
+
+    def __iter__(self) -> Iterator[ArchivedRecord]:
+        try:
+            yield from self._records
+        except OSError as error:
+            self.error = error
+            raise
 
 
 async def restore(client: Client, records: Iterable[ArchivedRecord]) -> None:

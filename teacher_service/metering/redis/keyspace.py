@@ -4,7 +4,8 @@ In: key ids. Out: names of Redis keys, all of one API key under one hash tag; ac
 
 ::
 
-    ration:store                  hash    epoch (names this store for ever), layout, number of keys asked for
+    ration:store                  hash    epoch (names this store for ever), layout, public key of its
+                                          receipts, number of keys asked for
     ration:keys                   zset    key ids in the order of their making
     ration:{KEY}:account          hash    what the key may spend and has spent, where its chain ends, and how
                                           many images stand in each :paid hash
@@ -28,6 +29,8 @@ from dataclasses import dataclass
 from shared.chain import Billing, Window, window_end_ms, window_index, window_start_ms
 from teacher_service.metering.ledger import KeyRecord, NewKey
 
+LAYOUT = "1"
+"""Of what is described above; replicas of one ledger must agree on it."""
 STORE = "ration:store"
 ALL_KEYS = "ration:keys"
 PROBE = "ration:probe"

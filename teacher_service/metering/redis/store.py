@@ -96,7 +96,12 @@ class RedisLedger:
             LedgerUnavailable: says which of these, and what to do.
         """
         self._connection.open()
-        epoch = await self._connection.ask(_epoch)
+        epoch, layout = await self._connection.ask(_identity)
+        if layout != keyspace.LAYOUT:
+            raise LedgerUnavailable(
+                f"This Redis holds a ledger of layout {layout}, this program knows {keyspace.LAYOUT}. Use "
+                "the version of the program that wrote it: its export can be imported into a new ledger."
+            )
         await asyncio.to_thread(self._watermarks.load, epoch)
         await self._connection.verify_anew()
         asked_s = time.monotonic()
@@ -206,9 +211,9 @@ class RedisLedger:
 
     async def links(self, key_id: str, *, after: int = -1, limit: int = 1000) -> Sequence[Link]:
         """Records with ``seq > after``, oldest first. Raises UnknownKey."""
-        events = names_of(key_id).events
+        events, first = names_of(key_id).events, max(0, after + 1)
         entries = await self._connection.ask(
-            lambda client: client.xrange(events, min=f"1-{after + 1}", count=limit)
+            lambda client: client.xrange(events, min=f"1-{first}", count=max(1, limit))
         )
         if not entries and not await self._connection.ask(lambda client: client.exists(events)):
             raise unknown_key(key_id)
@@ -230,13 +235,30 @@ class RedisLedger:
         """What the store enforces for a key, in one moment. Raises UnknownKey."""
         return await self._connection.ask(lambda client: archiving.totals(client, key_id, self._clock()))
 
+    async def bind(self, public_key: str, *, anew: bool = False) -> str:
+        """The public key whose receipts this ledger's clients hold; see ``Archive``."""
+
+        async def bound(client: Client) -> str:
+            write = client.hset if anew else client.hsetnx
+            await write(keyspace.STORE, "public_key", public_key)
+            known: bytes = await client.hget(keyspace.STORE, "public_key")
+            return known.decode("ascii")
+
+        return await self._connection.ask(bound)
+
     async def health(self) -> list[str]:
         """What is wrong with the server's settings, persistence and memory now."""
         return await self._connection.talk(preflight.faults_while_serving)
 
     async def restore(self, records: Iterable[ArchivedRecord]) -> None:
         """Fill an empty ledger, all or nothing. Raises LedgerNotEmpty, LedgerUnavailable."""
-        await self._connection.ask(lambda client: archiving.restore(client, records))
+        readable = archiving.Readable(records)
+        try:
+            await self._connection.ask(lambda client: archiving.restore(client, readable))
+        except LedgerUnavailable:
+            if readable.error is not None:  # the file failed, and not the server
+                raise readable.error from None
+            raise
 
     async def sweep(self) -> None:
         """Release expired holds and forget old idempotency keys of every key."""
@@ -260,11 +282,12 @@ class RedisLedger:
         return record
 
 
-async def _epoch(client: Client) -> str:
-    """The name of this store, given to it once."""
+async def _identity(client: Client) -> tuple[str, str]:
+    """The name of this store and the layout of what is in it, both given to it once."""
     await client.hsetnx(keyspace.STORE, "epoch", secrets.token_hex(16))
-    epoch: bytes = await client.hget(keyspace.STORE, "epoch")
-    return epoch.decode("ascii")
+    await client.hsetnx(keyspace.STORE, "layout", keyspace.LAYOUT)
+    epoch, layout = await client.hmget(keyspace.STORE, "epoch", "layout")
+    return epoch.decode("ascii"), layout.decode("ascii")
 
 
 def _unseen_hold(hold_id: str, reservation: Reservation) -> Hold:

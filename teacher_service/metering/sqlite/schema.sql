@@ -1,9 +1,14 @@
 -- The SQLite ledger. Amounts are queries, times are milliseconds since 1970, digests are 32 raw bytes.
 -- Budgets, holds, charges and the chain stand in one file so that one transaction changes them together.
 
--- The name of this store, given to it once, by which a service knows it again.
-CREATE TABLE store (id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL) STRICT;
-INSERT INTO store VALUES (1, lower(hex(randomblob(16))));
+-- The name of this store, given to it once, by which a service knows it again; and the public key whose
+-- receipts its clients hold.
+CREATE TABLE store (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    epoch      TEXT    NOT NULL,
+    public_key TEXT
+) STRICT;
+INSERT INTO store (id, epoch) VALUES (1, lower(hex(randomblob(16))));
 
 CREATE TABLE keys (
     key_no        INTEGER PRIMARY KEY,

@@ -244,6 +244,10 @@ class SqliteLedger:
         """What the tables enforce for a key, in one moment. Raises UnknownKey."""
         return await self._read.in_thread(lambda db: archiving.totals(db, key_id, self._clock_ms()))
 
+    async def bind(self, public_key: str, *, anew: bool = False) -> str:
+        """The public key whose receipts this ledger's clients hold; see ``Archive``."""
+        return await self._write(lambda db: archiving.bind(db, public_key, anew=anew))
+
     async def health(self) -> list[str]:
         """Damaged pages, broken constraints and rows that hang on nothing."""
         return await self._read.in_thread(database.faults)

@@ -608,6 +608,14 @@ class TestReading:
         desk.run(desk.ledger.ping())
 
 
+def test_a_ledger_stays_with_the_public_key_that_it_was_first_served_under(desk: Any) -> None:
+    first, second = "a" * 64, "b" * 64
+    assert desk.run(desk.ledger.bind(first)) == first
+    assert desk.run(desk.ledger.bind(second)) == first
+    assert desk.run(desk.ledger.bind(second, anew=True)) == second
+    assert desk.run(desk.ledger.bind(first)) == second
+
+
 class TestBadRequests:
     @pytest.mark.parametrize(
         ("change", "reason"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -26,7 +26,7 @@ def exported(desk: Any) -> list[bytes]:
     return out.getvalue().splitlines(keepends=True)
 
 
-def imported(desk: Any, lines: list[bytes]) -> Any:
+def imported(desk: Any, lines: Iterable[bytes]) -> Any:
     return desk.run(import_ledger(desk.ledger, lines))
 
 
@@ -143,6 +143,20 @@ class TestFailing:
                 imported(target, broken)
             assert names_in(redis_server) == set()
         imported(target, lines)
+
+    def test_a_file_that_cannot_be_read_to_its_end_is_told_as_such_and_leaves_nothing(
+        self, full: Any, target: Any, redis_server: RedisProcess
+    ) -> None:
+        lines = exported(full)
+
+        def failing() -> Iterator[bytes]:
+            yield from lines[:3]
+            raise OSError(5, "Input/output error")
+
+        with pytest.raises(OSError, match="Input/output error"):
+            imported(target, failing())
+        assert target.run(target.ledger.keys()) == []
+        assert not any(name.startswith(b"ration-import") for name in names_in(redis_server))
 
     def test_what_a_killed_import_left_is_removed_by_the_next(
         self, full: Any, target: Any, redis_server: RedisProcess

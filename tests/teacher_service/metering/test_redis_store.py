@@ -10,9 +10,17 @@ from redis_process import RedisProcess
 from redis_replicas import buy, new_key, replica, reserve, settle
 
 from shared.chain import ZERO_HASH, Billing, Genesis, Settle, canonical_record, link, verify_chain
-from teacher_service.metering.ledger import BudgetExhausted, IdempotencyMismatch, InFlight, LedgerUnavailable
+from teacher_service.metering.archive import LedgerInvalid
+from teacher_service.metering.ledger import (
+    AccountDamaged,
+    BudgetExhausted,
+    IdempotencyMismatch,
+    InFlight,
+    LedgerUnavailable,
+)
 from teacher_service.metering.redis import clock as clock_module
 from teacher_service.metering.redis.keyspace import names_of
+from teacher_service.metering.redis.store import RedisLedger
 from teacher_service.metering.redis.sweeping import CALLS_KEPT_MS
 from teacher_service.metering.verify import verify_store
 
@@ -81,7 +89,7 @@ class TestGrowth:
         found = sizes(redis_server, key)
         (paid,) = [name for name in found if name.startswith("paid:")]
         assert (found.pop("events"), found.pop(paid)) == (21, 8)
-        assert found == {"account": 15, "revisions": 1, "days": 3}
+        assert found == {"account": 16, "revisions": 1, "days": 3}, "with one count for each revision"
 
     def test_a_replay_takes_no_room_but_its_record(self, desk: Any, redis_server: RedisProcess) -> None:
         key = desk.new_key()
@@ -321,6 +329,56 @@ class TestRules:
             with pytest.raises(LedgerUnavailable, match="charged twice"):
                 desk.settle(hold)
             assert before == (client.hgetall(names.account), sizes(redis_server, key))
+
+    @pytest.mark.parametrize("lost", ["an image", "all"])
+    def test_a_key_whose_paid_images_are_not_all_on_record_is_not_sold_anything(
+        self, desk: Any, redis_server: RedisProcess, lost: str
+    ) -> None:
+        """As a server that evicts could leave it: what is missing would be charged a second time."""
+        key = desk.new_key(budget=10)
+        hold = desk.reserve(key, "c")
+        settled = desk.buy(key, "a", "b")
+        items, revision = (settled.link.record[part] for part in ("items", "teacher_revision"))
+        with redis_server.client() as client:
+            if lost == "all":
+                client.delete(names_of(key).paid(revision))
+            else:
+                client.hdel(names_of(key).paid(revision), bytes.fromhex(items[0]["image"]))
+        for image in ("a", "d"):
+            with pytest.raises(LedgerUnavailable, match="no longer on record"):
+                desk.reserve(key, image)
+        with pytest.raises(LedgerUnavailable, match="no longer on record"):
+            desk.settle(hold)
+        assert desk.account(key).used == 2
+        assert desk.buy(desk.new_key(), "a").charged == 1, "other keys are not concerned"
+
+    def test_words_that_mean_nothing_are_damage_and_no_default(
+        self, desk: Any, redis_server: RedisProcess
+    ) -> None:
+        for field, word in (("billing", "every_call"), ("window", "tottal")):
+            key = desk.new_key()
+            with redis_server.client() as client:
+                client.hset(names_of(key).account, field, word)
+            with pytest.raises(AccountDamaged, match=f"{key}.*{word}"):
+                desk.account(key)
+
+    def test_an_image_that_is_held_by_no_hold_is_told_and_not_sold(
+        self, desk: Any, redis_server: RedisProcess
+    ) -> None:
+        key = desk.new_key()
+        hold = desk.reserve(key, "a")
+        with redis_server.client() as client:
+            client.hdel(names_of(key).holds, hold.hold_id)
+        with pytest.raises(LedgerUnavailable, match="held by a hold that is gone"):
+            desk.reserve(key, "a")
+        with pytest.raises(LedgerInvalid, match="2 holds lack a lease, or stand where no hold is"):
+            desk.run(desk.ledger.totals(key))
+
+    def test_a_ledger_of_another_layout_is_refused(self, desk: Any, redis_server: RedisProcess) -> None:
+        with redis_server.client() as client:
+            client.hset("ration:store", "layout", "2")
+        with pytest.raises(LedgerUnavailable, match="layout 2, this program knows 1"):
+            desk.run(RedisLedger(redis_server.url, serve=False).open())
 
     def test_one_image_under_two_holds_is_not_charged_twice_by_one_group(
         self, desk: Any, redis_server: RedisProcess

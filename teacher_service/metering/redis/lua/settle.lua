@@ -43,12 +43,12 @@ end
 if account.billing == 'distinct' then
   local seen = {}
   local before = in_chunks('HMGET', paid, to_pay)
-  if not paid_is_whole(account_key, paid, revision) then
-    return redis.error_reply('BROKEN images that were paid are no longer on record')
-  end
   for at, image in ipairs(to_pay) do
     if before[at] or seen[image] then return redis.error_reply('BROKEN an image would be charged twice') end
     seen[image] = true
+  end
+  if not paid_is_whole(account_key, paid, revision) then
+    return redis.error_reply('BROKEN images that were paid are no longer on record')
   end
 end
 

@@ -47,6 +47,14 @@ def totals(db: sqlite3.Connection, key_id: str, now_ms: int) -> Totals:
     )
 
 
+def bind(db: sqlite3.Connection, public_key: str, *, anew: bool) -> str:
+    """The public key that the ledger was first served under, or now is."""
+    only_if = "" if anew else " WHERE public_key IS NULL"
+    db.execute(f"UPDATE store SET public_key = ?{only_if}", (public_key,))  # noqa: S608
+    ((known,),) = db.execute("SELECT public_key FROM store").fetchall()
+    return str(known)
+
+
 def restore(db: sqlite3.Connection, records: Iterable[ArchivedRecord]) -> None:
     """Write every record and what it changes. Raises LedgerNotEmpty, and what ``records`` raises."""
     if db.execute("SELECT 1 FROM keys LIMIT 1").fetchone():
