@@ -86,16 +86,17 @@ def _together(plan: Plan, done: Sequence[Cell], bought: TrainingData, teacher: f
     by_size = {
         size: {cell.seed: cell.quality for cell in done if cell.queries == size} for size in plan.sizes
     }
-    before = [cell.before for cell in done if cell.before is not None]
+    befores = [cell.before for cell in done if cell.before is not None]
+    before = fmean(befores) if befores else None
     return Curve(
         yardstick=words,
         subsets=_subsets(plan),
         training=_training(plan),
         bought=len(bought),
         cells=tuple(done),
-        before=fmean(before) if before else None,
+        before=before,
         teacher=teacher,
-        verdict=judge(by_size, words.name),
+        verdict=judge(by_size, words.name, before),
         recipe=plan.recipe.digest(),
         transfer_set=bought.transfer_set_digest,
     )

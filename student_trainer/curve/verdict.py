@@ -32,13 +32,27 @@ def interval(values: list[float]) -> tuple[float, float] | None:
     return fmean(values) - reach, fmean(values) + reach
 
 
-def judge(qualities: Mapping[int, Mapping[int, float]], name: str) -> Verdict:
+def judge(qualities: Mapping[int, Mapping[int, float]], name: str, before: float | None = None) -> Verdict:
     """Judge the next queries.
 
     Args:
         qualities: size -> seed -> quality.
         name: of quality, for the sentence.
+        before: quality of the student before its first step. A student that is no better after all its
+            queries is named, because then more of them are not the first thing to change.
     """
+    verdict = _slope(qualities, name)
+    best = fmean(qualities[max(qualities)].values())
+    if before is None or best > before:
+        return verdict
+    warning = (
+        f"But with all {max(qualities):,} the student is no better than before ({best:.3f} against "
+        f"{before:.3f}): look at the recipe first."
+    )
+    return verdict.model_copy(update={"sentence": f"{verdict.sentence} {warning}"})
+
+
+def _slope(qualities: Mapping[int, Mapping[int, float]], name: str) -> Verdict:
     last = max(qualities)
     more = min(NEXT, last)
     if len(qualities) < 2:

@@ -75,3 +75,11 @@ def test_differences_are_taken_seed_by_seed() -> None:
     first = seeds(0.2, 0.5, 0.8)
     found = judge({500: first, 1000: {seed: value + 0.02 for seed, value in first.items()}}, "mAP")
     assert found.answer == "worth buying"
+
+
+def test_a_student_that_all_its_queries_did_not_help_is_named() -> None:
+    qualities = {500: seeds(0.40, 0.41, 0.39), 1000: seeds(0.44, 0.45, 0.43)}
+    found = judge(qualities, "mAP", before=0.46)
+    assert found.answer == "worth buying"
+    assert "with all 1,000 the student is no better than before (0.440 against 0.460)" in found.sentence
+    assert judge(qualities, "mAP", before=0.43).sentence == judge(qualities, "mAP").sentence
