@@ -21,9 +21,11 @@ from teacher_service.metering.archive import LedgerInvalid, LedgerNotEmpty
 from teacher_service.metering.ledger import KeyRecord
 from teacher_service.options import AsJson, DataDir, LedgerUrl, check_choice, settings_from, with_ledger
 from teacher_service.output import emit, table
+from teacher_service.settings import Settings
 
 if TYPE_CHECKING:
     from teacher_service.metering.archive import Archive
+    from teacher_service.metering.doctor import Finding
     from teacher_service.metering.verify import Verified
 
 app = typer.Typer(help="Look at the ledger, move it, check it.", no_args_is_help=True)
@@ -146,11 +148,12 @@ def verify(
 
 @app.command("doctor")
 def doctor(data_dir: DataDir = None, ledger: LedgerUrl = None, as_json: AsJson = False) -> None:
-    """Recompute everything from the events and say in one line whether it agrees, or name each bad key."""
-    settings = settings_from(data_dir=data_dir, ledger=ledger)
-    from teacher_service.metering.doctor import examine
+    """Recompute everything from the events and say in one line whether it agrees, or name each bad key.
 
-    finding = with_ledger(settings, examine)
+    Name the data folder of a service: what that one saw of the ledger shows whether it was put back.
+    """
+    settings = settings_from(data_dir=data_dir, ledger=ledger)
+    finding = _examined(settings)
     result = {"ok": finding.healthy, **asdict(finding)}
     if finding.healthy:
         emit(result, finding.summary, as_json=as_json)
@@ -158,6 +161,20 @@ def doctor(data_dir: DataDir = None, ledger: LedgerUrl = None, as_json: AsJson =
     lines = [*finding.store_faults, *(fault.what for fault in finding.faults)]
     emit(result, "\n".join(" ".join(line.split()) for line in lines), as_json=as_json)
     raise VerificationFailed(finding.summary)
+
+
+def _examined(settings: Settings) -> "Finding":
+    from teacher_service.metering.doctor import examine, rolled_back
+    from teacher_service.metering.watermarks import StoreRolledBack, marks_in
+    from teacher_service.state import WATERMARKS_FILE
+
+    file = settings.data_dir / WATERMARKS_FILE
+    try:
+        return with_ledger(settings, lambda ledger: examine(ledger, marks_in(file)))
+    except VerificationFailed as error:
+        if not isinstance(error.__cause__, StoreRolledBack):
+            raise
+        return rolled_back(str(error))
 
 
 def _report(verified: "Verified", what: str, as_json: bool, **more: str) -> None:

@@ -4,12 +4,13 @@ In: an open ledger; a server may go on working beside it. Out: a :class:`Finding
 ``verify`` it goes on after a fault, so that all of the damage is known before anybody repairs it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from shared.chain import Account
 from teacher_service.metering.archive import Archive, LedgerInvalid, Totals
 from teacher_service.metering.ledger import AccountDamaged, KeyRecord, LedgerUnavailable, UnknownKey
 from teacher_service.metering.verify import sorted_keys, verify_key
+from teacher_service.metering.watermarks import StoreRolledBack
 
 _SENSELESS = (ValueError, KeyError, OverflowError)
 """Raised by values that no ledger of ours would have written."""
@@ -45,6 +46,8 @@ class Finding:
     faults: tuple[Fault, ...]
     store_faults: tuple[str, ...]
     """What is wrong with the store as a whole, one sentence each."""
+    marks: int
+    """Keys whose newest record that a service saw was looked for; without any, a rollback cannot be seen."""
 
     @property
     def healthy(self) -> bool:
@@ -62,12 +65,29 @@ class Finding:
         return (
             f"healthy: {self.keys:,} keys, {self.records:,} records: used {self.used:,} = events "
             f"{self.events:,} = charged images {self.charged_images:,}; held {self.held:,} = "
-            f"{self.held_by_holds:,} under {self.holds:,} holds{expired}; the store is sound."
+            f"{self.held_by_holds:,} under {self.holds:,} holds{expired}; the store is sound"
+            f"{self._compared}."
         )
 
+    @property
+    def _compared(self) -> str:
+        if self.marks:
+            return f", and holds the newest records that were seen of {self.marks:,} keys"
+        return " (no watermarks here: a store put back to an older state cannot be seen)" * bool(self.keys)
 
-async def examine(ledger: Archive) -> Finding:
+
+def rolled_back(why: str) -> Finding:
+    """The finding on a store that is older than what was seen of it: no more of it is looked at."""
+    nothing = {field.name: 0 for field in fields(Finding) if field.type is int}
+    return Finding(**nothing, faults=(), store_faults=(why,))
+
+
+async def examine(ledger: Archive, marks: int = 0) -> Finding:
     """Check the store as a whole, then every key.
+
+    Args:
+        ledger: open; opening it compared it with the watermarks of this service.
+        marks: of how many keys there were watermarks.
 
     Raises:
         LedgerUnavailable: it cannot be read, although nothing is known to be wrong with it.
@@ -94,6 +114,7 @@ async def examine(ledger: Archive) -> Finding:
         expired_holds=sum(totals.expired_holds for _, totals in sound),
         faults=tuple(faults),
         store_faults=tuple(store_faults),
+        marks=marks,
     )
 
 
@@ -101,7 +122,7 @@ async def _keys(ledger: Archive, store_faults: list[str]) -> list[KeyRecord]:
     """All keys; that they cannot be read is one more fault, unless the store is merely away."""
     try:
         return await sorted_keys(ledger)
-    except AccountDamaged as error:
+    except (AccountDamaged, StoreRolledBack) as error:
         store_faults.append(str(error))
     except LedgerUnavailable as error:
         if not store_faults:
@@ -126,7 +147,7 @@ async def _examined(ledger: Archive, key: KeyRecord, *, damaged: bool) -> tuple[
     except LedgerInvalid as error:
         what = str(error)
     except LedgerUnavailable as error:
-        if not damaged:
+        if not damaged and not isinstance(error, StoreRolledBack):
             raise
         what = f"Key {key.key_id}: it cannot be read ({error})."
     except UnknownKey:

@@ -35,6 +35,18 @@ class Mark:
 NOTHING_SEEN = Mark(-1, "")
 
 
+def marks_in(file: Path) -> int:
+    """How many keys a file has a record of; looking makes none. Raises LedgerUnavailable."""
+    if not file.exists():
+        return 0
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            ((marks,),) = db.execute("SELECT count(*) FROM seen").fetchall()
+    except sqlite3.Error as error:
+        raise LedgerUnavailable(f"The watermarks in {file} cannot be used ({error}).") from None
+    return int(marks)
+
+
 class StoreRolledBack(LedgerUnavailable):
     """The store lacks records that this service has seen."""
 

@@ -1,11 +1,14 @@
 """The commands on a Redis ledger: an empty database, an unsafe server, and one that went back in time."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from command_line import Run, one_line
 from redis_process import RedisProcess
+
+from teacher_service.metering.redis.store import RedisLedger
 
 ALLOWED = "TEACHER_ALLOW_UNSAFE_REDIS"
 
@@ -107,3 +110,50 @@ def test_what_writes_to_an_unsafe_redis_names_the_variable_that_allows_it(
         monkeypatch.delenv(ALLOWED)
     accounts = run("keys", "list", "--json").json["keys"]
     assert [(account["name"], account["budget"]) for account in accounts] == [("alice", 15), ("bob", 1)]
+
+
+# --- a store that went back in time -------------------------------------------------------------------
+
+
+def grant_as_a_service(url: str, data_dir: Path, key_id: str) -> None:
+    """What a service saw of the ledger stays in its data folder."""
+
+    async def served() -> None:
+        ledger = RedisLedger(url, serve=True, watermarks=data_dir / "watermarks.sqlite")
+        await ledger.open()
+        await ledger.grant(key_id, 5)
+        await ledger.close()
+
+    asyncio.run(served())
+
+
+def test_the_doctor_says_whether_it_knows_what_was_there_before(
+    run: Run, redis: RedisProcess, data_dir: Path
+) -> None:
+    key_id = run("keys", "create", "alice", "--budget", "10", "--json").json["key_id"]
+    told = run("ledger", "doctor").out
+    assert "no watermarks here: a store put back to an older state cannot be seen" in told
+    grant_as_a_service(redis.url, data_dir, key_id)
+    assert "holds the newest records that were seen of 1 keys" in run("ledger", "doctor").out
+    elsewhere = run("ledger", "doctor", "--data-dir", str(data_dir / "elsewhere"))
+    assert (elsewhere.code, "no watermarks here" in elsewhere.out) == (0, True)
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_redis_that_was_put_back_or_emptied_is_a_fault_of_the_store(
+    run: Run, redis: RedisProcess, data_dir: Path, emptied: bool
+) -> None:
+    key_id = run("keys", "create", "alice", "--budget", "10", "--json").json["key_id"]
+    with redis.client() as client:
+        before = {name: client.dump(name) for name in client.keys("*")}
+        grant_as_a_service(redis.url, data_dir, key_id)
+        client.flushall()
+        for name, value in before.items() if not emptied else ():
+            client.restore(name, 0, value)
+    told = run("ledger", "doctor", "--json")
+    assert (told.code, told.json["ok"], told.json["marks"]) == (7, False, 0)
+    [fault] = told.json["store_faults"]
+    assert ("was emptied" if emptied else f"record 1 of key {key_id} was seen and is gone") in fault
+    assert told.err == "teacher-service: the store itself has 1 faults.\n"
+    one_line(run("keys", "list"), 7)
+    one_line(run("keys", "create", "bob", "--budget", "1"), 7)

@@ -58,8 +58,11 @@ def test_a_whole_ledger_is_healthy_in_one_line(desk: Any, keys: list[str]) -> No
     assert finding.healthy
     assert finding.summary == (
         "healthy: 3 keys, 7 records: used 6 = events 6 = charged images 6; "
-        "held 2 = 2 under 1 holds; the store is sound."
+        "held 2 = 2 under 1 holds; the store is sound "
+        "(no watermarks here: a store put back to an older state cannot be seen)."
     )
+    compared = desk.run(examine(desk.ledger, marks=3))
+    assert compared.summary.endswith("is sound, and holds the newest records that were seen of 3 keys.")
 
 
 def test_an_empty_ledger_is_healthy(desk: Any) -> None:

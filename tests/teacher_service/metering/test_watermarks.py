@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from teacher_service.metering.ledger import LedgerUnavailable
-from teacher_service.metering.watermarks import NOTHING_SEEN, Mark, StoreRolledBack, Watermarks
+from teacher_service.metering.watermarks import (
+    NOTHING_SEEN,
+    Mark,
+    StoreRolledBack,
+    Watermarks,
+    marks_in,
+)
 
 
 @pytest.fixture
@@ -129,3 +135,16 @@ def test_where_a_store_was_seen_none_may_be_made(file: Path) -> None:
     with pytest.raises(StoreRolledBack, match="it is not there, that was first"):
         Watermarks(file).check_no_store_known()
     Watermarks(None).check_no_store_known()
+
+
+def test_a_file_is_counted_without_being_made_or_bound_to_a_store(file: Path) -> None:
+    assert marks_in(file) == 0
+    assert not file.exists()
+    watermarks = loaded(file)
+    watermarks.saw("k", 1, "a")
+    watermarks.saw("l", 7, "g")
+    watermarks.save()
+    assert marks_in(file) == 2
+    file.write_bytes(b"no database" * 100)
+    with pytest.raises(LedgerUnavailable, match="cannot be used"):
+        marks_in(file)
