@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 Operation: TypeAlias = Callable[[sqlite3.Connection], Result]
 
 MAX_GROUP = 256
-"""Operations in one transaction: bounds how long the first of them waits."""
+"""Operations in one transaction, at most: bounds how long the first of them waits."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class GroupCommitter:
         connect: opens the connection, in autocommit mode.
         upkeep: run in a transaction of its own every ``upkeep_s`` seconds; None for none.
         upkeep_s: seconds between two runs of ``upkeep``.
+        max_group: operations in one transaction; 1 gives each a commit of its own.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class GroupCommitter:
         connect: Callable[[], sqlite3.Connection],
         upkeep: Operation[None] | None = None,
         upkeep_s: float = 30.0,
+        max_group: int = MAX_GROUP,
     ) -> None:
         self._connect = connect
+        self._max_group = max_group
         self._upkeep = upkeep
         self._upkeep_s = upkeep_s
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -121,7 +124,7 @@ class GroupCommitter:
             job = self._jobs.get(timeout=max(0.0, upkeep_due - time.monotonic()) if self._upkeep else None)
             while job is not None:
                 group.append(job)
-                if len(group) == MAX_GROUP:
+                if len(group) == self._max_group:
                     return group, False
                 job = self._jobs.get_nowait()
         except queue.Empty:

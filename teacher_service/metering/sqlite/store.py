@@ -29,7 +29,7 @@ from teacher_service.metering.ledger import (
 from teacher_service.metering.probe import WriteProbe
 from teacher_service.metering.replays import ReplayHolds
 from teacher_service.metering.sqlite import database
-from teacher_service.metering.sqlite.group_commit import GroupCommitter, Operation, unavailable
+from teacher_service.metering.sqlite.group_commit import MAX_GROUP, GroupCommitter, Operation, unavailable
 from teacher_service.metering.sqlite.owner import OwnerLock
 from teacher_service.metering.sqlite.readers import Readers
 from teacher_service.metering.sqlite.rollback_guard import check_not_rolled_back
@@ -68,6 +68,7 @@ class SqliteLedger:
         busy_timeout_ms: how long a write waits for another process before it fails.
         watermarks: file that remembers which records were seen, so that an older copy of the database is
             refused; None for none.
+        max_group: how many writes may share a commit.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class SqliteLedger:
         serve: bool = True,
         busy_timeout_ms: int = 5000,
         watermarks: Path | None = None,
+        max_group: int = MAX_GROUP,
     ) -> None:
         self._path = path
         self._lease_ms = DEFAULT_LEASE_MS if lease_ms is None else lease_ms
         self._clock_ms = clock_ms
         self._serve = serve
         self._busy_timeout_ms = busy_timeout_ms
+        self._max_group = max_group
         self._watermarks = Watermarks(watermarks)
         self._saver = WatermarkSaver(self._watermarks)
         self._owner = OwnerLock(path)
@@ -122,6 +125,7 @@ class SqliteLedger:
         writer = GroupCommitter(
             lambda: database.connect(self._path, busy_timeout_ms=self._busy_timeout_ms),
             self._sweep if self._serve else None,
+            max_group=self._max_group,
         )
         try:
             self._check_not_rolled_back()  # before anything is changed

@@ -101,6 +101,25 @@ def test_results_come_back_to_whoever_asked(committer: GroupCommitter, file: Pat
     assert stored(file) == set(range(50))
 
 
+@pytest.mark.parametrize(("max_group", "commits"), [(1, 7), (2, 4), (256, 2)])
+def test_no_more_operations_than_allowed_share_a_commit(file: Path, max_group: int, commits: int) -> None:
+    """Six that wait behind one: the first stands at the gate, alone in its group."""
+    seen: list[str] = []
+
+    def connect() -> sqlite3.Connection:
+        db = connecting_to(file)()
+        db.set_trace_callback(seen.append)
+        return db
+
+    committer = GroupCommitter(connect, max_group=max_group)
+    committer.start()
+    try:
+        assert run(in_one_group(committer, *(insert(n) for n in range(6)))) == list(range(6))
+    finally:
+        committer.stop()
+    assert seen.count("COMMIT") == commits
+
+
 def test_a_refusal_rolls_back_its_own_changes_alone(committer: GroupCommitter, file: Path) -> None:
     refusal = ValueError("no")
     outcome = run(in_one_group(committer, insert(1), insert_then(refusal, 2), insert(3)))
