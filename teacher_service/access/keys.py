@@ -13,9 +13,8 @@ import hmac
 import re
 import secrets
 
-from limits import parse
-
 from shared.chain import Billing, Window
+from teacher_service.access.rates import parse_rate
 from teacher_service.metering.ledger import KeyRecord, Ledger, NewKey
 
 _ID_BYTES, _SECRET_BYTES, _SALT_BYTES = 8, 32, 16
@@ -53,10 +52,9 @@ def mint(
         The key's text, which exists nowhere else, and what the ledger stores.
 
     Raises:
-        ValueError: ``rate`` is not a rate.
+        InvalidRate: ``rate`` is not a rate.
     """
-    if rate:
-        parse(rate)
+    parse_rate(rate)
     key_id = key_id or secrets.token_hex(_ID_BYTES)
     secret, salt = secrets.token_hex(_SECRET_BYTES), secrets.token_bytes(_SALT_BYTES)
     new = NewKey(

@@ -7,6 +7,7 @@ several replicas together; while that does not answer, nothing with a limit goes
 """
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -76,23 +77,33 @@ def _decay_s(count: int, period_s: float, left_s: float, room: int) -> float:
     return edge_s + 0.001 if edge_s >= 0 else 0.0
 
 
+_RATE = re.compile(
+    r"\s*([0-9]+)\s*(/|per)\s*([1-9][0-9]*)?\s*(second|minute|hour|day)s?\s*", re.IGNORECASE | re.ASCII
+)
+_LONGEST_RATE = 100
+"""Characters."""
+LONGEST_PERIOD_S, MOST_IMAGES = 366 * 86_400, 10**12
+
+
 @lru_cache(maxsize=4096)
 def parse_rate(text: str) -> RateLimitItem | None:
-    """``600/minute`` -> a limit; empty text -> None, no limit.
+    """``600/minute`` or ``5000 per 12 hours`` -> a limit; empty text -> None, no limit.
 
     Raises:
-        InvalidRate: anything else.
+        InvalidRate: anything else, also several limits at once, or a period of more than a year.
     """
     if not text:
         return None
-    try:
-        item = parse(text)
-    except ValueError:
+    if len(text) > _LONGEST_RATE or not _RATE.fullmatch(text):
         raise InvalidRate(
-            f"{text!r} is not a rate: write images per period, such as 600/minute or 10/second."
-        ) from None
-    if item.amount < 1:
-        raise InvalidRate(f"{text!r} admits nothing: write at least 1 image per period.")
+            f"{text[:_LONGEST_RATE]!r} is not a rate: write one limit, images per period, such as 600/minute "
+            "or 5000/12 hours."
+        )
+    item = parse(text)
+    if not 1 <= item.amount <= MOST_IMAGES:
+        raise InvalidRate(f"{text!r} is no limit: write 1 to {MOST_IMAGES:,} images per period.")
+    if item.get_expiry() > LONGEST_PERIOD_S:
+        raise InvalidRate(f"The period of {text!r} is too long: at most {LONGEST_PERIOD_S // 86_400} days.")
     return item
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from teacher_service.access import keys
 from teacher_service.access.keys import InvalidApiKey, authenticate, mint
+from teacher_service.access.rates import InvalidRate
 from teacher_service.metering.ledger import KeyRecord, LedgerUnavailable, NewKey
 
 
@@ -28,7 +29,15 @@ class OneKey:
         if new is None or key_id != new.key_id:
             return None
         fields = {name: getattr(new, name) for name in new.__dataclass_fields__}
-        return KeyRecord(**fields, used=0, used_in_window=0, held=0, revoked=self._revoked, created_at_ms=0)
+        return KeyRecord(
+            **fields,
+            used=0,
+            used_in_window=0,
+            window_ends_at_ms=None,
+            held=0,
+            revoked=self._revoked,
+            created_at_ms=0,
+        )
 
 
 def enter(ledger: Any, header: str | None) -> KeyRecord:
@@ -186,3 +195,9 @@ def test_a_key_works_against_a_real_ledger(tmp_path: Path) -> None:
             await authenticate(ledger, f"Bearer {text}")
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("rate", ["600/minute;1/day", "1/99999999999999999999 days", "fast"])
+def test_no_key_is_made_with_a_rate_that_could_not_be_kept(rate: str) -> None:
+    with pytest.raises(InvalidRate):
+        mint("Ada", 10, rate)

@@ -37,6 +37,47 @@ def test_a_text_that_is_no_rate_is_refused(text: str) -> None:
         parse_rate(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("600/minute;1/day", "600/minute, 1/day", "600/minute 1/day", "1/month", "1/year", "1/2 years"),
+        *("1/0 minutes", "1/-1 minutes", "\u0663/minute", "1" * 5000 + "/day", "1/minute" + " " * 200),
+    ],
+)
+def test_several_limits_and_other_periods_are_refused_with_what_can_be_written(text: str) -> None:
+    with pytest.raises(InvalidRate, match="write one limit, images per period, such as 600/minute") as caught:
+        parse_rate(text)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("text", ["1/99999999999999999999 days", "1/367 days", "1 per 8785 hours"])
+def test_a_period_of_more_than_a_year_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRate, match="at most 366 days"):
+        parse_rate(text)
+
+
+@pytest.mark.parametrize("text", ["0/minute", "1000000000001/minute"])
+def test_an_amount_that_is_no_limit_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRate, match="1 to 1,000,000,000,000 images"):
+        parse_rate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "images", "period_s"),
+    [
+        ("600/minute", 600, 60),
+        ("10 per second", 10, 1),
+        ("5000/12 hours", 5000, 12 * 3600),
+        (" 7 / 366days ", 7, 366 * 86400),
+        ("1PER2Minutes", 1, 120),
+    ],
+)
+def test_one_limit_is_read_in_any_of_its_forms(text: str, images: int, period_s: int) -> None:
+    item = parse_rate(text)
+    assert item is not None
+    assert (item.amount, item.get_expiry()) == (images, period_s)
+
+
 def test_no_rate_is_no_limit() -> None:
     assert asyncio.run(RateLimits().spend("k", "", 10_000)) == {}
 
