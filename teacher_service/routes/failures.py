@@ -35,8 +35,8 @@ from teacher_service.routes.outages import OutageLog
 UNAVAILABLE_RETRY_AFTER_S = 5
 UNAVAILABLE = (
     "The ledger cannot be used at the moment, so nothing is delivered. Whether the request was carried out "
-    "is not known: what it may have been charged for is delivered free when asked for again (billed per call: "
-    f"under the same Idempotency-Key). Try again in {UNAVAILABLE_RETRY_AFTER_S} seconds."
+    "is not known: what it may have been charged for is delivered free when asked for again (billed per "
+    f"call: under the same Idempotency-Key). Try again in {UNAVAILABLE_RETRY_AFTER_S} seconds."
 )
 """All that a caller is told, who may be anybody: the reason names files, hosts and keys; it is in the log."""
 _CLIENT, _AUTH, _SERVER = "invalid_request_error", "authentication_error", "server_error"
