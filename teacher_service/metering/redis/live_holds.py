@@ -5,7 +5,7 @@ is short, so that the holds of a killed process end soon; a living process prolo
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from teacher_service.metering.ledger import Hold
@@ -21,12 +21,23 @@ class _AtWork:
     prolonged_ms: int
 
 
-class LiveHolds:
-    """Keeps track by hold id; times are milliseconds of a clock that never goes back."""
+@dataclass(frozen=True, slots=True)
+class _Abandoned:
+    key_id: str
+    until_ms: int
 
-    def __init__(self) -> None:
+
+class LiveHolds:
+    """Keeps track by hold id; times are milliseconds of a clock that never goes back.
+
+    Args:
+        lease_ms: how long the store keeps a hold that is not prolonged.
+    """
+
+    def __init__(self, lease_ms: int) -> None:
+        self._lease_ms = lease_ms
         self._at_work: dict[str, _AtWork] = {}
-        self._abandoned: dict[str, Hold] = {}
+        self._abandoned: dict[str, _Abandoned] = {}
 
     def begin(self, hold: Hold, now_ms: int) -> None:
         """A request holds this."""
@@ -37,22 +48,34 @@ class LiveHolds:
         self._at_work.pop(hold.hold_id, None)
         self._abandoned.pop(hold.hold_id, None)
 
-    def abandon(self, hold: Hold) -> None:
+    def abandon(self, hold: Hold, now_ms: int) -> None:
         """Nobody waits for it, or it could not be given back: the store may still have it."""
         self._at_work.pop(hold.hold_id, None)
-        self._abandoned[hold.hold_id] = hold
+        # Twice: what was asked for just now may reach the store a little later.
+        self._abandoned[hold.hold_id] = _Abandoned(hold.reservation.key_id, now_ms + 2 * self._lease_ms)
 
-    def abandoned(self) -> Sequence[Hold]:
-        """Those to give back as soon as the store can be reached."""
-        return list(self._abandoned.values())
+    def abandoned(self, now_ms: int) -> Mapping[str, Sequence[str]]:
+        """Key id -> ids of the holds to give back, less those whose lease must have ended meanwhile."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for hold_id, hold in list(self._abandoned.items()):
+            if hold.until_ms <= now_ms:
+                del self._abandoned[hold_id]
+            else:
+                found[hold.key_id].append(hold_id)
+        return found
 
-    def to_prolong(self, now_ms: int, every_ms: int) -> Mapping[str, Sequence[str]]:
-        """Key id -> ids of the holds whose turn it is; most requests end before their first."""
+    def given_back(self, hold_ids: Iterable[str]) -> None:
+        """The store has them no more."""
+        for hold_id in hold_ids:
+            self._abandoned.pop(hold_id, None)
+
+    def to_prolong(self, now_ms: int) -> Mapping[str, Sequence[str]]:
+        """Key id -> ids of the holds whose turn it is, thrice in a lease; most end before their first."""
         due: dict[str, list[str]] = defaultdict(list)
         for hold_id, work in list(self._at_work.items()):
             if now_ms - work.began_ms > MAX_LIFE_MS:
                 del self._at_work[hold_id]
-            elif now_ms - work.prolonged_ms >= every_ms:
+            elif now_ms - work.prolonged_ms >= self._lease_ms // 3:
                 work.prolonged_ms = now_ms
                 due[work.hold.reservation.key_id].append(hold_id)
         return due

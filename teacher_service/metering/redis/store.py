@@ -83,7 +83,7 @@ class RedisLedger:
         lease_ms = DEFAULT_LEASE_MS if lease_ms is None else lease_ms
         self._reserver = Reserver(self._connection, self._ends, self._watermarks, lease_ms)
         self._key_admin = KeyAdmin(self._connection, self._ends, self._clock)
-        self._live = LiveHolds()
+        self._live = LiveHolds(lease_ms)
         self._replays = ReplayHolds()
         self._giving_back: set[asyncio.Task[None]] = set()
         self._probe = WriteProbe(self._write_probe, self._clock)
@@ -172,7 +172,7 @@ class RedisLedger:
         try:
             hold, replay = await self._reserver.reserve(reservation, hold_id)
         except LedgerUnavailable:
-            self._live.abandon(_unseen_hold(hold_id, reservation))
+            self._live.abandon(_unseen_hold(hold_id, reservation), _monotonic_ms())
             raise
         except asyncio.CancelledError:  # nobody else can give back what was asked for
             self._release_soon(_unseen_hold(hold_id, reservation))
@@ -203,9 +203,9 @@ class RedisLedger:
         if self._replays.take(hold):
             return
         try:
-            await release(self._connection, hold)
+            await release(self._connection, hold.reservation.key_id, (hold.hold_id,))
         except (LedgerUnavailable, asyncio.CancelledError):
-            self._live.abandon(hold)
+            self._live.abandon(hold, _monotonic_ms())
             raise
         self._live.end(hold)
 

@@ -7,16 +7,17 @@ is done at the next turn, or the lease does it.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from teacher_service.logs import log
-from teacher_service.metering.ledger import Hold, LedgerUnavailable
+from teacher_service.metering.ledger import LedgerUnavailable
 from teacher_service.metering.redis.connection import RedisConnection
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.live_holds import LiveHolds
 
 SWEEP_EVERY_S = 30.0
 LONGEST_PAUSE_S = 1.0
+HOLDS_AT_ONCE = 100
 
 
 class Upkeep:
@@ -61,18 +62,19 @@ class Upkeep:
         await _once(self._tend_leases)
 
     async def _tend_leases(self) -> None:
-        await self._prolong()  # first: it has a deadline
-        for hold in self._live.abandoned():
-            await release(self._connection, hold)
-            self._live.end(hold)
-
-    async def _prolong(self) -> None:
         now_ms = time.monotonic_ns() // 1_000_000
-        due = self._live.to_prolong(now_ms, self._lease_ms // 3)
+        await self._prolong(now_ms)  # first: it has a deadline
+        for key_id, hold_ids in self._live.abandoned(now_ms).items():
+            for start in range(0, len(hold_ids), HOLDS_AT_ONCE):
+                part = hold_ids[start : start + HOLDS_AT_ONCE]
+                await release(self._connection, key_id, part)
+                self._live.given_back(part)
+
+    async def _prolong(self, now_ms: int) -> None:
         await asyncio.gather(
             *(
                 self._connection.run("renew", (names_of(key_id).leases,), (self._lease_ms, *hold_ids))
-                for key_id, hold_ids in due.items()
+                for key_id, hold_ids in self._live.to_prolong(now_ms).items()
             )
         )
 
@@ -92,8 +94,8 @@ async def _once(work: Callable[[], Awaitable[None]]) -> None:
         log("ledger_upkeep_failed", level="error", error=error)
 
 
-async def release(connection: RedisConnection, hold: Hold) -> None:
-    """Give a hold back; does nothing if it is gone. Raises LedgerUnavailable."""
-    names = names_of(hold.reservation.key_id)
+async def release(connection: RedisConnection, key_id: str, hold_ids: Iterable[str]) -> None:
+    """Give holds of a key back, but for those that are gone. Raises LedgerUnavailable."""
+    names = names_of(key_id)
     keys = (names.account, names.holds, names.leases, names.held_images, names.calls)
-    await connection.run("release", keys, (hold.hold_id,))
+    await connection.run("release", keys, hold_ids)

@@ -310,26 +310,35 @@ class TestLiveHolds:
         return Hold(name, reservation("k", name), frozenset(), 0)
 
     def test_a_hold_is_prolonged_when_its_turn_comes_and_not_before(self) -> None:
-        live = LiveHolds()
+        live = LiveHolds(lease_ms=300)
         live.begin(self.hold("a"), 0)
         live.begin(self.hold("b"), 50)
-        assert live.to_prolong(99, 100) == {}
-        assert live.to_prolong(100, 100) == {"k": ["a"]}
-        assert live.to_prolong(160, 100) == {"k": ["b"]}
+        assert live.to_prolong(99) == {}
+        assert live.to_prolong(100) == {"k": ["a"]}
+        assert live.to_prolong(160) == {"k": ["b"]}
         live.end(self.hold("a"))
-        assert live.to_prolong(1000, 100) == {"k": ["b"]}
+        assert live.to_prolong(1000) == {"k": ["b"]}
 
     def test_a_request_that_never_ends_is_given_up(self) -> None:
-        live = LiveHolds()
+        live = LiveHolds(lease_ms=300)
         live.begin(self.hold("a"), 0)
-        assert live.to_prolong(MAX_LIFE_MS, 100) == {"k": ["a"]}
-        assert live.to_prolong(MAX_LIFE_MS + 200, 100) == {}
+        assert live.to_prolong(MAX_LIFE_MS) == {"k": ["a"]}
+        assert live.to_prolong(MAX_LIFE_MS + 200) == {}
 
     def test_what_is_abandoned_is_prolonged_no_more_and_stays_until_it_has_ended(self) -> None:
-        live = LiveHolds()
+        live = LiveHolds(lease_ms=300)
         live.begin(self.hold("a"), 0)
-        live.abandon(self.hold("a"))
-        assert live.to_prolong(1000, 100) == {}
-        assert [hold.hold_id for hold in live.abandoned()] == ["a"]
+        live.abandon(self.hold("a"), 0)
+        assert live.to_prolong(1000) == {}
+        assert live.abandoned(0) == {"k": ["a"]}
         live.end(self.hold("a"))
-        assert live.abandoned() == []
+        assert live.abandoned(0) == {}
+
+    def test_what_is_abandoned_is_forgotten_once_its_lease_must_have_ended(self) -> None:
+        """An outage must not leave a backlog that grows with the requests it refused."""
+        live = LiveHolds(lease_ms=300)
+        for name in ("a", "b"):
+            live.abandon(self.hold(name), 0)
+        live.given_back(["a", "nobody's"])
+        assert live.abandoned(599) == {"k": ["b"]}
+        assert live.abandoned(600) == {}
