@@ -51,12 +51,14 @@ async def check_sharing(settings: Settings) -> list[str]:
             "Rate limits are counted in memory: each replica then grants a key its whole rate. "
             "Name a Redis with --rates or --cache."
         )
-    if settings.cache == MEMORY:
-        return warnings
-    cache = await _look(settings.cache)
-    warnings += _unfit(cache)
-    if ledger_is_shared:
-        warnings += _apart(cache, await _look(settings.ledger_url))
+    found = {place: await _look(place) for place in {settings.cache, settings.rates_place} - {MEMORY}}
+    if settings.cache in found:
+        cache = found[settings.cache]
+        warnings += _unfit(cache)
+        if ledger_is_shared:
+            warnings += _apart(cache, await _look(settings.ledger_url))
+    if settings.rates_place in found:
+        warnings += _uncounted(found[settings.rates_place])
     return warnings
 
 
@@ -88,6 +90,15 @@ def _unfit(cache: _Found) -> list[str]:
             "Set its maxmemory-policy to allkeys-lru."
         )
     return warnings
+
+
+def _uncounted(rates: _Found) -> list[str]:
+    if not rates.error:
+        return []
+    return [
+        f"The Redis of the rate limits, {rates.place}, does not answer ({rates.error}): until it does, keys "
+        "with a rate are refused with 503."
+    ]
 
 
 async def _look(url: str) -> _Found:

@@ -29,19 +29,19 @@ async def healthz() -> HealthResponse:
     responses={503: {"model": HealthResponse, "description": "Not ready; the checks say why"}},
 )
 async def readyz(request: Request) -> Response:
-    """200 if the next request can be served, else 503."""
+    """200 if requests can be served, else 503; cache and rates are told, and decide nothing."""
     service = service_of(request)
-    checks = {"teacher": service.warm, "ledger": "ok", "rates": "ok"}
+    checks = {"teacher": service.warm, "ledger": "ok"}
     try:
         await service.stations.ledger.ping()
     except LedgerError as error:
         checks["ledger"] = "cannot be written"
         log("ledger_not_ready", level="warning", reason=str(error))
-    if not await service.stations.rates.reachable():
-        checks["rates"] = "cannot be counted"
     ready = all(state == "ok" for state in checks.values())
-    # A service without its cache serves, only slower.
-    checks["cache"] = "ok" if await service.stations.cache.reachable() else "down: everything is computed"
+    # Replicas share these: whoever took all of them out of service would refuse also what they can serve.
+    rates, cache = service.stations.rates, service.stations.cache
+    checks["rates"] = "ok" if await rates.reachable() else "down: keys with a rate are refused"
+    checks["cache"] = "ok" if await cache.reachable() else "down: everything is computed"
     health = HealthResponse(status="ok" if ready else "unavailable", checks=checks)
     return JSONResponse(health.model_dump(mode="json"), 200 if ready else 503)
 

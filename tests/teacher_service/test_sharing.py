@@ -74,9 +74,20 @@ def test_a_cache_that_would_grow_or_fill_up_is_warned_of(
 
 
 def test_a_cache_that_is_down_is_warned_of_without_its_password(ledger: RedisProcess) -> None:
-    [warning] = warnings(ledger=ledger.url, cache="redis://:topsecret@127.0.0.1:1/0")
-    assert "does not answer" in warning
-    assert "topsecret" not in warning
+    found = warnings(ledger=ledger.url, cache="redis://:topsecret@127.0.0.1:1/0", rates=ledger.url)
+    assert "does not answer" in found[0]
+    assert "everything is computed" in found[0]
+    assert len(found) == 1
+    assert "topsecret" not in found[0]
+
+
+@pytest.mark.parametrize("where", ["rates", "cache"])
+def test_rates_that_cannot_be_counted_are_warned_of_wherever_they_are_counted(where: str) -> None:
+    """Counted where the cache is, they are lost with it."""
+    found = warnings(**{where: "redis://:topsecret@127.0.0.1:1/0"})
+    assert len(found) == {"rates": 1, "cache": 2}[where]
+    assert "keys with a rate are refused with 503" in found[-1]
+    assert "topsecret" not in found[-1]
 
 
 def test_a_shared_ledger_with_rates_counted_in_memory_is_warned_of(
