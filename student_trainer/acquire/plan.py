@@ -197,7 +197,7 @@ def _kept(
     existing: TransferSet, inventory: Inventory, n: int, facts: PlanFacts, paid: Collection[str]
 ) -> list[PlannedImage]:
     """What a new plan keeps, in order: all that is held or asked for; chosen in the same way, others too."""
-    listed = {image.digest for image in inventory.candidates}
+    listed = {image.digest: image for image in inventory.candidates}
     chosen = existing.chosen()
     lost = [image for image in chosen if image.digest in paid and image.digest not in listed]
     if lost:
@@ -213,7 +213,7 @@ def _kept(
     same_way = existing.facts.way == facts.way
     unpaid = [i.digest for i in chosen if i.digest in listed and i.digest not in paid] if same_way else []
     keep = {*paid, *unpaid[: n - len(paid)]}
-    return [image for image in chosen if image.digest in keep]
+    return [listed[image.digest] for image in chosen if image.digest in keep]  # where it lies today
 
 
 def _look_at_all(

@@ -223,6 +223,19 @@ def test_another_strategy_keeps_what_is_bought_chooses_the_rest_anew_and_says_so
     assert again.facts.earlier == choice.facts.earlier
 
 
+def test_a_strategy_looks_at_bought_images_where_they_lie_today(bought: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "photographs").rename(tmp_path / "moved")
+    inventory = take_stock(scan_folder(tmp_path / "moved"), ImageLimits())
+
+    def look(images: Sequence[PlannedImage]) -> np.ndarray:
+        assert len(images) == 10
+        assert all(image.path.is_file() for image in images)
+        return describe(images)
+
+    facts = PlanFacts("k-center", 0, "test", network="a network")
+    assert len(decide(bought.root, inventory, 8, facts, describe=look).added) == 2
+
+
 def test_what_was_chosen_but_not_bought_makes_way_for_another_strategy(
     tmp_path: Path, planned: Callable[..., RunFolder], buy: Callable[..., Outcome]
 ) -> None:
