@@ -20,7 +20,7 @@ from teacher_service.errors import Failed, InvalidArgument, VerificationFailed
 from teacher_service.metering.archive import LedgerInvalid, LedgerNotEmpty
 from teacher_service.metering.ledger import KeyRecord
 from teacher_service.options import AsJson, DataDir, LedgerUrl, check_choice, settings_from, with_ledger
-from teacher_service.output import emit, table
+from teacher_service.output import emit, table, warn
 from teacher_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,7 +64,11 @@ def export(
     file: Annotated[Path, typer.Argument(help="Where to write the export.")],
     *,
     format_: Annotated[
-        str, typer.Option("--format", help="jsonl, which can be imported; csv, one line a record.")
+        str,
+        typer.Option(
+            "--format",
+            help="jsonl, to be verified and, without --key, imported; csv, a table with a line a record.",
+        ),
     ] = "jsonl",
     key: Annotated[str | None, typer.Option(help="Only this key's records; by id or name.")] = None,
     data_dir: DataDir = None,
@@ -108,42 +112,58 @@ def import_(
 ) -> None:
     """Fill an empty ledger from an export, all or nothing; its chains go on."""
     settings = settings_from(data_dir=data_dir, ledger=ledger)
+    from teacher_service.metering.file_kinds import NotAnExport, check_importable
     from teacher_service.metering.verify import import_ledger
 
     try:
-        with file.open("rb") as lines:
+        with file.open("rb") as opened:
+            lines = check_importable(opened)
             verified = with_ledger(settings, lambda ledger: import_ledger(ledger, lines), create=True)
+    except NotAnExport as error:
+        raise InvalidArgument(f"{file} was not imported: {error}.") from error
     except LedgerInvalid as error:
         raise VerificationFailed(f"{file} was not imported: {error}") from error
     except LedgerNotEmpty as error:
-        raise InvalidArgument(f"{error} Name another folder with --data-dir.") from error
+        raise InvalidArgument(f"{error} {_another_place(settings)}") from error
     except OSError as error:
         raise Failed(f"Cannot read {file}: {error.strerror or error}.") from error
     _report(verified, f"Imported {file}", as_json, file=str(file))
+    warn(
+        "the key that signs receipts is in no export: before serving, copy signing.key from the old data "
+        f"folder to {settings.data_dir}, or clients refuse the new receipts."
+    )
 
 
 @app.command("verify")
 def verify(
-    file: Annotated[Path | None, typer.Argument(help="An export; without it, the ledger itself.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="An export in jsonl; without it, the ledger itself.")
+    ] = None,
     data_dir: DataDir = None,
     ledger: LedgerUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check every chain and every total, of the ledger or of an export."""
+    """Check every chain and every total, of the ledger or of an export; or one key's exported chain."""
     settings = settings_from(data_dir=data_dir, ledger=ledger)
-    from teacher_service.metering.verify import verify_export, verify_store
+    from teacher_service.metering.file_kinds import NotAnExport, verify_file
+    from teacher_service.metering.verify import verify_store
 
+    what = "The ledger holds"
     try:
         if file is None:
             verified = with_ledger(settings, verify_store)
         else:
             with file.open("rb") as lines:
-                verified = verify_export(lines)
+                verified, kind = verify_file(lines)
+            if kind == "records":
+                what = f"One key's chain holds up to {verified.accounts[0].head[:12]}, where the file ends"
+    except NotAnExport as error:
+        raise InvalidArgument(f"{file} cannot be verified: {error}.") from error
     except LedgerInvalid as error:
         raise VerificationFailed(f"The ledger does not hold: {error}") from error
     except OSError as error:
         raise Failed(f"Cannot read {file}: {error.strerror or error}.") from error
-    _report(verified, "The ledger holds", as_json)
+    _report(verified, what, as_json)
 
 
 @app.command("doctor")
@@ -175,6 +195,12 @@ def _examined(settings: Settings) -> "Finding":
         if not isinstance(error.__cause__, StoreRolledBack):
             raise
         return rolled_back(str(error))
+
+
+def _another_place(settings: Settings) -> str:
+    if settings.ledger_url.startswith("sqlite:"):
+        return "Name another folder with --data-dir."
+    return "Name an empty database with --ledger: the number at the end of its URL."
 
 
 def _report(verified: "Verified", what: str, as_json: bool, **more: str) -> None:

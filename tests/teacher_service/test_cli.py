@@ -114,9 +114,11 @@ def test_the_ledger_is_shown_verified_exported_and_imported(
     assert export.stat().st_mode & 0o077 == 0
     assert run("ledger", "verify", str(export), "--json").json["heads"] == verified["heads"]
     monkeypatch.setenv("TEACHER_DATA_DIR", str(tmp_path / "elsewhere"))
-    assert run("ledger", "import", str(export)).code == 0
+    imported = run("ledger", "import", str(export))
+    assert imported.code == 0
+    assert f"copy signing.key from the old data folder to {tmp_path / 'elsewhere'}" in imported.err
     assert run("ledger", "verify", "--json").json["heads"] == verified["heads"]
-    assert "into an empty one. Name another" in one_line(run("ledger", "import", str(export)), 2)
+    assert "into an empty one. Name another folder" in one_line(run("ledger", "import", str(export)), 2)
 
 
 def test_a_changed_export_is_detected(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +236,37 @@ def test_one_keys_records_as_jsonl_are_its_chain(run: Run, tmp_path: Path, bough
     assert run("ledger", "export", str(file), "--key", bought["key_id"]).code == 0
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert verify_chain(Link(line["record"], line["hash"]) for line in lines).used == 2
+
+
+def test_one_keys_exported_records_are_verified_as_the_chain_that_they_are(
+    run: Run, tmp_path: Path, bought: dict[str, Any]
+) -> None:
+    file = tmp_path / "records.jsonl"
+    run("ledger", "export", str(file), "--key", "alice")
+    told = run("ledger", "verify", str(file), "--json").json
+    assert (told["keys"], told["records"], told["used"]) == (1, 3, 2)
+    head = told["heads"][bought["key_id"]]
+    assert run("ledger", "verify", str(file)).out.startswith(f"One key's chain holds up to {head[:12]}, where")
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"charged":2', b'"charged":1'))
+    assert "does not hold: Line 2" in one_line(run("ledger", "verify", str(file)), 7)
+    file.write_bytes(whole.replace(b'"kind":"record"', b'"kind":"recorD"'))
+    assert "Line 1: not a record" in one_line(run("ledger", "verify", str(file)), 7)
+    file.write_bytes(whole[: len(whole) // 2])
+    assert "does not hold: Line" in one_line(run("ledger", "verify", str(file)), 7)
+
+
+def test_a_file_of_another_kind_is_named_as_what_it_is(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bought: dict[str, Any]
+) -> None:
+    table, records = tmp_path / "records.csv", tmp_path / "records.jsonl"
+    run("ledger", "export", str(table), "--format", "csv")
+    run("ledger", "export", str(records), "--key", "alice")
+    assert "it is a table for spreadsheets" in one_line(run("ledger", "verify", str(table)), 2)
+    monkeypatch.setenv("TEACHER_DATA_DIR", str(tmp_path / "elsewhere"))
+    assert "a table of records, not a whole ledger" in one_line(run("ledger", "import", str(table)), 2)
+    assert "the records of one key, not a whole ledger" in one_line(run("ledger", "import", str(records)), 2)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_the_doctor_says_in_one_line_that_all_agrees(run: Run, bought: dict[str, Any]) -> None:

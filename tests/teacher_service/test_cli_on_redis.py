@@ -91,6 +91,15 @@ def test_an_export_is_the_way_out_of_an_unsafe_redis(
     assert "alice" in run("keys", "list").out
 
 
+def test_an_import_into_a_redis_that_has_a_ledger_says_to_name_another_database(
+    run: Run, redis: RedisProcess, tmp_path: Path
+) -> None:
+    run("keys", "create", "alice", "--budget", "10")
+    run("ledger", "export", str(tmp_path / "ledger.jsonl"))
+    refused = one_line(run("ledger", "import", str(tmp_path / "ledger.jsonl")), 2)
+    assert "Name an empty database with --ledger" in refused
+
+
 def test_the_doctor_examines_an_unsafe_redis_and_reports_it(run: Run, unsafe: RedisProcess) -> None:
     told = run("ledger", "doctor", "--json")
     assert told.code == 7
