@@ -54,6 +54,7 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"
     IMAGE_TOO_LARGE = "image_too_large"
     REQUEST_TOO_LARGE = "request_too_large"
+    REQUEST_TIMEOUT = "request_timeout"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
     INSUFFICIENT_QUOTA = "insufficient_quota"

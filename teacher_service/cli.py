@@ -81,6 +81,10 @@ def serve(
     max_request_bytes: Annotated[int | None, _option("Of one body. (256000000)", _LIMITS)] = None,
     max_bytes_in_flight: Annotated[int | None, _option("Of all bodies. (1000000000)", _LIMITS)] = None,
     max_image_pixels: Annotated[int | None, _option("Of one image. (50000000)", _LIMITS)] = None,
+    body_timeout_s: Annotated[float | None, _option("Longest pause in a body. (30)", _LIMITS)] = None,
+    body_min_bytes_per_s: Annotated[
+        int | None, _option("Least rate of a body; 0 for any. (20000)", _LIMITS)
+    ] = None,
     max_batch: Annotated[int | None, _option("Images in one batch. (16)", _BATCHES)] = None,
     max_wait_ms: Annotated[float | None, _option("Wait for company. (5)", _BATCHES)] = None,
     max_queue: Annotated[int | None, _option("Images waiting at most. (512)", _BATCHES)] = None,

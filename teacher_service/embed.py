@@ -37,8 +37,8 @@ class Ask:
     request_id: str
     authorization: str | None
     idempotency_key: str | None
-    read: Callable[[], Awaitable[Submission]]
-    """Reads and admits the body; called only for a key that is known."""
+    read: Callable[[str], Awaitable[Submission]]
+    """Reads and admits the body; called only for a key that is known, with its id."""
     revision: str | None = None
     """The teacher that the caller insists on, if any."""
 
@@ -79,7 +79,7 @@ async def embed(stations: Stations, ask: Ask) -> Answer:
     # Before the body is admitted: another teacher's limits say nothing about the images.
     if ask.revision is not None and ask.revision != stations.revision:
         raise RevisionMismatch(ask.revision, stations.revision)
-    submission = await ask.read()
+    submission = await ask.read(key.key_id)
     rate_headers = await stations.rates.spend(key.key_id, key.rate, len(submission.images))
     images = dict(submission.images)
 

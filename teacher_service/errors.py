@@ -9,6 +9,7 @@
     ├── NotFound            404   no such key; or administration over HTTP is switched off
     ├── UnknownParameter    422   a query parameter that the path does not have
     ├── KeyIsRevoked        409   a grant to a key that was revoked
+    ├── TooSlow             408   the body stalls, or trickles
     ├── RevisionMismatch    412   another teacher than the one that the request insists on
     ├── TooLarge            413   body, image, pixels or number of images
     ├── UnsupportedMedia    415   neither JSON, multipart nor image/*
@@ -91,6 +92,16 @@ class KeyIsRevoked(Refusal):
     status = 409
     code = ErrorCode.KEY_REVOKED
     type = "conflict_error"
+
+
+class TooSlow(Refusal):
+    """The body does not arrive as fast as is expected; what of it is on its way is not read."""
+
+    status = 408
+    code = ErrorCode.REQUEST_TIMEOUT
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"Connection": "close"})
 
 
 class RevisionMismatch(Refusal):

@@ -16,6 +16,7 @@ from teacher_service.access.admin_key import AdminKey, load_admin_key
 from teacher_service.access.turnstile import Turnstile
 from teacher_service.admission.bodies import BodyReader
 from teacher_service.admission.bytes_in_flight import BytesInFlight
+from teacher_service.admission.pace import Pace
 from teacher_service.embed import Stations
 from teacher_service.inference.batcher import Batcher
 from teacher_service.inference.teacher import Teacher, build_teacher
@@ -138,8 +139,13 @@ def build_service(settings: Settings) -> Service:
         limits=settings.limits,
         public_key=signer.public_key,
     )
-    bodies = BodyReader(teacher.model_id, teacher.dimension, settings.limits)
-    bytes_in_flight = BytesInFlight(settings.max_bytes_in_flight)
+    pace = Pace(settings.body_timeout_s, settings.body_min_bytes_per_s)
+    bodies = BodyReader(teacher.model_id, teacher.dimension, settings.limits, pace)
+    bytes_in_flight = BytesInFlight(
+        settings.max_bytes_in_flight,
+        # One request of the largest size is always let in.
+        most_of_one_key=max(settings.max_bytes_in_flight // 2, settings.max_request_bytes),
+    )
     return Service(
         settings=settings,
         teacher=teacher,

@@ -85,8 +85,13 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(default=20_000_000, ge=1)
     max_request_bytes: int = Field(default=256_000_000, ge=1)
     max_bytes_in_flight: int = Field(default=1_000_000_000, ge=1)
-    """Of the bodies of all requests together; beyond that the service answers ``overloaded``."""
+    """Of the bodies of all requests together, and half of it of one key's; beyond that the service answers
+    ``overloaded``."""
     max_image_pixels: int = Field(default=50_000_000, ge=1, le=PIXELS_CEILING)
+    body_timeout_s: float = Field(default=30.0, gt=0.0)
+    """Longest pause in a body that arrives, and how long it may take before its rate counts."""
+    body_min_bytes_per_s: int = Field(default=20_000, ge=0)
+    """Least average rate of a body that takes longer; 0 for any."""
 
     # --- how work is batched ------------------------------------------------------------------------
     max_batch: int = Field(default=16, ge=1)

@@ -14,6 +14,7 @@ from shared.protocol import MULTIPART_FIELD, EmbeddingRequest, ModelLimits
 from teacher_service.admission.admitter import Admitter, Parsed
 from teacher_service.admission.bytes_in_flight import Share
 from teacher_service.admission.multipart import MultipartImages
+from teacher_service.admission.pace import Pace, at_pace
 from teacher_service.embed import Submission
 from teacher_service.errors import InvalidRequest, TooLarge, UnsupportedMedia
 
@@ -24,8 +25,9 @@ INLINE_BYTES = 1_000_000
 class BodyReader:
     """Reads bodies for one model under fixed limits."""
 
-    def __init__(self, model_id: str, dimension: int, limits: ModelLimits) -> None:
+    def __init__(self, model_id: str, dimension: int, limits: ModelLimits, pace: Pace) -> None:
         self._limits = limits
+        self._pace = pace
         self._admitter = Admitter(model_id, dimension, limits)
 
     async def read(self, request: Request, share: Share) -> Submission:
@@ -35,7 +37,8 @@ class BodyReader:
             share: takes the bytes as they arrive; the caller gives them back when the request ends.
 
         Raises:
-            Overloaded: other requests hold too many bytes.
+            Overloaded: other requests hold too many bytes, of all keys or of this one.
+            TooSlow: the body stalls.
             Refusal: the body cannot be served; its ``param`` names the image, as in ``input[3]``.
         """
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -66,9 +69,9 @@ class BodyReader:
         return await _off_the_loop(size, lambda: self._admitter.admit(_parsed_form(form)))
 
     async def _receive(self, request: Request, share: Share, take: Callable[[bytes], None]) -> int:
-        """Hand each chunk on as it arrives; returns the body's size. Raises TooLarge, Overloaded."""
+        """Hand each chunk on as it arrives; returns the body's size. Raises TooLarge, TooSlow, Overloaded."""
         received = 0
-        async for chunk in request.stream():
+        async for chunk in at_pace(request.stream(), self._pace):
             received += len(chunk)
             if received > self._limits.max_request_bytes:
                 raise self._too_large("more")

@@ -102,6 +102,7 @@ router = APIRouter(route_class=PlainRoute)
                 400: "Malformed request or image",
                 401: "No key, or an unknown or revoked one",
                 404: "Another model",
+                408: "The body stalls",
                 409: "The same request or image is in flight elsewhere",
                 412: "Another teacher revision than the request insists on",
                 413: "Too many bytes, pixels or images",
@@ -121,7 +122,7 @@ async def create_embeddings(request: Request) -> Response:
         request_id=request.state.request_id,
         authorization=request.headers.get("authorization"),
         idempotency_key=_idempotency_key(request),
-        read=lambda: service.bodies.read(request, share),
+        read=lambda key_id: service.bodies.read(request, share.of(key_id)),
         revision=request.headers.get(Header.TEACHER_REVISION),
     )
     answer = await _whatever_the_client_does(service, ask, share)

@@ -488,6 +488,44 @@ def test_bodies_that_are_too_many_bytes_together_are_overloaded_and_give_back_wh
     _until(lambda: held.held == 0)
 
 
+def test_a_stalled_body_is_given_up_and_gives_back_what_it_held(start_service: Callable[..., Any]) -> None:
+    service = start_service(body_timeout_s=0.2)
+    key = service.key()
+    host, port = service.address.removeprefix("http://").split(":")
+    head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    head += "Content-Type: image/png\r\nContent-Length: 60000\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as stalled:
+        stalled.sendall(head.encode() + bytes(50_000))
+        answer = b""
+        while chunk := stalled.recv(65_536):  # until the service closes the connection
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in answer
+    assert b"connection: close" in answer.lower()
+    _until(lambda: service.service.bytes_in_flight.held == 0)
+    account = service.usage(key)
+    assert (account["used"], account["held"]) == (0, 0)
+
+
+def test_stalled_bodies_of_one_key_leave_room_for_the_others(
+    start_service: Callable[..., Any], photo: Callable[..., bytes]
+) -> None:
+    service = start_service(max_request_bytes=70_000, max_bytes_in_flight=200_000)
+    greedy, key = service.key(), service.key()
+    host, port = service.address.removeprefix("http://").split(":")
+    head = f"POST {URL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {greedy}\r\n"
+    head += "Content-Type: image/png\r\nContent-Length: 60000\r\n\r\n"
+    address = (host, int(port))
+    with socket.create_connection(address) as one, socket.create_connection(address) as another:
+        for stalled in (one, another):
+            stalled.sendall(head.encode() + bytes(45_000))
+        _until(lambda: service.service.bytes_in_flight.held == 90_000)
+        image = photo(96) + bytes(30_000)
+        error = refused(service.embed(greedy, image), 503, "overloaded")
+        assert "of the 100,000 bytes that one key may hold" in error["message"]
+        assert service.embed(key, image).status_code == 200
+
+
 def _until(condition: Callable[[], bool]) -> None:
     pause = threading.Event()
     for _ in range(3000):
