@@ -1,0 +1,42 @@
+"""What the benchmarks rest on: a desk that fails leaves nothing open, and a missed target is called so."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from benchmarks.ledger_desk import open_desk
+from benchmarks.ledger_targets import Target, print_targets
+from teacher_service.metering.archive import LedgerNotEmpty
+from teacher_service.metering.ledger import LedgerUnavailable
+from teacher_service.metering.sqlite.store import SqliteLedger
+
+
+def test_a_desk_charges_once_for_each_of_its_images(tmp_path: Path) -> None:
+    with asyncio.Runner() as runner:
+        ledger = SqliteLedger(tmp_path / "ledger.sqlite")
+        with open_desk(runner, ledger, clients=4, events=10) as desk:
+            assert desk.charges_per_s(20) > 0
+            assert desk.charges_per_s(20) > 0
+            (key,) = runner.run(ledger.keys())
+            assert (key.used, key.held) == (50, 0)
+
+
+def test_a_ledger_that_cannot_be_filled_is_closed_all_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.sqlite"
+    with asyncio.Runner() as runner:
+        with open_desk(runner, SqliteLedger(file), clients=1):
+            pass
+        ledger = SqliteLedger(file)
+        with pytest.raises(LedgerNotEmpty), open_desk(runner, ledger, 1, events=1):
+            pass
+        with pytest.raises(LedgerUnavailable, match="not open"):
+            runner.run(ledger.ping())
+
+
+def test_a_target_is_met_by_what_it_asks_for_and_missed_by_less(capsys: pytest.CaptureFixture[str]) -> None:
+    print_targets([Target("as asked", 4.0, 4.0), Target("less", 99_999.0, 100_000.0)])
+    header, met, missed = capsys.readouterr().out.strip().splitlines()
+    assert header.split() == ["target", "at", "least", "measured"]
+    assert met.split() == ["as", "asked", "4.00", "4.00", "met"]
+    assert missed.split() == ["less", "100,000", "99,999", "missed"]
