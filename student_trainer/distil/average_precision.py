@@ -133,7 +133,8 @@ def binned_ap_loss(  # noqa: PLR0917 (the public signature)
     """1 - quantised AP of each row (Eqs. 3-6), averaged over the rows (Eq. 7).
 
     Args:
-        similarity: floating [queries, list]; half precisions are widened to float32 first.
+        similarity: floating [queries, list]; half precisions are widened to float32 first, and their
+            gradient is rounded back.
         relevant: bool, or 0 and 1, of the same shape.
         bins: C, the number of centres on [``low``, ``high``]; a similarity beyond an end counts as at it.
         reduction: "none" returns the rows' losses.
@@ -143,7 +144,7 @@ def binned_ap_loss(  # noqa: PLR0917 (the public signature)
         and gradient 0. At a centre itself the derivative is that of the interval above it.
 
     Raises:
-        InvalidInput: shapes or settings that do not fit.
+        InvalidInput: shapes, marks or settings that do not fit.
         TrainingFailed: a similarity is NaN; names the first row.
     """
     grid = Bins(bins, low, high)
@@ -156,6 +157,10 @@ def binned_ap_loss(  # noqa: PLR0917 (the public signature)
         raise InvalidInput(
             f"relevant has shape {list(relevant.shape)}, similarity {list(similarity.shape)}: "
             "they must agree, one mark for each similarity."
+        )
+    if relevant.dtype != torch.bool and not ((relevant == 0) | (relevant == 1)).all():
+        raise InvalidInput(
+            "relevant has marks other than 0 and 1. Say which marks mean relevant, for example: marks > 0."
         )
     if reduction not in ("mean", "none"):
         raise InvalidInput(f"reduction = {reduction!r}: choose mean or none.")

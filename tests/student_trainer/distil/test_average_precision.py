@@ -187,12 +187,38 @@ def test_the_mean_is_that_of_the_rows() -> None:
     torch.testing.assert_close(binned_ap_loss(similarity, relevant), rows.mean())
 
 
-def test_marks_may_be_zeros_and_ones_and_similarities_half_precision() -> None:
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("marks", [torch.bool, torch.uint8, torch.long, torch.float32])
+def test_marks_may_be_zeros_and_ones_and_similarities_half_precision(
+    half: torch.dtype, marks: torch.dtype
+) -> None:
     similarity, relevant = example(4, 6)
-    half = similarity.bfloat16()
-    found = binned_ap_loss(half, relevant.long())
-    assert found.dtype == torch.float32
-    assert torch.equal(found, binned_ap_loss(half.float(), relevant))
+    narrow = similarity.to(half).requires_grad_()
+    wide = narrow.detach().float().requires_grad_()
+    found, expected = binned_ap_loss(narrow, relevant.to(marks)), binned_ap_loss(wide, relevant)
+    assert found.dtype == torch.float32 and torch.equal(found, expected)
+    (gradient,) = torch.autograd.grad(found, narrow)
+    (wide_gradient,) = torch.autograd.grad(expected, wide)
+    assert torch.equal(gradient, wide_gradient.to(half))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_rows_can_be_weighted_one_by_one_in_every_type(dtype: torch.dtype) -> None:
+    similarity, relevant = example(5, 40)
+    similarity = similarity.to(dtype).requires_grad_()
+    rows = binned_ap_loss(similarity, relevant, reduction="none")
+    (gradient,) = torch.autograd.grad((rows * torch.tensor([0, 1, 0, 2, 0])).sum(), similarity)
+    assert rows.shape == (5,)
+    assert [bool(row.any()) for row in gradient] == [False, True, False, True, False]
+
+
+def test_infinite_similarities_count_as_at_the_ends() -> None:
+    infinite = torch.tensor([[torch.inf, 0.3, -torch.inf, 0.2]], requires_grad=True)
+    relevant = torch.tensor([[False, True, True, False]])
+    loss = binned_ap_loss(infinite, relevant)
+    assert torch.equal(loss, binned_ap_loss(infinite.detach().clamp(-1, 1), relevant))
+    (gradient,) = torch.autograd.grad(loss, infinite)
+    assert gradient.isfinite().all() and (gradient[0, [0, 2]] == 0).all()
 
 
 def test_float32_agrees_with_float64_to_rounding() -> None:
@@ -249,6 +275,8 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], me
         (torch.ones(2, 3, dtype=torch.long), torch.ones(2, 3), "floating matrix"),
         (torch.ones(0, 3), torch.ones(0, 3), "at least one query"),
         (torch.ones(2, 3), torch.ones(3, 2), "must agree"),
+        (torch.ones(2, 3), torch.tensor([[1, -1, 1], [0, 0, 1]]), "marks other than 0 and 1"),
+        (torch.ones(2, 3), torch.full((2, 3), 0.5), "marks other than 0 and 1"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(
