@@ -177,6 +177,13 @@ def test_a_choice_by_k_center_is_cut_in_its_own_order(
     assert "first so many images that were chosen" in document(run).subsets
 
 
+def test_with_equal_steps_small_sizes_train_for_more_epochs(buy: Buy, curve: Any, manifest: Path) -> None:
+    run = buy(40)
+    assert curve(run, "--manifest", manifest, "--sizes", "10,40", "--seeds", 1, "--equal-steps")[0] == 0
+    assert [(cell.epochs, cell.steps) for cell in document(run).cells] == [(6, 6), (2, 6)]
+    assert document(run).training == "Every size trains for as many steps as the largest."
+
+
 def test_a_damaged_record_is_measured_again(buy: Buy, curve: Any, trainings: list[list[str]]) -> None:
     run = buy(100)
     assert curve(run, "--sizes", "20", "--seeds", 1)[0] == 0
