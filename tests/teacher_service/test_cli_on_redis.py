@@ -1,6 +1,8 @@
 """The commands on a Redis ledger: an empty database, an unsafe server, and one that went back in time."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -119,6 +121,44 @@ def test_what_writes_to_an_unsafe_redis_names_the_variable_that_allows_it(
         monkeypatch.delenv(ALLOWED)
     accounts = run("keys", "list", "--json").json["keys"]
     assert [(account["name"], account["budget"]) for account in accounts] == [("alice", 15), ("bob", 1)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("redis://", "redis://:wrong@", "Check user and password in the ledger's URL"),
+        ("/0", "/99", "has no database of that number"),
+    ],
+)
+def test_a_url_that_leads_to_no_ledger_is_told_with_the_part_to_check(
+    run: Run,
+    redis: RedisProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+    after: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv("TEACHER_LEDGER", redis.url.replace(before, after))
+    line = one_line(run("keys", "create", "alice", "--budget", "1"), 4)
+    assert words in line
+    assert "wrong@" not in line
+
+
+def test_a_server_that_is_no_redis_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_as_a_web_server() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer_as_a_web_server)
+        thread.start()
+        monkeypatch.setenv("TEACHER_LEDGER", f"redis://127.0.0.1:{server.getsockname()[1]}/0")
+        line = one_line(run("keys", "list"), 4)
+        thread.join(timeout=30)
+    assert "What answers there is no Redis: check host and port" in line
 
 
 # --- a store that went back in time -------------------------------------------------------------------

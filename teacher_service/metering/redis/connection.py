@@ -13,7 +13,14 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    InvalidResponse,
+    NoPermissionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
 
 from teacher_service.metering.ledger import NOT_OPEN, LedgerUnavailable
 from teacher_service.metering.redis.keyspace import names_of
@@ -30,6 +37,7 @@ SERVER_TIME = "local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2]
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 1.0, 3.0
 _MARKS_AT_ONCE = 500
 _SCRIPTS = ("reserve", "settle", "release", "renew", "sweep", "open_key", "look", "amend", "time")
+_URL = "the ledger's URL (--ledger, TEACHER_LEDGER)"
 _NO_URL = (
     "The URL of the Redis ledger cannot be read: use redis://USER:PASSWORD@HOST:PORT/DATABASE, with what is "
     "neither letter nor digit in the password percent-encoded."
@@ -193,8 +201,19 @@ def unavailable(error: Exception) -> LedgerUnavailable:
     """What a caller sees of a store that cannot be reached or refuses to write."""
     return LedgerUnavailable(
         f"The Redis ledger cannot be reached or written ({type(error).__name__}: {error}): nothing was "
-        "delivered. Check the server; the request may be repeated."
+        f"delivered. {_next_step(error)}"
     )
+
+
+def _next_step(error: Exception) -> str:
+    match error:
+        case AuthenticationError() | NoPermissionError():
+            return f"Check user and password in {_URL}, and what this user may do."
+        case ResponseError() if "index is out of range" in str(error):
+            return f"The server has no database of that number: check the end of {_URL}."
+        case InvalidResponse():
+            return f"What answers there is no Redis: check host and port in {_URL}."
+    return "Check the server; the request may be repeated."
 
 
 def _ask_over(connection: AbstractConnection) -> Ask:
