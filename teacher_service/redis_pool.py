@@ -1,9 +1,7 @@
 """Connections to a Redis that no charge depends on: that of the cache, and that of the rate limits.
 
-In: a URL. Out: a pool that waits briefly and sends each command once, and the URL without its password.
+In: a URL. Out: a pool that waits briefly and sends each command once.
 """
-
-from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
@@ -33,9 +31,3 @@ def open_pool(url: str, *, timeout_s: float) -> BlockingConnectionPool:
         protocol=2,
     )
     return pool
-
-
-def place_of(url: str) -> str:
-    """The URL without user, password and query, as it may be logged and compared."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -7,17 +7,16 @@ In: environment variables and the command line (which wins: ``--arch`` or ``--we
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.images import FORMATS, PIXELS_CEILING
 from shared.protocol import ModelLimits
+from teacher_service.redis_urls import is_redis_url
 
 MEMORY, AUTO = "memory", "auto"
 _SQLITE_URL = re.compile(r"sqlite:///(?!.*:memory:$)[^?]*[^?/]", re.DOTALL)
-_REDIS_URL = re.compile(r"rediss?://[^/?#\s]+(/\d*)?|unix://[^?#\s]*/[^?#\s]+(\?db=\d+)?")
 
 
 class Settings(BaseSettings):
@@ -112,7 +111,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_place(cls, value: str, info: ValidationInfo) -> str:
         words = (MEMORY, AUTO) if info.field_name == "rates" else (MEMORY,)
-        if value not in words and not _is_redis_url(value):
+        if value not in words and not is_redis_url(value):
             raise ValueError(
                 f"this must be {' or '.join(words)}, redis://HOST:PORT/DATABASE, rediss://... or unix:///SOCKET"
             )
@@ -121,7 +120,7 @@ class Settings(BaseSettings):
     @field_validator("ledger")
     @classmethod
     def _check_ledger(cls, value: str) -> str:
-        if value and _SQLITE_URL.fullmatch(value) is None and not _is_redis_url(value):
+        if value and _SQLITE_URL.fullmatch(value) is None and not is_redis_url(value):
             raise ValueError(
                 "this must be sqlite:///FILE (an absolute FILE gives four slashes), "
                 "redis://USER:PASSWORD@HOST:PORT/DATABASE, rediss://... or unix:///SOCKET; in a password, "
@@ -190,11 +189,3 @@ class Settings(BaseSettings):
             max_image_pixels=self.max_image_pixels,
             formats=list(FORMATS),
         )
-
-
-def _is_redis_url(text: str) -> bool:
-    try:
-        urlsplit(text).port  # noqa: B018 - raises ValueError for a port that cannot be
-    except ValueError:
-        return False
-    return _REDIS_URL.fullmatch(text) is not None

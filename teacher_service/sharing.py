@@ -10,11 +10,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from teacher_service.errors import InvalidArgument
-from teacher_service.redis_pool import open_pool, place_of
+from teacher_service.redis_pool import open_pool
+from teacher_service.redis_urls import names_redis, place_of
 from teacher_service.settings import MEMORY, Settings
 
 _TIMEOUT_S = 1.0
-_REDIS = ("redis://", "rediss://", "unix://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ async def check_sharing(settings: Settings) -> list[str]:
     Raises:
         InvalidArgument: cache and ledger are the same database of the same Redis server.
     """
-    ledger_is_shared = settings.ledger_url.startswith(_REDIS)
+    ledger_is_shared = names_redis(settings.ledger_url)
     warnings = []
     if ledger_is_shared and settings.rates_place == MEMORY:
         warnings.append(

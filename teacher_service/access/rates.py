@@ -22,7 +22,8 @@ from redis.exceptions import RedisError
 from shared.protocol import Header
 from teacher_service.errors import Overloaded, RateLimited, TooLarge
 from teacher_service.logs import log
-from teacher_service.redis_pool import open_pool, place_of
+from teacher_service.redis_pool import open_pool
+from teacher_service.redis_urls import place_of
 from teacher_service.settings import MEMORY
 
 TIMEOUT_S = 1.0

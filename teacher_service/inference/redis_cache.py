@@ -16,7 +16,8 @@ from shared.digest import sha256_hex
 from shared.vectors import BYTES_PER_VALUE
 from teacher_service.inference.responses import Descriptor
 from teacher_service.logs import log
-from teacher_service.redis_pool import open_pool, place_of
+from teacher_service.redis_pool import open_pool
+from teacher_service.redis_urls import place_of
 
 TIMEOUT_S = 0.25
 PAUSE_S = 5.0

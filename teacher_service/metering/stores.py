@@ -7,10 +7,9 @@ from pathlib import Path
 
 from teacher_service.metering.archive import Archive
 from teacher_service.metering.sqlite.store import SqliteLedger
-from teacher_service.redis_pool import place_of
+from teacher_service.redis_urls import names_redis, place_of
 
 SUPPORTED = "sqlite:///FILE (an absolute FILE gives four slashes), or redis://HOST:PORT/DATABASE"
-_REDIS = ("redis", "rediss", "unix")
 
 
 class UnsupportedLedger(ValueError):
@@ -43,7 +42,7 @@ def open_ledger(
     scheme, separator, rest = url.partition("://")
     if not serve and watermarks is not None and not watermarks.exists():
         watermarks = None  # a look at some ledger must not bind this folder to it
-    if separator and scheme in _REDIS:
+    if names_redis(url):
         from teacher_service.metering.redis.store import RedisLedger
 
         return RedisLedger(
@@ -58,9 +57,8 @@ def open_ledger(
 
 async def ledger_is_there(url: str) -> bool:
     """Whether a ledger was begun at ``url``; looking makes none. Raises LedgerUnavailable."""
-    scheme, _, rest = url.partition("://")
-    if scheme not in _REDIS:
-        return Path(rest[1:]).exists()
+    if not names_redis(url):
+        return Path(url.removeprefix("sqlite:///")).exists()
     from teacher_service.metering.redis.presence import holds_ledger
 
     return await holds_ledger(url)
