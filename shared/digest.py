@@ -47,6 +47,10 @@ def parse_canonical(data: bytes) -> JsonValue:
         )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is cut or no text in UTF-8, from byte {error.start} on") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is cut or no JSON, from line {error.lineno}, column {error.colno} on") from None
     return value
 
 

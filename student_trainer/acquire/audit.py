@@ -54,6 +54,7 @@ def audit(transfer_set: TransferSet, links: Sequence[Link], head: SignedHead) ->
         raise InvalidInput(f"{transfer_set.path} holds no descriptors yet: there is nothing to audit.")
     delivered_by = transfer_set.delivered_by()
     try:
+        _check_signer(head, teacher)
         head.verify(teacher.public_key)
         _check_key(head, teacher)
         _check_descriptors(held, delivered_by, links)
@@ -122,6 +123,15 @@ def read_certificate(path: Path) -> Certificate:
         raise InvalidInput(f"The certificate {path} cannot be read: {error.strerror}.") from None
     except CertificateInvalid as error:
         raise VerificationFailed(f"{path}: {error}") from None
+
+
+def _check_signer(head: SignedHead, teacher: Teacher) -> None:
+    if head.public_key != teacher.public_key:
+        raise BadReceipt(
+            f"This service signs with key {head.public_key[:16]}; what was bought at {teacher.url} was signed "
+            f"by {teacher.public_key[:16]}. If it moved without its signing.key, its owner can put that back; "
+            "if it is another service, name the first one with --url. What is held stays as it is."
+        )
 
 
 def _check_key(head: SignedHead, teacher: Teacher) -> None:

@@ -130,9 +130,10 @@ def test_an_indented_document_is_read() -> None:
         (b'{"a":NaN}', "holds the number NaN"),
         (b"[-Infinity]", "holds the number -Infinity"),
         (b"[" * 100_000, "nested too deeply"),
-        (b"{", "Expecting"),
-        (b"", "Expecting value"),
-        (b"\xff", "utf-8"),
+        (b"{", "cut or no JSON, from line 1, column 2 on"),
+        (b'{"a":\n[1,', "cut or no JSON, from line 2, column 4 on"),
+        (b"", "cut or no JSON, from line 1, column 1 on"),
+        (b"a\xff", "cut or no text in UTF-8, from byte 1 on"),
     ],
 )
 def test_a_document_with_more_than_one_meaning_is_refused(document: bytes, reason: str) -> None:

@@ -30,12 +30,17 @@ class OwnerLock:
             ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError:
             owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise LedgerUnavailable(
-                f"Another process (pid {owner}) serves from {self._database} ({error}). "
+                f"Another process (pid {owner}) serves from {self._database}. "
                 "Stop it first, or give this one another --data-dir."
+            ) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise LedgerUnavailable(
+                f"{self._path} cannot be locked ({error}). Serve from a file system that has locks."
             ) from None
         self._descriptor = descriptor
         with contextlib.suppress(OSError):  # the number only helps whoever is refused

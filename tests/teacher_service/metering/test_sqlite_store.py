@@ -138,7 +138,7 @@ class TestFiles:
 
 class TestOwner:
     def test_a_second_server_on_the_same_file_is_refused(self, desk: Any, path: Path) -> None:
-        with pytest.raises(LedgerUnavailable, match=r"Another process \(pid \d+\) serves from .*ledger"):
+        with pytest.raises(LedgerUnavailable, match=r"Another process \(pid \d+\) serves from \S+ Stop it"):
             asyncio.run(SqliteLedger(path).open())
 
     def test_the_command_line_may_open_it_beside_the_server(
