@@ -86,20 +86,20 @@ class KeyList(_Told):
     data: list[KeyAccount]
 
 
-class KeyUsage(_Told):
-    """One key in ``GET /v1/admin/usage?by=key``."""
-
-    model_config = ConfigDict(from_attributes=True)
+class UsageOfKey(_Told):
+    """One key in ``GET /v1/admin/usage?by=key``: its account now, and what it did on the days asked for."""
 
     key_id: str
     name: str
     budget: int
     window: Window
     window_ends_at_ms: int | None
+    """Milliseconds since 1970; None for a budget in total."""
     used: int
     used_in_window: int
     held: int
     remaining: int
+    """Queries that the key can still buy."""
     revoked: bool
     requests: int
     """Settled requests of the days asked for; ``charged`` and ``replayed`` are of the same days."""
@@ -107,10 +107,8 @@ class KeyUsage(_Told):
     replayed: int
 
 
-class DayOfKey(_Told):
+class UsageOfDay(_Told):
     """One day of one key in ``GET /v1/admin/usage?by=day``; days without a settled request are left out."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     day: date
     """Of UTC."""
@@ -122,17 +120,17 @@ class DayOfKey(_Told):
 
 
 class UsageByKey(_Told):
-    """``GET /v1/admin/usage?by=key``: accounts as they are now, with what was done on the days asked for."""
+    """``GET /v1/admin/usage?by=key``, oldest key first."""
 
     by: Literal["key"] = "key"
-    rows: list[KeyUsage]
+    rows: list[UsageOfKey]
 
 
 class UsageByDay(_Told):
     """``GET /v1/admin/usage?by=day``, oldest day first."""
 
     by: Literal["day"] = "day"
-    rows: list[DayOfKey]
+    rows: list[UsageOfDay]
 
 
 Usage: TypeAlias = Annotated[UsageByKey | UsageByDay, Field(discriminator="by")]

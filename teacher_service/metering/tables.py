@@ -7,15 +7,14 @@ and for HTTP. Text that a spreadsheet would take for a formula is led by an apos
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
+from shared.admin_protocol import UsageOfDay, UsageOfKey
 from shared.chain import Link, parse_event
-from teacher_service.metering.usage_report import UsageOfDay, UsageOfKey
 
-KEY_COLUMNS = tuple(field.name for field in fields(UsageOfKey))
-DAY_COLUMNS = tuple(field.name for field in fields(UsageOfDay))
+KEY_COLUMNS = tuple(UsageOfKey.model_fields)
+DAY_COLUMNS = tuple(UsageOfDay.model_fields)
 RECORD_COLUMNS = (
     "key_id",
     "seq",
@@ -35,7 +34,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 def usage_cells(rows: Iterable[UsageOfKey | UsageOfDay]) -> list[tuple[Any, ...]]:
     """The values of each row, in the order of its columns."""
-    return [tuple(getattr(row, field.name) for field in fields(row)) for row in rows]
+    return [tuple(getattr(row, name) for name in type(row).model_fields) for row in rows]
 
 
 def record_cells(link: Link) -> tuple[Any, ...]:

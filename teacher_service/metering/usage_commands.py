@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared.admin_protocol import UsageOfDay, UsageOfKey
 from shared.budgets import moment_text
 from teacher_service.access.commands import find_key
 from teacher_service.errors import InvalidArgument
@@ -16,8 +17,6 @@ from teacher_service.metering.tables import DAY_COLUMNS, KEY_COLUMNS, to_csv, us
 from teacher_service.metering.usage_report import (
     InvalidSpan,
     Span,
-    UsageOfDay,
-    UsageOfKey,
     usage_by_day,
     usage_by_key,
 )

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from shared.chain import Window
-from teacher_service.metering.ledger import DayUsage, KeyRecord, Ledger, UnknownKey
+from shared.admin_protocol import UsageOfDay, UsageOfKey
+from teacher_service.metering.ledger import DayUsage, KeyRecord, Ledger
+from teacher_service.metering.refusals import unknown_key
 
 
 class InvalidSpan(ValueError):
@@ -28,40 +29,6 @@ class Span:
 
     def __contains__(self, day: date) -> bool:
         return (self.since is None or self.since <= day) and (self.until is None or day <= self.until)
-
-
-@dataclass(frozen=True, slots=True)
-class UsageOfKey:
-    """An account as it is now, and what the key did on the days asked for."""
-
-    key_id: str
-    name: str
-    budget: int
-    window: Window
-    window_ends_at_ms: int | None
-    """Milliseconds since 1970; None for a budget in total."""
-    used: int
-    used_in_window: int
-    held: int
-    remaining: int
-    """Queries that the key can still buy."""
-    revoked: bool
-    requests: int
-    """Settled ones."""
-    charged: int
-    replayed: int
-
-
-@dataclass(frozen=True, slots=True)
-class UsageOfDay:
-    """What one key did on one day of UTC."""
-
-    day: date
-    key_id: str
-    name: str
-    requests: int
-    charged: int
-    replayed: int
 
 
 async def usage_by_key(ledger: Ledger, span: Span, key_id: str | None = None) -> list[UsageOfKey]:
@@ -95,7 +62,14 @@ async def usage_by_day(ledger: Ledger, span: Span, key_id: str | None = None) ->
     Raises UnknownKey, LedgerUnavailable.
     """
     rows = [
-        UsageOfDay(day.day, key.key_id, key.name, day.requests, day.charged, day.replayed)
+        UsageOfDay(
+            day=day.day,
+            key_id=key.key_id,
+            name=key.name,
+            requests=day.requests,
+            charged=day.charged,
+            replayed=day.replayed,
+        )
         for key in await _keys(ledger, key_id)
         for day in await _days(ledger, key, span)
     ]
@@ -107,7 +81,7 @@ async def _keys(ledger: Ledger, key_id: str | None) -> list[KeyRecord]:
         return await ledger.keys()
     key = await ledger.key(key_id)
     if key is None:
-        raise UnknownKey(f"There is no key {key_id}. List the keys with: teacher-service keys list.")
+        raise unknown_key(key_id)
     return [key]
 
 

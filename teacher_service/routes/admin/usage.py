@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.admin_protocol import USAGE_PATH, DayOfKey, KeyUsage, Usage, UsageByDay, UsageByKey
+from shared.admin_protocol import USAGE_PATH, Usage, UsageByDay, UsageByKey
 from teacher_service.errors import InvalidRequest
 from teacher_service.metering.tables import DAY_COLUMNS, KEY_COLUMNS, to_csv, usage_cells
 from teacher_service.metering.usage_report import InvalidSpan, Span, usage_by_day, usage_by_key
@@ -44,11 +44,11 @@ async def usage(
             days = await usage_by_day(ledger, span, key_id)
             if as_csv:
                 return _csv(to_csv(usage_cells(days), DAY_COLUMNS))
-            return UsageByDay(rows=[DayOfKey.model_validate(row) for row in days])
+            return UsageByDay(rows=days)
         keys = await usage_by_key(ledger, span, key_id)
     if as_csv:
         return _csv(to_csv(usage_cells(keys), KEY_COLUMNS))
-    return UsageByKey(rows=[KeyUsage.model_validate(row) for row in keys])
+    return UsageByKey(rows=keys)
 
 
 def _csv(text: str) -> Response:

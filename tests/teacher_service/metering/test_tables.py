@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.admin_protocol import UsageOfDay
 from shared.chain import ZERO_HASH, ChainBroken, Genesis, Grant, Item, Link, Revoke, Settle, link
 from teacher_service.metering.tables import DAY_COLUMNS, RECORD_COLUMNS, record_cells, to_csv, usage_cells
-from teacher_service.metering.usage_report import InvalidSpan, Span, UsageOfDay
+from teacher_service.metering.usage_report import InvalidSpan, Span
 
 AT_MS = 1_700_000_000_123
 
@@ -70,7 +71,8 @@ def test_any_text_reads_back_and_none_begins_as_a_formula(rows: list[list[str]])
 
 
 def test_numbers_are_left_alone_and_days_are_iso() -> None:
-    text = to_csv(usage_cells([UsageOfDay(date(2026, 1, 31), "-k", "a", 1, 2, 3)]), DAY_COLUMNS)
+    row = UsageOfDay(day=date(2026, 1, 31), key_id="-k", name="a", requests=1, charged=2, replayed=3)
+    text = to_csv(usage_cells([row]), DAY_COLUMNS)
     assert text == "day,key_id,name,requests,charged,replayed\n2026-01-31,'-k,a,1,2,3\n"
     assert to_csv([(-5,)]) == "-5\n"
 
