@@ -128,9 +128,9 @@ def read_certificate(path: Path) -> Certificate:
 def _check_signer(head: SignedHead, teacher: Teacher) -> None:
     if head.public_key != teacher.public_key:
         raise BadReceipt(
-            f"This service signs with key {head.public_key[:16]}; what was bought at {teacher.url} was signed "
-            f"by {teacher.public_key[:16]}. If it moved without its signing.key, its owner can put that back; "
-            "if it is another service, name the first one with --url. What is held stays as it is."
+            f"This service signs with key {head.public_key[:12]}; what was bought at {teacher.url} was "
+            f"signed by {teacher.public_key[:12]}. If it moved without its signing.key, its owner can put "
+            "that back; if it is another service, name the first one with --url. What is held stays as it is."
         )
 
 
