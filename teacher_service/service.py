@@ -24,6 +24,7 @@ from teacher_service.logs import log
 from teacher_service.metering.archive import Archive
 from teacher_service.metering.ledger import SigningKeyChanged
 from teacher_service.metering.signing import KEY_FILE
+from teacher_service.metering.stores import ledger_is_there, place_of_ledger
 from teacher_service.metrics import Metrics
 from teacher_service.settings import Settings
 from teacher_service.sharing import check_sharing
@@ -59,9 +60,16 @@ class Service:
         """
         for warning in await check_sharing(self.settings):
             log("start", level="warning", reason=warning)
+        await self._tell_new_ledger()
         await self.archive.open()
         await self._check_signing_key()
         self._warming = asyncio.create_task(self._warm_up())
+
+    async def _tell_new_ledger(self) -> None:
+        """A mistyped place is no error, and would pass unseen: its new ledger is healthy."""
+        url = self.settings.ledger_url
+        if not await ledger_is_there(url):
+            log("new_ledger", place=place_of_ledger(url), reason="there was none, so this start makes one")
 
     async def _check_signing_key(self) -> None:
         """Clients hold receipts of the key that was there before, and refuse those of another.

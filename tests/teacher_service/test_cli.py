@@ -246,7 +246,9 @@ def test_one_keys_exported_records_are_verified_as_the_chain_that_they_are(
     told = run("ledger", "verify", str(file), "--json").json
     assert (told["keys"], told["records"], told["used"]) == (1, 3, 2)
     head = told["heads"][bought["key_id"]]
-    assert run("ledger", "verify", str(file)).out.startswith(f"One key's chain holds up to {head[:12]}, where")
+    assert run("ledger", "verify", str(file)).out.startswith(
+        f"One key's chain holds up to {head[:12]}, where"
+    )
     whole = file.read_bytes()
     file.write_bytes(whole.replace(b'"charged":2', b'"charged":1'))
     assert "does not hold: Line 2" in one_line(run("ledger", "verify", str(file)), 7)
@@ -420,14 +422,16 @@ def test_a_ledger_older_than_what_was_seen_of_it_is_refused_by_every_command(
     for command in (
         ("keys", "list"),
         ("ledger", "verify"),
-        ("ledger", "doctor"),
         ("serve", "--arch", "mobilenet_v2-320x0.1", "--port", "0"),
     ):
         line = one_line(run(*command), 7)
         assert f"record 1 of key {key_id} was seen and is gone" in line
         assert f"remove {data_dir}/watermarks.sqlite" in line
+    doctor = run("ledger", "doctor")
+    assert (doctor.code, f"record 1 of key {key_id} was seen and is gone" in doctor.out) == (7, True)
     ledger.write_bytes(newest)
     assert run("keys", "list").code == 0
+    assert "holds the newest records that were seen of 1 keys" in run("ledger", "doctor").out
 
 
 def test_an_import_beside_the_memory_of_another_ledger_is_refused(

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Run, one_line
@@ -71,6 +72,20 @@ def test_a_new_ledger_in_redis_is_said_once_and_without_its_password(
     assert first.err == f"teacher-service: made a new ledger at redis://127.0.0.1:{server.port}/0\n"
     assert run("keys", "create", "bob", "--budget", "1").err == ""
     server.stop()
+
+
+def test_a_service_that_begins_a_new_ledger_logs_where(
+    start_service: Callable[..., Any], start_redis: Callable[..., RedisProcess], caplog: Any, tmp_path: Path
+) -> None:
+    server = start_redis()
+    caplog.set_level("INFO", logger="teacher_service")
+    for data_dir in (tmp_path / "one", tmp_path / "other"):  # the second finds the ledger of the first
+        data_dir.mkdir()
+        (data_dir / "signing.key").write_text("07" * 32)
+        (data_dir / "signing.key").chmod(0o600)
+        start_service(ledger=server.url, data_dir=data_dir)
+    [record] = [record for record in caplog.records if record.message == "new_ledger"]
+    assert record.fields["place"] == server.url
 
 
 @pytest.mark.parametrize("command", [("keys", "list"), ("usage",), ("ledger", "show"), ("ledger", "verify")])
