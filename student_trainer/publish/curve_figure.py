@@ -43,7 +43,7 @@ def _draw(axes: Axes, colour: Palette, curve: Curve) -> None:
     axes.plot(queries, qualities, "o", color=colour.faint, ms=3.5, alpha=0.7, linewidth=0)
     axes.plot(curve.sizes, means, color=colour.accent, linewidth=1.8, marker="o", ms=5)
     _lines(axes, colour, curve)
-    _scales(axes, curve, [*qualities, *means])
+    _scales(axes, curve, [*low, *high])
 
 
 def _lines(axes: Axes, colour: Palette, curve: Curve) -> None:
@@ -57,16 +57,23 @@ def _lines(axes: Axes, colour: Palette, curve: Curve) -> None:
             )  # fmt: skip
 
 
-def _scales(axes: Axes, curve: Curve, qualities: list[float]) -> None:
-    """Doubling the queries is one step to the right; the intervals of few seeds may leave the picture."""
+def _scales(axes: Axes, curve: Curve, bounds: list[float]) -> None:
+    """Doubling the queries is one step to the right.
+
+    The intervals of two seeds may be so wide that nothing else would be seen: they leave the picture where
+    they reach further beyond the measured values than these lie apart.
+    """
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(curve.sizes))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(curve.sizes, [f"{size:,}" for size in curve.sizes])
     axes.set_xlim(curve.sizes[0] / 1.25, curve.sizes[-1] * 1.25)
-    shown = np.array([*qualities, *(line for line in (curve.before, curve.teacher) if line is not None)])
-    margin = 0.12 * max(float(np.ptp(shown)), 0.02)
-    axes.set_ylim(shown.min() - margin, shown.max() + 1.5 * margin)
+    lines = [line for line in (curve.before, curve.teacher) if line is not None]
+    measured = np.array([*(cell.quality for cell in curve.cells), *lines])
+    span = max(float(np.ptp(measured)), 0.02)
+    lowest, highest = measured.min() - span, measured.max() + span
+    shown = np.concatenate([measured, np.clip(bounds, lowest, highest)])
+    axes.set_ylim(shown.min() - 0.1 * span, shown.max() + 0.15 * span)
     axes.set_xlabel("queries (bought images that were learned from)")
     axes.set_ylabel(curve.yardstick.name)
     axes.grid(axis="y")
