@@ -1,6 +1,11 @@
 """What a ledger offers beyond serving: to be audited against its chains, and to be restored from an export.
 
 In: nothing but types. Out: the protocol :class:`Archive`, and the comparison of stored sums with a chain's.
+
+Beside what every ledger refuses (drawn in ``ledger.py``)::
+
+    LedgerInvalid      a ledger or an export does not hold
+    LedgerNotEmpty     the target of an import has keys already
 """
 
 from collections.abc import Iterable, Sequence

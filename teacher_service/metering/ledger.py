@@ -143,7 +143,8 @@ class LedgerError(Exception):
 
         LedgerError
         ├── LedgerUnavailable      the store cannot be reached or written: serve nothing
-        │   └── AccountDamaged     what it holds for a key makes no sense
+        │   ├── AccountDamaged     what it holds for a key makes no sense
+        │   └── StoreRolledBack    it lacks records that were seen (``watermarks.py``)
         ├── SigningKeyChanged      it was served under another key for receipts
         ├── UnknownKey             no such key
         ├── KeyExists              a key of this id was made before
@@ -154,6 +155,8 @@ class LedgerError(Exception):
         ├── InFlight               the same image, or idempotency key, is being served elsewhere
         ├── IdempotencyMismatch    the idempotency key was used for another body
         └── HoldExpired            the hold is gone: nothing may be delivered for it
+
+    What an audit or an import refuses besides is drawn in ``archive.py``.
     """
 
 
