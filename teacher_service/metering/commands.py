@@ -113,6 +113,7 @@ def import_(
     """Fill an empty ledger from an export, all or nothing; its chains go on."""
     settings = settings_from(data_dir=data_dir, ledger=ledger)
     from teacher_service.metering.file_kinds import NotAnExport, check_importable
+    from teacher_service.metering.signing import KEY_FILE
     from teacher_service.metering.verify import import_ledger
 
     try:
@@ -128,10 +129,11 @@ def import_(
     except OSError as error:
         raise Failed(f"Cannot read {file}: {error.strerror or error}.") from error
     _report(verified, f"Imported {file}", as_json, file=str(file))
-    warn(
-        "the key that signs receipts is in no export: before serving, copy signing.key from the old data "
-        f"folder to {settings.data_dir}, or clients refuse the new receipts."
-    )
+    if not (settings.data_dir / KEY_FILE).exists():
+        warn(
+            f"the key that signs receipts is in no export: before serving, copy {KEY_FILE} from the old data "
+            f"folder to {settings.data_dir}, or clients refuse the new receipts."
+        )
 
 
 @app.command("verify")

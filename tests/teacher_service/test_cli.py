@@ -119,6 +119,11 @@ def test_the_ledger_is_shown_verified_exported_and_imported(
     assert f"copy signing.key from the old data folder to {tmp_path / 'elsewhere'}" in imported.err
     assert run("ledger", "verify", "--json").json["heads"] == verified["heads"]
     assert "into an empty one. Name another folder" in one_line(run("ledger", "import", str(export)), 2)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (moved / "signing.key").write_text("07" * 32)
+    again = run("ledger", "import", str(export), "--data-dir", str(moved))
+    assert again.err == f"teacher-service: made a new ledger at {moved / 'ledger.sqlite'}\n"
 
 
 def test_a_changed_export_is_detected(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
