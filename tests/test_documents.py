@@ -11,6 +11,14 @@ from student_trainer.cli import app as trainer
 from teacher_service.cli import app as service
 
 ROOT = Path(__file__).parent.parent
+SOURCE = r"[\w.-]+(/[\w.-]+)*(/|\.(py|lua|sql|toml|yml|md|css|j2))"
+MADE_BY_A_RUN = {"cache/"}
+STANDING = [
+    path
+    for folder in ("shared", "teacher_service", "student_trainer", "tests", "benchmarks", "docs")
+    for path in (ROOT / folder, *(ROOT / folder).rglob("*"))
+] + [path for path in ROOT.iterdir() if path.is_file()]
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -21,6 +29,28 @@ def test_every_test_and_document_that_is_named_exists(document: Path) -> None:
         assert (ROOT / name).is_file(), name
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (document.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_source_file_and_folder_that_is_named_exists(document: Path) -> None:
+    """By its whole path, or by the end of it: ``embed.py`` is in ``teacher_service``."""
+    for name in re.findall(r"`([^`\s]+)`", document.read_text(encoding="utf-8")):
+        if re.fullmatch(SOURCE, name) and name not in MADE_BY_A_RUN:
+            assert any(path.match(name) for path in STANDING), f"{document.name} names {name}"
+
+
+def test_the_architecture_names_every_module_that_both_sides_share() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    modules = {path.name for path in (ROOT / "shared").glob("*.py")} - {"__init__.py"}
+    assert not {name for name in modules if f"`{name}`" not in text}
+
+
+def test_the_architecture_names_every_room_of_the_service() -> None:
+    """Alone, as ``routes/``, or with one of its files."""
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    rooms = {file.parent.name for file in (ROOT / "teacher_service").glob("*/**/__init__.py")}
+    assert len(rooms) > 5
+    assert not {room for room in rooms if f"{room}/" not in text}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
