@@ -30,7 +30,9 @@ def start_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     Without options it is what a ledger needs. Skips where the program is not installed.
     """
     if not available():
-        pytest.skip("no redis-server on this machine; install it to run the tests of the Redis ledger")
+        pytest.skip(
+            "no redis-server on this machine; install it to run the tests of ledger, cache and rates on Redis"
+        )
     servers: list[RedisProcess] = []
 
     def start(folder: Path | None = None, **options: str) -> RedisProcess:
