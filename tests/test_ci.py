@@ -12,7 +12,7 @@ Run = Callable[..., tuple[int, list[str]]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """``run(program=exit_code, ...)`` on a machine with these programs alone: exit code, and what was called."""
+    """``run(program=exit_code, ...)`` on a machine that has these alone: exit code, and what was called."""
 
     def on_machine(**programs: int) -> tuple[int, list[str]]:
         calls = tmp_path / "calls.txt"
