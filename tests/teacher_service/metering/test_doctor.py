@@ -1,11 +1,11 @@
 """The doctor names every key that is wrong, whatever was done to it, and calls a whole ledger healthy."""
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tampering import tamper
 
 from teacher_service.metering.doctor import Finding, examine
 from teacher_service.metering.ledger import LedgerUnavailable
@@ -40,17 +40,6 @@ def keys(desk: Any) -> list[str]:
 def finding_of(desk: Any) -> Finding:
     finding: Finding = desk.run(examine(desk.ledger))
     return finding
-
-
-def tamper(path: Path, *statements: str) -> None:
-    """Edit the database as its owner could, guards removed."""
-    db = sqlite3.connect(path, isolation_level=None)
-    db.execute("DROP TRIGGER IF EXISTS events_are_never_changed")
-    db.execute("DROP TRIGGER IF EXISTS events_are_never_deleted")
-    db.execute("PRAGMA ignore_check_constraints = ON")
-    for statement in statements:
-        db.execute(statement)
-    db.close()
 
 
 def test_a_whole_ledger_is_healthy_in_one_line(desk: Any, keys: list[str]) -> None:

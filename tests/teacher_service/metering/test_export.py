@@ -1,13 +1,13 @@
 """Audit, export, import: what moves keeps its chain, and any change is found and named."""
 
 import io
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from tampering import tamper
 
 from shared.digest import canonical_json, sha256_hex
 from teacher_service.access.keys import authenticate, mint
@@ -54,17 +54,6 @@ def refusal(lines: list[bytes]) -> str:
     with pytest.raises(LedgerInvalid) as caught:
         verify_export(lines)
     return str(caught.value)
-
-
-def tamper(path: Path, *statements: str) -> None:
-    """Edit the database as its owner could, guards removed."""
-    db = sqlite3.connect(path, isolation_level=None)
-    db.execute("DROP TRIGGER IF EXISTS events_are_never_changed")
-    db.execute("DROP TRIGGER IF EXISTS events_are_never_deleted")
-    db.execute("PRAGMA ignore_check_constraints = ON")
-    for statement in statements:
-        db.execute(statement)
-    db.close()
 
 
 @pytest.fixture

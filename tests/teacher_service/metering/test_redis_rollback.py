@@ -11,7 +11,7 @@ import pytest
 from redis_process import RedisProcess
 from redis_replicas import account, buy, new_key, replica, replicas, reserve, settle, until
 
-from teacher_service.metering.ledger import LedgerUnavailable
+from teacher_service.metering.ledger import Ledger, LedgerUnavailable
 from teacher_service.metering.verify import verify_store
 from teacher_service.metering.watermarks import Watermarks
 
@@ -55,6 +55,14 @@ class Snapshots:
 @pytest.fixture
 def snapshots(redis: RedisProcess, tmp_path: Path) -> Snapshots:
     return Snapshots(redis, tmp_path / "snapshots")
+
+
+async def key_newer_than(snapshots: Snapshots, ledger: Ledger) -> str:
+    """A key that the snapshot ``old`` has, without the record of what it then bought."""
+    key = await new_key(ledger)
+    await snapshots.take("old")
+    await buy(ledger, key, "a")
+    return key
 
 
 async def refused(work: Awaitable[Any], *words: str) -> None:
@@ -101,9 +109,7 @@ class TestRunningReplicas:
 
         async def story() -> None:
             async with replica(redis.url) as ledger:
-                key = await new_key(ledger)
-                await snapshots.take("old")
-                await buy(ledger, key, "a")
+                key = await key_newer_than(snapshots, ledger)
                 await snapshots.put_back("old")
                 async with replica(redis.url) as stranger:  # has seen nothing of what is lost
                     for image in ("b", "c", "d"):
@@ -232,9 +238,7 @@ class TestRestartedReplicas:
     ) -> None:
         async def story() -> None:
             async with replica(redis.url, watermarks=marks) as ledger:
-                key = await new_key(ledger)
-                await snapshots.take("old")
-                await buy(ledger, key, "a")
+                key = await key_newer_than(snapshots, ledger)
             await snapshots.put_back("old")
             await refused(opened(redis.url, marks), f"remove {marks}")
             marks.unlink()
@@ -250,9 +254,7 @@ class TestRestartedReplicas:
     ) -> None:
         async def story() -> None:
             async with replica(redis.url, watermarks=marks) as ledger:
-                key = await new_key(ledger)
-                await snapshots.take("old")
-                await buy(ledger, key, "a")
+                key = await key_newer_than(snapshots, ledger)
             await snapshots.put_back("old")
             async with replica(redis.url) as stranger:
                 for image in ("b", "c", "d"):
@@ -281,9 +283,7 @@ class TestRestartedReplicas:
     ) -> None:
         async def story() -> None:
             async with replica(redis.url, watermarks=marks) as ledger:
-                key = await new_key(ledger)
-                await snapshots.take("old")
-                await buy(ledger, key, "a")
+                key = await key_newer_than(snapshots, ledger)
 
                 async def saved() -> bool:
                     return seen_in(marks).get(key, -1) == 1
@@ -361,9 +361,7 @@ def test_a_ledger_without_a_file_forgets_with_its_process(redis: RedisProcess, s
 
     async def story() -> None:
         async with replica(redis.url) as ledger:
-            key = await new_key(ledger)
-            await snapshots.take("old")
-            await buy(ledger, key, "a")
+            key = await key_newer_than(snapshots, ledger)
             await snapshots.put_back("old")
             await refused(reserve(ledger, key, "b"), "restart all replicas")
         async with replica(redis.url) as ledger:
