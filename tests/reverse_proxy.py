@@ -24,15 +24,13 @@ Two hooks, called in the proxy's thread with an :class:`Exchange`; they may be r
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 from http_messages import PIECE_BYTES, Head, body, read_head
+from loopback_server import LoopbackServer
 
 _HEAD_BYTES = 1 << 18
 _BROKEN = (OSError, EOFError, asyncio.IncompleteReadError)
@@ -57,8 +55,8 @@ class _Cut(Exception):
     """A hook asked for the connections to end here."""
 
 
-class ReverseProxy:
-    """Listens from :meth:`start` to :meth:`stop`, in a thread of its own; or use it in a ``with`` block."""
+class ReverseProxy(LoopbackServer):
+    """Passes requests on from :meth:`start` to :meth:`stop`, or in a ``with`` block."""
 
     def __init__(
         self,
@@ -67,52 +65,19 @@ class ReverseProxy:
         on_request: Callable[[Exchange], bool] | None = None,
         on_answer: Callable[[Exchange], int | None] | None = None,
     ) -> None:
+        super().__init__("reverse-proxy", limit=_HEAD_BYTES)
         self.backends = list(backends)
         self.on_request, self.on_answer = on_request, on_answer
         self.exchanges: list[Exchange] = []
-        self.address = ""
         self._turn = 0
-        self._loop = asyncio.new_event_loop()
-        self._connections: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-        self._thread = threading.Thread(target=self._loop.run_forever, name="reverse-proxy", daemon=True)
 
-    def start(self) -> Self:
-        """Listen on a free port of the loopback interface."""
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(timeout=10)
-        return self
+    @property
+    def address(self) -> str:
+        """Where clients find it, once it has started."""
+        return f"http://127.0.0.1:{self.port}"
 
-    def stop(self) -> None:
-        """End every connection and the thread."""
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
-        self._loop.close()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_HEAD_BYTES)
-        self.address = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def _end(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Request after request, until either side breaks off."""
         # So that drain waits for the system to have taken every byte: a cut leaves exactly what was written.
         writer.transport.set_write_buffer_limits(0)
         try:
@@ -121,9 +86,6 @@ class ReverseProxy:
             await _linger(reader, writer)
         except (_Cut, *_BROKEN, asyncio.CancelledError):
             pass  # the client left, a hook cut it off, or the proxy stops
-        finally:
-            writer.transport.abort()
-            self._connections.discard(task)
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer; whether the client's connection stays open."""
