@@ -14,7 +14,7 @@ from shared.protocol import MULTIPART_FIELD, EmbeddingRequest, ModelLimits
 from teacher_service.admission.admitter import Admitter, Parsed
 from teacher_service.admission.bytes_in_flight import Share
 from teacher_service.admission.multipart import MultipartImages
-from teacher_service.admission.pace import Pace, at_pace
+from teacher_service.admission.pace import Pace, take_at_pace
 from teacher_service.embed import Submission
 from teacher_service.errors import InvalidRequest, TooLarge, UnsupportedMedia
 
@@ -71,12 +71,16 @@ class BodyReader:
     async def _receive(self, request: Request, share: Share, take: Callable[[bytes], None]) -> int:
         """Hand each chunk on as it arrives; returns the body's size. Raises TooLarge, TooSlow, Overloaded."""
         received = 0
-        async for chunk in at_pace(request.stream(), self._pace):
+
+        def take_in_limits(chunk: bytes) -> None:
+            nonlocal received
             received += len(chunk)
             if received > self._limits.max_request_bytes:
                 raise self._too_large("more")
             share.take(len(chunk))
             take(chunk)
+
+        await take_at_pace(request.stream(), self._pace, take_in_limits)
         return received
 
     def _check_declared(self, request: Request) -> None:

@@ -1,6 +1,7 @@
 """How slowly a body may arrive: whoever stalls would hold bytes that others need.
 
-In: the chunks of a body. Out: the same chunks, or the refusal of one that pauses too long or is too slow.
+In: the chunks of a body, and who takes them. Out: nothing, or the refusal of one that pauses too long or is
+too slow.
 """
 
 import asyncio
@@ -27,33 +28,36 @@ class Pace:
         return min(self.silence_s, self.silence_s + received / self.least_bytes_per_s - elapsed_s)
 
 
-async def at_pace(
-    chunks: AsyncIterator[bytes], pace: Pace, clock_s: Callable[[], float] = time.monotonic
-) -> AsyncIterator[bytes]:
-    """The chunks, as long as they keep the pace.
+async def take_at_pace(
+    chunks: AsyncIterator[bytes],
+    pace: Pace,
+    take: Callable[[bytes], object],
+    clock_s: Callable[[], float] = time.monotonic,
+) -> None:
+    """Hand each chunk on as it arrives, as long as they keep the pace.
 
     Args:
         chunks: of one body.
         pace: see there.
+        take: may raise.
         clock_s: seconds of a clock that never goes back.
 
     Raises:
         TooSlow: they do not.
     """
     began_s, received = clock_s(), 0
-    while True:
-        left_s = pace.left_s(clock_s() - began_s, received)
-        if left_s <= 0:
-            raise _too_slow(pace, clock_s() - began_s, received)
-        try:
-            async with asyncio.timeout(left_s):
-                chunk = await anext(chunks, None)
-        except TimeoutError:
-            raise _too_slow(pace, clock_s() - began_s, received) from None
-        if chunk is None:
-            return
-        received += len(chunk)
-        yield chunk
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(pace.left_s(0.0, 0)) as limit:  # one for all: most bodies are one chunk
+            async for chunk in chunks:
+                take(chunk)
+                received += len(chunk)
+                left_s = pace.left_s(clock_s() - began_s, received)
+                if left_s <= 0:
+                    raise _too_slow(pace, clock_s() - began_s, received)
+                limit.reschedule(loop.time() + left_s)
+    except TimeoutError:
+        raise _too_slow(pace, clock_s() - began_s, received) from None
 
 
 def _too_slow(pace: Pace, elapsed_s: float, received: int) -> TooSlow:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from teacher_service.admission.pace import Pace, at_pace
+from teacher_service.admission.pace import Pace, take_at_pace
 from teacher_service.errors import TooSlow
 
 
@@ -23,10 +23,9 @@ class Sender:
 
 
 def received(sender: Sender, pace: Pace) -> int:
-    async def story() -> int:
-        return sum([len(chunk) async for chunk in at_pace(sender.chunks(), pace, lambda: sender.now_s)])
-
-    return asyncio.run(story())
+    taken: list[bytes] = []
+    asyncio.run(take_at_pace(sender.chunks(), pace, taken.append, lambda: sender.now_s))
+    return sum(map(len, taken))
 
 
 def test_a_body_that_keeps_the_pace_arrives_whole() -> None:
@@ -63,8 +62,7 @@ def test_silence_is_given_up_by_itself(least: int) -> None:
 
     async def story() -> None:
         with pytest.raises(TooSlow, match=r"100 bytes in .* no pause of 0\.01 s"):
-            async for _ in at_pace(stalling(), Pace(silence_s=0.01, least_bytes_per_s=least)):
-                pass
+            await take_at_pace(stalling(), Pace(silence_s=0.01, least_bytes_per_s=least), len)
 
     asyncio.run(asyncio.wait_for(story(), 10))
 
@@ -77,12 +75,8 @@ def test_a_client_that_leaves_is_no_slow_one() -> None:
         yield b"x"
         raise Gone
 
-    async def story() -> None:
-        async for _ in at_pace(leaving(), Pace(30, 100)):
-            pass
-
     with pytest.raises(Gone):
-        asyncio.run(story())
+        asyncio.run(take_at_pace(leaving(), Pace(30, 100), len))
 
 
 def test_what_is_left_is_the_silence_or_what_the_rate_leaves() -> None:
