@@ -88,7 +88,9 @@ def _on_the_stores(folder: Path, runner: asyncio.Runner) -> Iterator[Target]:
         }
         rates = _in_turns({"bare echo, requests/s": lambda: _echo_rate(echo.address), **_rounds(sides)})
     print(f"\nThe same on the ledger itself, {CLIENTS} clients in its process")
-    _print_beside_echo(rates)
+    echo_rate = _print_beside_echo(rates)
+    for side in ("SQLite", "Redis, appendfsync always"):
+        yield Target(f"charges on {side}, of the echo", rates[side] / echo_rate, 0.30)
     yield Target(
         "group commit / a commit for each", rates["SQLite"] / rates["SQLite, a commit for each"], 4.0
     )
