@@ -107,6 +107,20 @@ class Watermarks:
             )
         self._marks = {key_id: Mark(seq, hash_) for key_id, seq, hash_ in marks}
 
+    def refresh(self) -> None:
+        """Take over what others that share the file have seen since. Blocks. Raises LedgerUnavailable."""
+        if self._file is None:
+            return
+        try:
+            with self._connected(self._file) as db:
+                seen = db.execute("SELECT key_id, seq, hash FROM seen").fetchall()
+        except (OSError, sqlite3.Error) as error:
+            raise LedgerUnavailable(f"The watermarks in {self._file} cannot be used ({error}).") from None
+        with self._lock:
+            for key_id, seq, hash_ in seen:
+                if seq > self.of(key_id).seq:
+                    self._marks[key_id] = Mark(seq, hash_)
+
     def of(self, key_id: str) -> Mark:
         """The last record seen of a key."""
         return self._marks.get(key_id, NOTHING_SEEN)

@@ -4,6 +4,7 @@ In: a URL, and what was seen of the chains. Out: answers of scripts and commands
 operation is never sent twice, since the first may have been carried out.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, TypeAlias, TypeVar
@@ -148,12 +149,9 @@ class RedisConnection:
 
     def refuse_rolled_back(self, key_id: str) -> StoreRolledBack:
         """The store was found to lack a record of this key: nothing is served from it any more."""
-        mark = self._watermarks.of(key_id)
-        self._rolled_back = (
-            f"The Redis ledger was rolled back: record {mark.seq} of key {key_id} was seen and is gone. "
-            f"Nothing is served. {self._watermarks.way_out}"
-        )
-        return StoreRolledBack(self._rolled_back)
+        error = self._watermarks.rolled_back(key_id)
+        self._rolled_back = str(error)
+        return error
 
     async def _greet(self, connection: AbstractConnection) -> None:
         await connection.on_connect()
@@ -175,6 +173,10 @@ class RedisConnection:
         self._unsafe = None
 
     async def _check_marks(self, connection: AbstractConnection) -> None:
+        try:
+            await asyncio.to_thread(self._watermarks.refresh)
+        except LedgerUnavailable as error:
+            raise redis.ConnectionError(str(error)) from None
         entries = list(self._watermarks.all().items())
         for start in range(0, len(entries), _MARKS_AT_ONCE):
             missing = await _first_missing(connection, entries[start : start + _MARKS_AT_ONCE])

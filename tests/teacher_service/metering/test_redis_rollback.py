@@ -118,6 +118,21 @@ class TestRunningReplicas:
 
         asyncio.run(story())
 
+    def test_a_replica_that_saw_nothing_newer_learns_it_from_the_file_it_shares(
+        self, redis: RedisProcess, snapshots: Snapshots, marks: Path
+    ) -> None:
+        async def story() -> None:
+            async with replica(redis.url, watermarks=marks) as idle:
+                async with replica(redis.url, watermarks=marks) as busy:
+                    key = await new_key(busy)
+                    await reserve(idle, key, "seen by both")
+                    await snapshots.take("old")
+                    await buy(busy, key, "a")
+                await snapshots.put_back("old")
+                await refused(reserve(idle, key, "b"), f"record 1 of key {key}")
+
+        asyncio.run(story())
+
     def test_a_restarted_server_with_its_own_files_is_served_from(
         self, redis: RedisProcess, snapshots: Snapshots
     ) -> None:
