@@ -17,6 +17,10 @@ from student_trainer.errors import InvalidInput
 OBJECTIVE_SEED = "seed"
 """The one objective setting that is not spelled out: it follows ``training.seed`` unless it is given."""
 
+THRESHOLD, AUTO = "tau", "auto"
+"""The setting above which the teacher's similarity makes two images relevant to each other, and the word for
+having it chosen from the bought descriptors (:mod:`student_trainer.distil.threshold`)."""
+
 _MIN_SIMILARITY = 0.5
 
 
@@ -56,7 +60,8 @@ def complete_settings(name: str, given: Mapping[str, Any], origin: str) -> dict[
                 f"{origin}: objective.{key} is unknown: {name!r} takes "
                 f"{', '.join(sorted(known)) or 'no settings'}.{hint}"
             )
-        complete[key] = _typed(f"{origin}: objective.{key}", value, known[key])
+        chosen_later = (key, value) == (THRESHOLD, AUTO)
+        complete[key] = value if chosen_later else _typed(f"{origin}: objective.{key}", value, known[key])
     return complete
 
 
@@ -66,7 +71,10 @@ def _typed(where: str, value: Any, default: Any) -> Any:
         return value
     if type(value) is int and type(default) is float:
         return float(value)
-    raise InvalidInput(f"{where} = {value!r} is not of type {type(default).__name__}, such as {default!r}.")
+    word = f' or the word "{AUTO}"' if where.endswith(f".{THRESHOLD}") else ""
+    raise InvalidInput(
+        f"{where} = {value!r} is not of type {type(default).__name__}, such as {default!r}{word}."
+    )
 
 
 def explain(error: ErrorDetails, model: type[BaseModel]) -> str:

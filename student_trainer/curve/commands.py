@@ -100,9 +100,9 @@ def curve(
 
 
 def _check(recipe: "Recipe", manifest: Path | None, split: str | None, teacher: Path | None) -> None:
-    from student_trainer.distil.preflight import make_objective
+    from student_trainer.distil.preflight import unfitted_objective
 
-    if make_objective(recipe).needs_labels:
+    if unfitted_objective(recipe).needs_labels:
         raise InvalidInput(
             f"The objective {recipe.objective.name!r} learns from labels, and queries buy none: choose one "
             "that learns from the teacher, such as --set objective.name=rank."

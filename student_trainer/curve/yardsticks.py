@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from shared.checkpoints import load_network
 from shared.digest import digest_of_list, float_text
 from shared.extraction import ImageSource, describe
@@ -17,14 +15,15 @@ from shared.images import InvalidImage
 from shared.tensor_files import CheckpointError
 from shared.vectors import Float32Rows
 from student_trainer.curve.document import Yardstick
-from student_trainer.distil.data import TrainingData, neighbourhoods
-from student_trainer.distil.preflight import THRESHOLD
+from student_trainer.distil.data import TrainingData
+from student_trainer.distil.threshold import choose
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.evaluate.gallery import Gallery
 from student_trainer.evaluate.label_free import score
 from student_trainer.evaluate.labelled import MEASURES, score_queries
 from student_trainer.recipe import Recipe
+from student_trainer.recipe_checks import THRESHOLD
 
 K = 10
 
@@ -131,13 +130,12 @@ class Labelled:
 
 
 def threshold(recipe: Recipe, data: TrainingData) -> float:
-    """The recipe's tau; without one, the cosine above which half of the images have a neighbour."""
+    """The recipe's tau; where it is ``auto`` or the objective has none, the one that fits these images."""
     named = recipe.objective.settings.get(THRESHOLD)
     if isinstance(named, float):
         return named
     assert data.teacher is not None
-    nearest, _ = neighbourhoods(data.teacher, 0.0)
-    return float(np.median(nearest))
+    return choose(data.teacher).tau
 
 
 def _described(checkpoint: Path, paths: Sequence[ImageSource], side_px: int, device: str) -> Float32Rows:

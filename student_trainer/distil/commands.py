@@ -51,7 +51,7 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Train the student, or continue where training was stopped."""
-    from student_trainer.distil.preflight import make_objective, say
+    from student_trainer.distil.preflight import say, unfitted_objective
     from student_trainer.distil.train import train as train_student
     from student_trainer.recipe import load
 
@@ -59,7 +59,7 @@ def train(
     overrides = [f"{key}={value}" for key, value in shortcuts.items() if value is not None]
     chosen = load(recipe, [*overrides, *(changes or ())])
     folder, data = _inputs(
-        make_objective(chosen),
+        unfitted_objective(chosen),
         run=run,
         transfer_set=transfer_set,
         manifest=manifest,

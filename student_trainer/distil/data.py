@@ -127,7 +127,7 @@ def neighbourhoods(
         float32 [n], -1 where a row is alone; int64 [n].
     """
     # One pass: the products are the cost of it.
-    found = [(block.max(axis=1), (block > threshold).sum(axis=1)) for block in _similarity_blocks(teacher)]
+    found = [(block.max(axis=1), (block > threshold).sum(axis=1)) for block in similarity_blocks(teacher)]
     nearest, above = zip(*found, strict=True)
     return np.concatenate(nearest), np.concatenate(above)
 
@@ -135,11 +135,11 @@ def neighbourhoods(
 def median_similarity(teacher: NDArray[np.float32]) -> float:
     """Median cosine of two different rows of [n, D], n >= 2; of many rows, an even selection is looked at."""
     sample = teacher[:: 1 + (len(teacher) - 1) // _MEDIAN_ROWS]
-    pairs = np.concatenate(list(_similarity_blocks(sample)))[np.triu_indices(len(sample), k=1)]
+    pairs = np.concatenate(list(similarity_blocks(sample)))[np.triu_indices(len(sample), k=1)]
     return float(np.median(pairs))
 
 
-def _similarity_blocks(teacher: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+def similarity_blocks(teacher: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     """The cosines of all rows to all rows, some rows at a time; a row to itself is -1."""
     rows = teacher / np.linalg.norm(teacher, axis=1, keepdims=True)
     for start in range(0, len(rows), _SIMILARITY_BLOCK_ROWS):

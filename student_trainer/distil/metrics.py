@@ -17,7 +17,8 @@ class MetricsLog:
 
     def __init__(self, path: Path, finished_steps: int) -> None:
         """Keep the events up to step ``finished_steps``, and append after them."""
-        kept = _events_up_to(path, finished_steps)
+        # Before the first checkpoint nothing is continued, not even what precedes the first step.
+        kept = _events_up_to(path, finished_steps) if finished_steps else []
         partial = path.with_suffix(".part")
         partial.write_text("".join(kept), encoding="utf-8")
         partial.replace(path)

@@ -11,12 +11,11 @@ import numpy as np
 from student_trainer.distil import objectives
 from student_trainer.distil.data import TrainingData, median_similarity, neighbourhoods
 from student_trainer.distil.objectives import Objective
+from student_trainer.distil.threshold import HIGHEST, Threshold, choose, with_threshold
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe
-from student_trainer.recipe_checks import OBJECTIVE_SEED, objective_settings
+from student_trainer.recipe_checks import AUTO, OBJECTIVE_SEED, THRESHOLD, objective_settings
 
-THRESHOLD = "tau"
-"""The objective setting above which the teacher's similarity makes two images relevant to each other."""
 NEARLY_ALL = 0.95
 """An image with this share of the others above the threshold has next to nothing to be ranked last."""
 _NAMED = 5
@@ -27,11 +26,24 @@ def make_objective(recipe: Recipe) -> Objective:
 
     Raises:
         InvalidInput: a setting is out of range.
+        ValueError: tau is still to be chosen; :func:`student_trainer.distil.threshold.fitted` does.
     """
+    if recipe.objective.settings.get(THRESHOLD) == AUTO:
+        raise ValueError("tau is still to be chosen from the bought descriptors.")
     name, settings = recipe.objective.name, recipe.objective.settings
     if OBJECTIVE_SEED in objective_settings(name):
         settings.setdefault(OBJECTIVE_SEED, recipe.training.seed)
     return objectives.get(name)(**settings)
+
+
+def unfitted_objective(recipe: Recipe) -> Objective:
+    """The objective before its data are known: to be asked what it needs, and not to be trained.
+
+    Raises:
+        InvalidInput: a setting is out of range.
+    """
+    unfitted = recipe.objective.settings.get(THRESHOLD) == AUTO
+    return make_objective(with_threshold(recipe, HIGHEST) if unfitted else recipe)
 
 
 def check_data(objective: Objective, data: TrainingData) -> None:
@@ -62,8 +74,8 @@ class Neighbours:
     alone: int
     """Images that have no other image above the threshold."""
     threshold: float
-    median_nearest: float
-    """Half of the images have another one at least this similar."""
+    suggested: Threshold
+    """What ``tau = "auto"`` would choose."""
     crowded: int
     """Images that have nearly all others above the threshold."""
     median: float
@@ -79,10 +91,14 @@ class Neighbours:
         )
         if 2 * self.alone <= self.images:
             return fact
+        if self.suggested.tau >= self.threshold:
+            return f"{fact} Lower, similarities mean nothing: choose another objective, or buy other images."
+        better = self.suggested
         return (
-            f"{fact} More than half have nothing to be ranked first: lower the threshold (half of the images "
-            f"have a neighbour above {self.median_nearest:.2f}: --set objective.{THRESHOLD}="
-            f"{self.median_nearest:.2f}), or choose another objective."
+            f"{fact} More than half have nothing to be ranked first: lower the threshold "
+            f"(--set objective.{THRESHOLD}={better.tau:g}, above which {better.reached:,} images have "
+            f"{better.neighbours} others or more; --set objective.{THRESHOLD}={AUTO} chooses the same), or "
+            "choose another objective."
         )
 
     def _too_alike(self) -> str:
@@ -106,7 +122,7 @@ def neighbours(recipe: Recipe, data: TrainingData) -> Neighbours | None:
         images=len(data),
         alone=int(np.count_nonzero(nearest <= threshold)),
         threshold=float(threshold),
-        median_nearest=float(np.median(nearest)),
+        suggested=choose(data.teacher),
         crowded=int(np.count_nonzero(above >= NEARLY_ALL * (len(data) - 1))),
         median=median_similarity(data.teacher),
     )

@@ -20,28 +20,30 @@ from shared.checkpoints import save_network
 from shared.extraction import pick_device
 from shared.images import Preprocessing
 from student_trainer.acquire.lock import exclusive
-from student_trainer.distil.backward import Step
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.events import log_epoch, log_step, log_threshold, note
 from student_trainer.distil.images import PixelStore, open_store
 from student_trainer.distil.metrics import MetricsLog
-from student_trainer.distil.objectives import Objective
 from student_trainer.distil.preflight import (
     check_data,
     make_objective,
     neighbours,
     say,
     some_names,
+    unfitted_objective,
 )
 from student_trainer.distil.reproducible import reproducible
 from student_trainer.distil.schedule import Moment, Schedule
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import check_weights, take_step
 from student_trainer.distil.student import build_student, calibrate
+from student_trainer.distil.threshold import fitted
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.progress import progress
 from student_trainer.recipe import RANDOM, Recipe
+from student_trainer.recipe_checks import THRESHOLD
 from student_trainer.run_folder import RunFolder
 
 CHECKPOINT_EVERY_S = 300.0
@@ -74,8 +76,8 @@ def train(recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool =
         TrainingFailed: a descriptor, a loss or a gradient is not finite; names the step and the images.
         StorageFailed: the disk is full, or the checkpoint is damaged.
     """
-    objective, device = make_objective(recipe), _device(recipe)
-    check_data(objective, data)
+    device = _device(recipe)
+    check_data(unfitted_objective(recipe), data)
     try:
         with exclusive(run), reproducible(device):
             if restart:
@@ -86,7 +88,7 @@ def train(recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool =
                 if checkpoint.finished and run.student.exists():
                     return Outcome(run.student, len(data), recipe.training.epochs, checkpoint.step, True)
             recipe.write(run.recipe)
-            return _train(recipe, data, run, objective=objective, device=device, checkpoint=checkpoint)
+            return _train(recipe, data, run, device=device, checkpoint=checkpoint)
     except OSError as error:
         raise StorageFailed(
             f"Cannot write to the run folder {run.root}: {error}. The last checkpoint is safe: make room and "
@@ -106,19 +108,25 @@ def _train(
     data: TrainingData,
     run: RunFolder,
     *,
-    objective: Objective,
     device: torch.device,
     checkpoint: Checkpoint | None,
 ) -> Outcome:
     """The story of a training, from top to bottom."""
     setting, preprocessing = recipe.training, Preprocessing(recipe.images.longest_side_px)
-    data_digest, notes = data.digest(), _notes(recipe, data)
+    data_digest, notes = data.digest(), _notes(recipe, data)  # of all, readable or not
 
     # The images, decoded once.
     store = _decode(run, data, preprocessing)
     data = data.take(store.readable)
-    check_data(objective, data)
-    if found := neighbours(recipe, data):
+    check_data(unfitted_objective(recipe), data)
+
+    # What to learn from them.
+    with_tau, threshold = fitted(recipe, data.teacher)
+    objective = make_objective(with_tau)
+    if threshold is not None:
+        say(threshold.sentence())
+        notes[THRESHOLD] = f"{threshold.tau:g}"
+    if found := neighbours(with_tau, data):
         say(found.sentence())
 
     # The student, with its initial weights or as the checkpoint has it.
@@ -139,6 +147,8 @@ def _train(
         MetricsLog(run.metrics, state.finished_steps) as log,
         progress("Training", total, "images", done=seen) as bar,
     ):
+        if threshold is not None and checkpoint is None:
+            log_threshold(log, threshold)
         saved_s = time.monotonic()
         for moment in schedule.after(state.finished_steps):
             started_s = time.monotonic()
@@ -146,8 +156,8 @@ def _train(
             result = take_step(
                 state, moment, source, objective, allow_inexact=allow_inexact, on_images=bar.advance
             )
-            bar.advance(0, _note(moment, result))
-            _log_step(log, moment, result, time.monotonic() - started_s)
+            bar.advance(0, note(moment, result))
+            log_step(log, moment, result, time.monotonic() - started_s)
             if moment.ends_epoch:
                 _end_epoch(state, moment, recipe, log)
             if moment.ends_epoch or time.monotonic() - saved_s >= CHECKPOINT_EVERY_S:
@@ -185,36 +195,8 @@ def _end_epoch(state: TrainingState, moment: Moment, recipe: Recipe, log: Metric
     averaged = moment.epoch in recipe.averaging.epochs
     if averaged:
         state.mean.add(state.student)
-    log.write(
-        "epoch",
-        {
-            "epoch": moment.epoch,
-            "step": moment.step,
-            "loss": fmean(state.epoch_losses),
-            "learning_rate": moment.learning_rate,
-            "averaged": averaged,
-        },
-    )
+    log_epoch(log, moment, loss=fmean(state.epoch_losses), averaged=averaged)
     state.epoch_losses = []
-
-
-def _log_step(log: MetricsLog, moment: Moment, result: Step, seconds: float) -> None:
-    log.write(
-        "step",
-        {
-            "step": moment.step,
-            "epoch": moment.epoch,
-            "images": len(moment.batch),
-            "loss": result.loss,
-            "learning_rate": moment.learning_rate,
-            "grad_norm": result.gradient_norm,
-            "seconds": round(seconds, 3),
-        },
-    )
-
-
-def _note(moment: Moment, result: Step) -> str:
-    return f"epoch {moment.epoch}, loss {result.loss:.4f}, learning rate {moment.learning_rate:.2e}"
 
 
 def _notes(recipe: Recipe, data: TrainingData) -> dict[str, str]:

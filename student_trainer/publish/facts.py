@@ -17,6 +17,7 @@ from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.document import STUDENT, Evaluation, read_evaluation, sha256_of_file
 from student_trainer.evaluate.provenance import held, learned_from
 from student_trainer.publish.budget import Budget, check_budget
+from student_trainer.publish.training_log import TrainingLog, read_training_log
 from student_trainer.run_folder import RunFolder
 
 
@@ -37,16 +38,6 @@ class Purchase:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One optimisation step of ``metrics.jsonl``."""
-
-    step: int
-    loss: float
-    seconds: float
-    """Time that the step took."""
-
-
-@dataclass(frozen=True)
 class Missing:
     """A part that is not there or out of date, and the command that makes it."""
 
@@ -64,7 +55,7 @@ class RunFacts:
     purchase: Purchase | None
     recipe: tuple[tuple[str, str], ...]
     """(``section.key``, value) in the order of the file."""
-    steps: tuple[Step, ...]
+    training: TrainingLog
     has_student: bool
     learned_from_teacher: bool
     """The student's file says that it learned from bought descriptors."""
@@ -89,7 +80,7 @@ def gather(folder: RunFolder) -> RunFacts:
         budget=check_budget(folder) if folder.certificate.is_file() else None,
         purchase=_purchase(folder.transfer_set) if folder.transfer_set.is_file() else None,
         recipe=tuple(_recipe(folder.recipe)) if folder.recipe.is_file() else (),
-        steps=_steps(folder.metrics) if folder.metrics.is_file() else (),
+        training=read_training_log(folder.metrics) if folder.metrics.is_file() else TrainingLog(),
         curve=curve,
         has_student=folder.student.is_file(),
         learned_from_teacher=learned_from_teacher,
@@ -171,16 +162,3 @@ def _recipe(path: Path) -> Iterator[tuple[str, str]]:
 
 def _setting_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _steps(path: Path) -> tuple[Step, ...]:
-    """Steps in order; a line that was cut off when the training was killed is passed over."""
-    steps = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-            if record["event"] == "step":
-                steps.append(Step(int(record["step"]), float(record["loss"]), float(record["seconds"])))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return tuple(steps)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from student_trainer.evaluate.document import ModelScores
 from student_trainer.publish.canvas import Palette, svg
-from student_trainer.publish.facts import Step
+from student_trainer.publish.training_log import Step
 
 _MAX_POINTS = 300
 _MAX_NAME = 24

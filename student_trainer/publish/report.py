@@ -83,7 +83,7 @@ def build_page(facts: RunFacts) -> str:
         evaluation=evaluation,
         rows=tuple(_rows(evaluation.models)) if evaluation else (),
         chart=Markup(figures.score_chart(evaluation.models)) if evaluation else None,  # noqa: S704
-        curve=Markup(figures.training_curve(facts.steps)) if facts.steps else None,  # noqa: S704
+        curve=Markup(figures.training_curve(facts.training.steps)) if facts.training.steps else None,  # noqa: S704
         quality=Markup(quality_curve(facts.curve)) if facts.curve else None,  # noqa: S704
         examples=tuple(_examples(evaluation)) if evaluation else (),
         rule=RULE,

@@ -86,6 +86,14 @@ class TestOverrides:
         assert recipe.objective.settings["tau"] == 0.6
         assert recipe.objective.settings["label_mixed"] is False
 
+    def test_the_threshold_alone_may_be_left_to_the_data(self, empty: Path, tmp_path: Path) -> None:
+        recipe = load(empty, ["objective.tau=auto"])
+        assert recipe.objective.settings["tau"] == "auto"
+        recipe.write(tmp_path / "auto.toml")
+        assert load(tmp_path / "auto.toml") == recipe
+        with pytest.raises(InvalidInput, match=r"objective\.alpha = 'auto' is not of type float"):
+            load(empty, ["objective.alpha=auto"])
+
     def test_a_whole_number_may_stand_for_a_float(self, empty: Path) -> None:
         recipe = load(empty, ["training.learning_rate=1", "objective.alpha=2"])
         assert recipe.training.learning_rate == 1.0
@@ -182,7 +190,10 @@ class TestRefusals:
                 r"training\.batch_norm = 'thawed'.*'frozen' or 'per-chunk'",
             ),
             ("[images]\nlongest_side_px = 4", r"images\.longest_side_px = 4"),
-            ('[objective]\ntau = "high"', r"objective\.tau = 'high' is not of type float, such as 0\.75"),
+            (
+                '[objective]\ntau = "high"',
+                r"tau = 'high' is not of type float, such as 0\.75 or the word .auto.",
+            ),
             ("[objective]\nrounds = true", r"objective\.rounds = True is not of type int"),
             ("[objective]\nlabel_mixed = 1", r"objective\.label_mixed = 1 is not of type bool"),
             ("[averaging]\nepochs = [20, 20]", r"an epoch is named twice in \[20, 20\]"),

@@ -15,9 +15,12 @@ from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.cli import main
 from student_trainer.curve import cells
 from student_trainer.curve.document import Curve, read_curve
+from student_trainer.curve.yardsticks import threshold
 from student_trainer.distil.data import from_transfer_set
+from student_trainer.distil.threshold import choose
 from student_trainer.distil.train import train
 from student_trainer.evaluate.label_free import score
+from student_trainer.recipe import load
 from student_trainer.run_folder import RunFolder
 
 Buy = Callable[..., RunFolder]
@@ -114,6 +117,17 @@ def test_the_quality_of_a_cell_is_that_of_its_student_on_the_images_held_back(
         "AP": pytest.approx(expected.average_precision, abs=1e-6),
     }
     assert cell.quality == cell.measures["overlap@10"]
+
+
+@pytest.mark.parametrize("choice", ["objective.tau=auto", "objective.tau=0.7"])
+def test_without_a_stated_threshold_precision_is_measured_at_the_one_that_fits_what_is_held_back(
+    buy: Buy, recipe_file: Path, choice: str
+) -> None:
+    data = from_transfer_set(buy(60).transfer_set)
+    assert data.teacher is not None
+    fitting = choose(data.teacher).tau
+    assert fitting != 0.7
+    assert threshold(load(recipe_file, [choice]), data) == (fitting if "auto" in choice else 0.7)
 
 
 class Killed(BaseException):

@@ -39,7 +39,7 @@ def test_a_line_cut_by_a_crash_is_dropped(tmp_path: Path) -> None:
 
 def test_starting_over_starts_an_empty_curve(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
-    path.write_text('{"event": "step", "step": 1}\n')
+    path.write_text('{"event": "threshold", "step": 0}\n{"event": "step", "step": 1}\n')
     with MetricsLog(path, 0):
         pass
     assert path.read_text() == ""

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from student_trainer.distil.data import TrainingData
-from student_trainer.distil.preflight import check_data, make_objective, neighbours, some_names
+from student_trainer.distil.preflight import (
+    check_data,
+    make_objective,
+    neighbours,
+    some_names,
+    unfitted_objective,
+)
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe, load
 
@@ -30,6 +36,14 @@ class TestObjective:
     def test_a_setting_out_of_range_is_refused(self, tiny_recipe_file: Path) -> None:
         with pytest.raises(InvalidInput, match="tau = 2"):
             make_objective(load(tiny_recipe_file, ["objective.tau=2"]))
+
+    def test_with_tau_still_to_be_chosen_it_is_asked_and_not_trained(self, tiny_recipe_file: Path) -> None:
+        recipe = load(tiny_recipe_file, ["objective.tau=auto"])
+        assert unfitted_objective(recipe).needs_teacher
+        with pytest.raises(ValueError, match="tau is still to be chosen"):
+            make_objective(recipe)
+        with pytest.raises(InvalidInput, match="rounds = 0"):
+            unfitted_objective(load(tiny_recipe_file, ["objective.tau=auto", "objective.rounds=0"]))
 
 
 class TestData:
@@ -77,8 +91,31 @@ class TestNeighbours:
         alone = neighbours(tiny_recipe, with_teacher(bought, spread))
         assert alone is not None
         assert 4 < alone.alone <= 8
-        assert f"--set objective.tau={alone.median_nearest:.2f}" in alone.sentence()
+        assert "--set objective.tau=auto chooses the same" in alone.sentence()
         assert "or choose another objective" in alone.sentence()
+
+    def test_the_suggested_threshold_leaves_at_most_half_of_the_images_alone(
+        self, bought: TrainingData, tiny_recipe: Recipe, tiny_recipe_file: Path
+    ) -> None:
+        spread = np.eye(8) + np.array([0.6, *[0] * 7])
+        before = neighbours(tiny_recipe, with_teacher(bought, spread))
+        assert before is not None
+        tau = float(before.sentence().split("--set objective.tau=")[1].split(",")[0])
+        assert tau == before.suggested.tau
+        after = neighbours(load(tiny_recipe_file, [f"objective.tau={tau}"]), with_teacher(bought, spread))
+        assert after is not None
+        assert 2 * after.alone <= after.images
+        assert "lower the threshold" not in after.sentence()
+
+    def test_where_no_threshold_would_help_none_is_suggested(
+        self, bought: TrainingData, tiny_recipe_file: Path
+    ) -> None:
+        strangers = np.eye(6)
+        found = neighbours(load(tiny_recipe_file, ["objective.tau=0.0"]), with_teacher(bought, strangers))
+        assert found is not None
+        assert found.alone == 6
+        assert "--set" not in found.sentence()
+        assert "choose another objective, or buy other images" in found.sentence()
 
     def test_when_nearly_all_are_neighbours_a_threshold_that_divides_them_is_suggested(
         self, bought: TrainingData, tiny_recipe: Recipe, tiny_recipe_file: Path

@@ -24,6 +24,7 @@ from student_trainer.distil import train as training
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.metrics import MetricsLog
+from student_trainer.distil.threshold import choose
 from student_trainer.distil.train import Outcome, train
 from student_trainer.errors import InvalidInput, StorageFailed, TrainingFailed
 from student_trainer.recipe import Recipe, load
@@ -143,6 +144,27 @@ class TestWhatItLeaves:
         assert "lower the threshold" in said.err
         assert said.out == ""
 
+    def test_a_chosen_threshold_is_said_logged_and_noted_in_the_student(
+        self, fit: Fit, bought: TrainingData, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert bought.teacher is not None
+        run, _ = fit("run", "objective.tau=auto", *ONE_EPOCH)
+        chosen = choose(bought.teacher)
+        assert capsys.readouterr().err.count(chosen.sentence()) == 1
+        assert events(run, "threshold") == [
+            {"event": "threshold", "step": 0, "tau": chosen.tau, "chosen": chosen.sentence()}
+        ]
+        assert read_notes(run.student)["tau"] == f"{chosen.tau:g}"
+        assert load(run.recipe).objective.settings["tau"] == "auto"
+
+    def test_a_chosen_threshold_trains_as_the_same_number_in_the_recipe_does(
+        self, fit: Fit, bought: TrainingData
+    ) -> None:
+        assert bought.teacher is not None
+        auto, _ = fit("auto", "objective.tau=auto", *ONE_EPOCH)
+        number, _ = fit("number", f"objective.tau={choose(bought.teacher).tau}", *ONE_EPOCH)
+        assert same(auto.student, number.student)
+
 
 class TestMethod:
     def test_batch_norm_keeps_its_statistics_and_trains_its_affine_weights(self, whole: RunFolder) -> None:
@@ -222,6 +244,17 @@ class TestContinuing:
         assert [e["step"] for e in events(resumed, "step")] == list(range(1, STEPS + 1))
         assert [e["loss"] for e in events(resumed, "step")] == [e["loss"] for e in events(whole, "step")]
         assert [e["loss"] for e in events(resumed, "epoch")] == [e["loss"] for e in events(whole, "epoch")]
+
+    def test_a_chosen_threshold_is_logged_once_however_often_training_was_stopped(self, fit: Fit) -> None:
+        for step in (1, 3):
+            with pytest.MonkeyPatch.context() as patch:
+                stop_at(patch, step)
+                with pytest.raises(StopHere):
+                    fit("stopped", "objective.tau=auto")
+        resumed, _ = fit("stopped", "objective.tau=auto")
+        assert [line["event"] for line in map(json.loads, resumed.metrics.read_text().splitlines())] == [
+            "threshold", "step", "step", "epoch", "step", "step", "epoch", "step", "step", "epoch"
+        ]  # fmt: skip
 
     def test_long_epochs_are_taken_up_in_the_middle(
         self, fit: Fit, whole: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -342,6 +342,13 @@ def test_a_training_log_that_was_cut_off_is_drawn_as_far_as_it_goes(run):
     assert "Training loss, 30 steps in 8 s." in page_of(run).text
 
 
+def test_how_a_threshold_was_chosen_stands_below_the_recipe(run):
+    assert "because of <these> images" not in page_of(run).text
+    chosen = {"event": "threshold", "step": 0, "tau": 0.7, "chosen": "tau = 0.7, because of <these> images."}
+    run.metrics.write_text(json.dumps(chosen) + "\n" + run.metrics.read_text())
+    assert "tau = 0.7, because of <these> images." in page_of(run).text
+
+
 def test_a_run_without_steps_has_no_curve(run):
     run.metrics.write_text("not json\n[]\n{}\n")
     assert len(page_of(run).all("svg")) == 1
