@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import httpx
 import numpy as np
+from faults.effort import effort
 from faults.tally import Tally
 from PIL import Image
 
@@ -31,7 +32,8 @@ REPEATS = (0, 0, 1, 3)
 LONGEST_WAIT_S = 0.05
 ANSWER_S = 30.0
 """For one answer; the service must not be silent for longer."""
-PATIENCE_S = 60.0
+PATIENCE_S = 900.0 if effort().is_long else 60.0
+"""A service that is killed again and again at its first requests delivers little while that goes on."""
 """How long one request may go on failing before the test does."""
 
 
