@@ -33,8 +33,8 @@ LONGEST_WAIT_S = 0.05
 ANSWER_S = 30.0
 """For one answer; the service must not be silent for longer."""
 PATIENCE_S = 900.0 if effort().is_long else 60.0
-"""How long one request may go on failing before the test does: a service that is killed again and again at its
-first requests delivers little while that goes on."""
+"""How long one request may go on failing before the test does: a service that is killed again and again at
+its first requests delivers little while that goes on."""
 
 
 def photograph(seed: str) -> bytes:
