@@ -2,7 +2,7 @@
 
 In: the command line and ``TEACHER_...`` variables. Out: results on standard output, logs and errors on
 standard error, and the exit codes of ``teacher_service/errors.py``. An end by Ctrl-C or SIGTERM is orderly: 0
-from ``serve``, 130 from the others.
+from ``serve`` once it has loaded the teacher; Ctrl-C gives 130 from the others, and before that.
 """
 
 import sys

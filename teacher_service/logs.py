@@ -30,7 +30,7 @@ def configure_logs(level: str) -> None:
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, _LOGGER.getEffectiveLevel()))
-    for noisy in ("PIL", "asyncio", "python_multipart"):
+    for noisy in ("PIL", "asyncio", "python_multipart", "torch"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

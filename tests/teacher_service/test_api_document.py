@@ -1,6 +1,7 @@
 """docs/api.md tells of every error code, exit code and header that the service has, and of no other."""
 
 import re
+import signal
 from pathlib import Path
 
 from shared.protocol import ErrorCode, Header
@@ -24,7 +25,12 @@ def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
     codes = {
         int(code) for code in re.findall(r"^\| (\d+) \|", section("Exit codes of `teacher-service`"), re.M)
     }
-    assert codes == {0, INTERRUPTED, *(error.exit_code for error in CommandFailed.__subclasses__())}
+    assert codes == {
+        0,
+        INTERRUPTED,
+        128 + signal.SIGTERM,
+        *(error.exit_code for error in CommandFailed.__subclasses__()),
+    }
 
 
 def test_what_the_rate_headers_mean_is_said() -> None:

@@ -1,6 +1,7 @@
 """The real command in a process of its own: what it prints, how it ends, and what survives its death."""
 
 import asyncio
+import errno
 import os
 import random
 import re
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +130,43 @@ def test_it_prints_its_facts_ends_in_order_and_is_the_same_after_a_restart(
     again = ask(second.facts["address"], key, photo(1))
     assert (again.headers[Header.QUERIES_CHARGED], again.content) == ("0", bought.content)
     assert second.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, cli.INTERRUPTED), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_a_signal_while_the_teacher_is_loaded_ends_it_before_anything_is_served(
+    data_dir: Path, number: int, code: int
+) -> None:
+    """A shell calls the end by SIGTERM 143."""
+    pipe = data_dir.with_name("admin.key")
+    os.mkfifo(pipe, 0o600)  # whoever reads it waits, and the teacher is built after it
+    command = [*COMMAND, "serve", *TINY, "--admin-key-file", str(pipe), "--port", "0"]
+    popen = lifeline.start(
+        [*command, "--data-dir", str(data_dir)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    writer = opened_by_its_reader(pipe, popen)
+    popen.send_signal(number)
+    out, err = popen.communicate(timeout=60)
+    os.close(writer)
+    assert (popen.returncode, out, err) == (code, "", "")
+
+
+def opened_by_its_reader(pipe: Path, reader: "subprocess.Popen[str]") -> int:
+    """A descriptor to write to the pipe, once ``reader`` waits at it."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and reader.poll() is None:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            assert error.errno == errno.ENXIO, error  # nobody reads yet
+            time.sleep(0.01)
+    reader.kill()
+    raise AssertionError(reader.communicate()[1])
 
 
 def test_killing_it_under_load_never_changes_the_final_count(
