@@ -91,6 +91,15 @@ class AveragingSection(_Section):
         return self
 
 
+class ValidationSection(_Section):
+    """Bought images that are never trained on, to see how the student ranks them; off by default."""
+
+    share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Of the bought images, drawn by ``training.seed``."""
+    every_epochs: Annotated[int, Field(ge=1)] = 1
+    """And before the first epoch, after the last, and with the final weights."""
+
+
 class Recipe(_Section):
     """Everything that decides what a training computes, apart from its images and descriptors."""
 
@@ -99,6 +108,7 @@ class Recipe(_Section):
     objective: ObjectiveSection = ObjectiveSection()
     training: TrainingSection = TrainingSection()
     averaging: AveragingSection = AveragingSection()
+    validation: ValidationSection = ValidationSection()
 
     @model_validator(mode="after")
     def _averages_what_is_trained(self) -> Self:
@@ -111,9 +121,11 @@ class Recipe(_Section):
         return self
 
     def digest(self) -> str:
-        """SHA-256 of the recipe; the device is left out, because it decides where and not what."""
+        """SHA-256 of what decides the result: without the device, and without validation where it is off."""
         document = self.model_dump(mode="json")
         document["training"].pop("device")
+        if not self.validation.share:
+            document.pop("validation")
         return digest_of_document(_floats_as_text(document))
 
     def write(self, path: Path) -> None:

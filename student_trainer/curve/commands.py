@@ -76,6 +76,11 @@ def curve(
     overrides = [] if weights is None else [f"student.weights={weights}"]
     chosen = load(recipe or own, [*overrides, *(changes or ())])
     _check(chosen, manifest, split, teacher)
+    if chosen.validation.share:
+        say(
+            "validation.share is off in a curve: each training learns from all images of its size, and the "
+            "curve measures by itself."
+        )
     bought = from_transfer_set(folder.transfer_set, partial=True)
     learnable, measure = _measure(chosen, bought, manifest, split)
     plan = Plan(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from shared.digest import sha256_hex
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import Recipe
+from student_trainer.recipe import Recipe, ValidationSection
 
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 """Of what is bought, where no sizes are given."""
@@ -92,7 +92,10 @@ def recipe_for(recipe: Recipe, seed: int, size: int, largest: int, *, equal_step
         }
     )
     averaging = averaging.model_copy(update={"epochs": tuple(round(e * stretch) for e in averaging.epochs)})
-    return recipe.model_copy(update={"training": training, "averaging": averaging})
+    # A curve measures by itself, and a size of 500 shall mean 500 images that were learned from.
+    return recipe.model_copy(
+        update={"training": training, "averaging": averaging, "validation": ValidationSection()}
+    )
 
 
 def _drawn(digests: Sequence[str], draw: str) -> list[int]:

@@ -3,8 +3,8 @@
 In: decoded images, their data, which rows. Out: normalised chunks for the trunk, and rows of tensors.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,6 +28,10 @@ class BatchSource:
     preprocessing: Preprocessing
     chunk_size: int
     device: torch.device
+
+    def take(self, rows: Sequence[int]) -> "BatchSource":
+        """These rows alone."""
+        return replace(self, store=self.store.take(rows), data=self.data.take(rows))
 
     def chunks(self, batch: Rows) -> Iterator[Chunk]:
         """The batch's images, normalised, channels last, in chunks of one shape."""

@@ -7,6 +7,7 @@ from student_trainer.distil.backward import Step
 from student_trainer.distil.metrics import MetricsLog
 from student_trainer.distil.schedule import Moment
 from student_trainer.distil.threshold import Threshold
+from student_trainer.evaluate.label_free import LabelFreeScores
 from student_trainer.recipe_checks import THRESHOLD
 
 
@@ -43,6 +44,25 @@ def log_epoch(log: MetricsLog, moment: Moment, *, loss: float, averaged: bool) -
             "averaged": averaged,
         },
     )
+
+
+def log_validation(log: MetricsLog, scores: LabelFreeScores, *, step: int, epoch: int) -> None:
+    """How the student ranks held-back images after an epoch; epoch 0 is before the first."""
+    log.write("validation", {"step": step, "epoch": epoch, **_measures(scores)})
+
+
+def log_student(log: MetricsLog, scores: LabelFreeScores, *, step: int) -> None:
+    """The same of the final weights."""
+    log.write_once("student", {"step": step, **_measures(scores)})
+
+
+def _measures(scores: LabelFreeScores) -> dict[str, float | None]:
+    return {
+        "images": scores.images,
+        f"overlap@{scores.k}": scores.overlap,
+        "AP": scores.average_precision,
+        THRESHOLD: scores.tau,
+    }
 
 
 def note(moment: Moment, result: Step) -> str:

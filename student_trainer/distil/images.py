@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,6 +70,15 @@ class PixelStore:
         height, width = self._shapes[index]
         start = self._offsets[index]
         return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+    def take(self, indices: Sequence[int]) -> "PixelStore":
+        """The images ``indices`` alone, in that order, of the same file."""
+        return replace(
+            self,
+            readable=tuple(self.readable[index] for index in indices),
+            _offsets=tuple(self._offsets[index] for index in indices),
+            _shapes=tuple(self._shapes[index] for index in indices),
+        )
 
     def chunks(self, indices: Sequence[int], chunk_size: int, *, pin: bool = False) -> Iterator[PixelChunk]:
         """The images ``indices`` in chunks of one shape and at most ``chunk_size`` images.

@@ -19,6 +19,7 @@ class MetricsLog:
         """Keep the events up to step ``finished_steps``, and append after them."""
         # Before the first checkpoint nothing is continued, not even what precedes the first step.
         kept = _events_up_to(path, finished_steps) if finished_steps else []
+        self._kinds = {json.loads(line)["event"] for line in kept}
         partial = path.with_suffix(".part")
         partial.write_text("".join(kept), encoding="utf-8")
         partial.replace(path)
@@ -28,6 +29,12 @@ class MetricsLog:
         """Append one event; it reaches the operating system before this returns."""
         self._file.write(json.dumps({"event": event, **values}) + "\n")
         self._file.flush()
+        self._kinds.add(event)
+
+    def write_once(self, event: str, values: Mapping[str, Any]) -> None:
+        """Append an event unless one of its kind was kept from before."""
+        if event not in self._kinds:
+            self.write(event, values)
 
     def sync(self) -> None:
         """Wait until the events are on the disk."""
@@ -49,7 +56,8 @@ def _events_up_to(path: Path, finished_steps: int) -> list[str]:
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            step = json.loads(line)["step"]
+            record = json.loads(line)
+            step, _ = record["step"], record["event"]
         except (json.JSONDecodeError, KeyError):
             continue
         if step <= finished_steps:

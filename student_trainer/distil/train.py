@@ -18,30 +18,28 @@ import torch
 
 from shared.checkpoints import save_network
 from shared.extraction import pick_device
-from shared.images import Preprocessing
 from student_trainer.acquire.lock import exclusive
-from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData
-from student_trainer.distil.events import log_epoch, log_step, log_threshold, note
-from student_trainer.distil.images import PixelStore, open_store
-from student_trainer.distil.metrics import MetricsLog
-from student_trainer.distil.preflight import (
-    check_data,
-    make_objective,
-    neighbours,
-    say,
-    some_names,
-    unfitted_objective,
+from student_trainer.distil.events import (
+    log_epoch,
+    log_step,
+    log_student,
+    log_threshold,
+    log_validation,
+    note,
 )
+from student_trainer.distil.metrics import MetricsLog
+from student_trainer.distil.preflight import check_data, unfitted_objective
+from student_trainer.distil.prepare import Lesson, prepare
 from student_trainer.distil.reproducible import reproducible
 from student_trainer.distil.schedule import Moment, Schedule
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import check_weights, take_step
 from student_trainer.distil.student import build_student, calibrate
-from student_trainer.distil.threshold import fitted
+from student_trainer.distil.validation import held_back_count, hold_back, is_due
 from student_trainer.errors import InvalidInput, StorageFailed
-from student_trainer.progress import progress
+from student_trainer.progress import Bar, progress
 from student_trainer.recipe import RANDOM, Recipe
 from student_trainer.recipe_checks import THRESHOLD
 from student_trainer.run_folder import RunFolder
@@ -56,6 +54,7 @@ class Outcome:
 
     student: Path
     images: int
+    """Trained on."""
     epochs: int
     steps: int
     already_finished: bool = False
@@ -78,6 +77,7 @@ def train(recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool =
     """
     device = _device(recipe)
     check_data(unfitted_objective(recipe), data)
+    hold_back(recipe, data)  # refuses before anything is written
     try:
         with exclusive(run), reproducible(device):
             if restart:
@@ -86,7 +86,8 @@ def train(recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool =
             if checkpoint is not None:
                 checkpoint.check_continues(recipe, data.digest())
                 if checkpoint.finished and run.student.exists():
-                    return Outcome(run.student, len(data), recipe.training.epochs, checkpoint.step, True)
+                    trained_on = len(data) - held_back_count(recipe, len(data))
+                    return Outcome(run.student, trained_on, recipe.training.epochs, checkpoint.step, True)
             recipe.write(run.recipe)
             return _train(recipe, data, run, device=device, checkpoint=checkpoint)
     except OSError as error:
@@ -112,65 +113,50 @@ def _train(
     checkpoint: Checkpoint | None,
 ) -> Outcome:
     """The story of a training, from top to bottom."""
-    setting, preprocessing = recipe.training, Preprocessing(recipe.images.longest_side_px)
-    data_digest, notes = data.digest(), _notes(recipe, data)  # of all, readable or not
+    data_digest, notes = data.digest(), _notes(recipe, data)  # of all, decodable or not
 
-    # The images, decoded once.
-    store = _decode(run, data, preprocessing)
-    data = data.take(store.readable)
-    check_data(unfitted_objective(recipe), data)
-
-    # What to learn from them.
-    with_tau, threshold = fitted(recipe, data.teacher)
-    objective = make_objective(with_tau)
-    if threshold is not None:
-        say(threshold.sentence())
-        notes[THRESHOLD] = f"{threshold.tau:g}"
-    if found := neighbours(with_tau, data):
-        say(found.sentence())
+    # What to learn from.
+    lesson = prepare(recipe, data, run, device)
+    if lesson.threshold is not None:
+        notes[THRESHOLD] = f"{lesson.threshold.tau:g}"
 
     # The student, with its initial weights or as the checkpoint has it.
     if checkpoint is None:
         student = build_student(recipe).to(device)
         if recipe.student.weights == RANDOM:
-            calibrate(student, store, preprocessing, setting.seed)
+            calibrate(student, lesson.source.store, lesson.source.preprocessing, recipe.training.seed)
         save_network(student, run.initial_student, notes)
         state = TrainingState.fresh(recipe, student, device)
     else:
         state = TrainingState.resumed(recipe, checkpoint, device)
 
     # Its steps.
-    source = BatchSource(store, data, preprocessing, setting.chunk_size, device)
-    schedule = Schedule(len(data), setting)
+    schedule = Schedule(len(lesson.source.data), recipe.training)
     seen, total = schedule.images_seen(state.finished_steps), schedule.images_seen(schedule.total_steps)
     with (
         MetricsLog(run.metrics, state.finished_steps) as log,
         progress("Training", total, "images", done=seen) as bar,
     ):
-        if threshold is not None and checkpoint is None:
-            log_threshold(log, threshold)
+        if checkpoint is None:
+            _begin(state, lesson, log)
         saved_s = time.monotonic()
         for moment in schedule.after(state.finished_steps):
-            started_s = time.monotonic()
-            allow_inexact = setting.batch_norm == "per-chunk"
-            result = take_step(
-                state, moment, source, objective, allow_inexact=allow_inexact, on_images=bar.advance
-            )
-            bar.advance(0, note(moment, result))
-            log_step(log, moment, result, time.monotonic() - started_s)
+            _step(state, moment, lesson, recipe, log=log, bar=bar)
             if moment.ends_epoch:
-                _end_epoch(state, moment, recipe, log)
+                _end_epoch(state, moment, lesson, recipe, log)
             if moment.ends_epoch or time.monotonic() - saved_s >= CHECKPOINT_EVERY_S:
                 check_weights(state, moment)
                 log.sync()
                 state.checkpoint(recipe, data_digest, schedule.total_steps).save(run.checkpoints)
                 saved_s = time.monotonic()
 
-    # The mean of its weights.
-    if recipe.averaging.epochs:
-        state.student.load_state_dict(state.mean.weights(like=state.student))
-    save_network(state.student, run.student, notes)
-    return Outcome(run.student, len(data), setting.epochs, schedule.total_steps)
+        # The mean of its weights.
+        if recipe.averaging.epochs:
+            state.student.load_state_dict(state.mean.weights(like=state.student))
+        if lesson.validation is not None:
+            log_student(log, lesson.validation.scores(state.student), step=schedule.total_steps)
+        save_network(state.student, run.student, notes)
+    return Outcome(run.student, schedule.images, recipe.training.epochs, schedule.total_steps)
 
 
 def _device(recipe: Recipe) -> torch.device:
@@ -180,23 +166,37 @@ def _device(recipe: Recipe) -> torch.device:
         raise InvalidInput(f"training.device: {error}") from None
 
 
-def _decode(run: RunFolder, data: TrainingData, preprocessing: Preprocessing) -> PixelStore:
-    """The decoded images; files that cannot be decoded are named and left out."""
-    with progress("Decoding", len(data), "images") as bar:
-        store = open_store(run.cache, data.images, preprocessing, on_image=bar.advance)
-    if store.unreadable:
-        reasons = some_names([f"{path} ({reason})" for path, reason in store.unreadable.items()])
-        say(f"{len(store.unreadable):,} of {len(data):,} images are left out, not decodable: {reasons}")
-    return store
+def _begin(state: TrainingState, lesson: Lesson, log: MetricsLog) -> None:
+    """Note what precedes the first step."""
+    if lesson.threshold is not None:
+        log_threshold(log, lesson.threshold)
+    if lesson.validation is not None:
+        log_validation(log, lesson.validation.scores(state.student), step=0, epoch=0)
 
 
-def _end_epoch(state: TrainingState, moment: Moment, recipe: Recipe, log: MetricsLog) -> None:
-    """Note the epoch's loss, and take the weights into the mean if the recipe names this epoch."""
+def _step(
+    state: TrainingState, moment: Moment, lesson: Lesson, recipe: Recipe, *, log: MetricsLog, bar: Bar
+) -> None:
+    """Take one step, and tell of it."""
+    started_s = time.monotonic()
+    allow_inexact = recipe.training.batch_norm == "per-chunk"
+    result = take_step(
+        state, moment, lesson.source, lesson.objective, allow_inexact=allow_inexact, on_images=bar.advance
+    )
+    bar.advance(0, note(moment, result))
+    log_step(log, moment, result, time.monotonic() - started_s)
+
+
+def _end_epoch(state: TrainingState, moment: Moment, lesson: Lesson, recipe: Recipe, log: MetricsLog) -> None:
+    """Note the epoch's loss and validation; take the weights into the mean if the recipe names this epoch."""
     averaged = moment.epoch in recipe.averaging.epochs
     if averaged:
         state.mean.add(state.student)
     log_epoch(log, moment, loss=fmean(state.epoch_losses), averaged=averaged)
     state.epoch_losses = []
+    if lesson.validation is not None and is_due(recipe, moment.epoch):
+        check_weights(state, moment)
+        log_validation(log, lesson.validation.scores(state.student), step=moment.step, epoch=moment.epoch)
 
 
 def _notes(recipe: Recipe, data: TrainingData) -> dict[str, str]:

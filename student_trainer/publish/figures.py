@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from student_trainer.evaluate.document import ModelScores
 from student_trainer.publish.canvas import Palette, svg
-from student_trainer.publish.training_log import Step
+from student_trainer.publish.training_log import Step, Watched
 
 _MAX_POINTS = 300
 _MAX_NAME = 24
@@ -42,6 +42,36 @@ def training_curve(steps: Sequence[Step]) -> str:
     return svg(
         draw, 2.6, "curve", f"Training loss over {len(steps):,} steps, from {first:.3f} to {last:.3f}."
     )
+
+
+def validation_curve(watched: Sequence[Watched]) -> str:
+    """How the student ranks held-back images while it trains: overlap@10 and, where there is one, AP.
+
+    Raises:
+        ValueError: nothing was watched.
+    """
+    if not watched:
+        raise ValueError("A validation curve needs at least one measurement.")
+    steps = [point.step for point in watched]
+    overlaps = [point.overlap for point in watched]
+    precise = [
+        (point.step, point.average_precision) for point in watched if point.average_precision is not None
+    ]
+    marker = "o" if len(watched) < _MARK_EVERY_POINT_BELOW else ""
+
+    def draw(axes: Axes, colour: Palette) -> None:
+        axes.plot(
+            steps, overlaps, color=colour.accent, linewidth=1.6, marker=marker, ms=3, label="overlap@10"
+        )
+        if precise:
+            axes.plot(*zip(*precise, strict=True), color=colour.faint, linewidth=1.6, ls="--", label="AP")
+        axes.set_xlabel("step")
+        axes.set_ylabel("on held-back images")
+        axes.grid(axis="y")
+        axes.legend(frameon=False)
+
+    spoken = f"overlap@10 from {overlaps[0]:.3f} to {overlaps[-1]:.3f}"
+    return svg(draw, 2.6, "validation", f"Validation over {len(watched)} measurements: {spoken}.")
 
 
 def score_chart(models: Mapping[str, ModelScores]) -> str:

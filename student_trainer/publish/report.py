@@ -84,6 +84,9 @@ def build_page(facts: RunFacts) -> str:
         rows=tuple(_rows(evaluation.models)) if evaluation else (),
         chart=Markup(figures.score_chart(evaluation.models)) if evaluation else None,  # noqa: S704
         curve=Markup(figures.training_curve(facts.training.steps)) if facts.training.steps else None,  # noqa: S704
+        validation=Markup(figures.validation_curve(facts.training.watched))  # noqa: S704
+        if facts.training.watched
+        else None,
         quality=Markup(quality_curve(facts.curve)) if facts.curve else None,  # noqa: S704
         examples=tuple(_examples(evaluation)) if evaluation else (),
         rule=RULE,

@@ -1,10 +1,11 @@
 """What the training curve says, for the page.
 
-In: ``metrics.jsonl``. Out: its steps, and how tau was chosen where the recipe left that to the data.
+In: ``metrics.jsonl``. Out: its steps; how tau was chosen where the recipe left that to the data; and how the
+student ranked held-back images, where some were held back.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,27 +22,63 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """How a student ranks held-back images, beside how the teacher ranks them."""
+
+    step: int
+    """After so many steps; 0 is before training."""
+    images: int
+    overlap: float
+    """overlap@10."""
+    average_precision: float | None
+    """None where no image has a neighbour above tau."""
+
+
+@dataclass(frozen=True)
 class TrainingLog:
     """A training as it went."""
 
     steps: tuple[Step, ...] = ()
     threshold: str | None = None
     """How tau was chosen, in a sentence; None where the recipe states it."""
+    watched: tuple[Watched, ...] = ()
+    final: Watched | None = None
+    """Of the final weights, which may be a mean."""
 
 
 def read_training_log(path: Path) -> TrainingLog:
     """Everything in order; a line that was cut off when the training was killed is passed over."""
-    steps: list[Step] = []
-    threshold: str | None = None
+    found: dict[str, list[Any]] = {event: [] for event in _READERS}
     for record in _records(path):
         try:
-            if record["event"] == "step":
-                steps.append(Step(int(record["step"]), float(record["loss"]), float(record["seconds"])))
-            elif record["event"] == "threshold":
-                threshold = str(record["chosen"])
+            event = record["event"]
+            found[event].append(_READERS[event](record))
         except (ValueError, KeyError, TypeError):
             continue
-    return TrainingLog(tuple(steps), threshold)
+    thresholds, finals = found["threshold"], found["student"]
+    return TrainingLog(
+        steps=tuple(found["step"]),
+        threshold=thresholds[-1] if thresholds else None,
+        watched=tuple(found["validation"]),
+        final=finals[-1] if finals else None,
+    )
+
+
+def _step(record: dict[str, Any]) -> Step:
+    return Step(int(record["step"]), float(record["loss"]), float(record["seconds"]))
+
+
+def _watched(record: dict[str, Any]) -> Watched:
+    precision = None if record["AP"] is None else float(record["AP"])
+    return Watched(int(record["step"]), int(record["images"]), float(record["overlap@10"]), precision)
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "step": _step,
+    "threshold": lambda record: str(record["chosen"]),
+    "validation": _watched,
+    "student": _watched,
+}
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:

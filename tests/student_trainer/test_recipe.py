@@ -163,6 +163,13 @@ class TestDigest:
         ):
             assert load(empty, [change]).digest() != digest, change
 
+    def test_validation_counts_only_where_images_are_held_back(self, empty: Path) -> None:
+        digest = load(empty).digest()
+        assert load(empty, ["validation.every_epochs=5"]).digest() == digest
+        held = load(empty, ["validation.share=0.1"])
+        assert held.digest() != digest
+        assert held.digest() != load(empty, ["validation.share=0.1", "training.seed=1"]).digest()
+
     def test_a_default_that_is_spelled_out_changes_nothing(self, tmp_path: Path) -> None:
         spelled = write(tmp_path, "[training]\nepochs = 30\n[objective]\nalpha = 1.0\n")
         assert load(spelled).digest() == load("paper-resnet34").digest()
@@ -189,6 +196,8 @@ class TestRefusals:
                 '[training]\nbatch_norm = "thawed"',
                 r"training\.batch_norm = 'thawed'.*'frozen' or 'per-chunk'",
             ),
+            ("[validation]\nshare = 0.6", r"validation\.share = 0\.6: .*less than or equal to 0\.5"),
+            ("[validation]\nevery = 2", r"validation\.every is unknown.*Did you mean 'every_epochs'"),
             ("[images]\nlongest_side_px = 4", r"images\.longest_side_px = 4"),
             (
                 '[objective]\ntau = "high"',

@@ -119,6 +119,18 @@ def test_the_quality_of_a_cell_is_that_of_its_student_on_the_images_held_back(
     assert cell.quality == cell.measures["overlap@10"]
 
 
+def test_a_cell_learns_from_all_images_of_its_size_whatever_the_recipe_holds_back(
+    buy: Buy, curve: Any, trainings: list[list[str]]
+) -> None:
+    run = buy(100)
+    code, _, err = curve(run, "--sizes", "40", "--seeds", 1, "--set", "validation.share=0.5")
+    assert code == 0, err
+    assert "validation.share is off in a curve" in err
+    (recipe,) = (load(path) for path in run.curve.glob("*/recipe.toml"))
+    assert recipe.validation.share == 0
+    assert [len(images) for images in trainings] == [40]
+
+
 @pytest.mark.parametrize("choice", ["objective.tau=auto", "objective.tau=0.7"])
 def test_without_a_stated_threshold_precision_is_measured_at_the_one_that_fits_what_is_held_back(
     buy: Buy, recipe_file: Path, choice: str

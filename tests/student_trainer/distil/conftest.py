@@ -71,6 +71,12 @@ def bought(paint: Callable[[int], list[Path]]) -> TrainingData:
     return _bought(paint(18))
 
 
+@pytest.fixture
+def many(paint: Callable[[int], list[Path]]) -> TrainingData:
+    """46 images of the same teacher: enough to hold some back."""
+    return _bought(paint(46))
+
+
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The tiny recipe trained on ``bought`` without a stop; not to be changed."""

@@ -19,10 +19,12 @@ from torch import Tensor
 from shared.batch_norm import batch_norm_layers
 from shared.checkpoints import load_network, read_notes
 from shared.digest import sha256_hex
+from shared.images import Preprocessing
 from student_trainer.acquire.lock import exclusive
 from student_trainer.distil import train as training
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.images import open_store
 from student_trainer.distil.metrics import MetricsLog
 from student_trainer.distil.threshold import choose
 from student_trainer.distil.train import Outcome, train
@@ -365,7 +367,7 @@ class TestRefusals:
                     images[row] = torch.inf
             return images
 
-        store = training.open_store(tmp_path / "probe", bought.images, training.Preprocessing(32))
+        store = open_store(tmp_path / "probe", bought.images, Preprocessing(32))
         marked["pixels"] = sha256_hex(store.image(7).tobytes())
         monkeypatch.setattr(batches, "normalise", normalise)
         with pytest.raises(

@@ -10,8 +10,8 @@ from PIL import Image
 
 from student_trainer.evaluate.document import ModelScores
 from student_trainer.publish.curve_figure import quality_curve, quality_picture
-from student_trainer.publish.figures import score_chart, training_curve
-from student_trainer.publish.training_log import Step
+from student_trainer.publish.figures import score_chart, training_curve, validation_curve
+from student_trainer.publish.training_log import Step, Watched
 
 MATPLOTLIB_COLOURS = re.compile(r"#[0-9a-f]{6}")
 
@@ -28,6 +28,7 @@ def scores(value: float, low: float = 0.1, high: float = 0.9) -> ModelScores:
     )  # fmt: skip
 
 
+WATCHED = [Watched(step, 400, 0.4 + step / 100, 0.5 if step else None) for step in range(0, 30, 3)]
 CURVE = curve_of({50: [0.2, 0.25], 100: [0.3, 0.31], 200: [0.35, 0.36]})
 
 
@@ -56,7 +57,12 @@ def test_a_long_training_makes_no_large_figure():
 
 @pytest.mark.parametrize(
     "figure",
-    [training_curve(steps(30)), score_chart({"a": scores(0.5), "b": scores(0.6)}), quality_curve(CURVE)],
+    [
+        training_curve(steps(30)),
+        score_chart({"a": scores(0.5), "b": scores(0.6)}),
+        quality_curve(CURVE),
+        validation_curve(WATCHED),
+    ],
 )
 def test_a_figure_is_one_wellformed_element_that_takes_the_page_s_colours(figure):
     root = ElementTree.fromstring(figure)
@@ -123,5 +129,7 @@ def test_an_interval_that_lies_beside_the_mean_is_drawn_and_not_refused():
 def test_nothing_to_draw_is_refused():
     with pytest.raises(ValueError, match="at least one step"):
         training_curve([])
+    with pytest.raises(ValueError, match="at least one measurement"):
+        validation_curve([])
     with pytest.raises(ValueError, match="at least one model"):
         score_chart({})

@@ -349,6 +349,18 @@ def test_how_a_threshold_was_chosen_stands_below_the_recipe(run):
     assert "tau = 0.7, because of <these> images." in page_of(run).text
 
 
+def test_what_was_watched_stands_beside_the_loss_with_the_final_weights(run):
+    assert "held back from training" not in page_of(run).text
+    figures = len(page_of(run).all("svg"))
+    measured = {"step": 30, "images": 1400, "overlap@10": 0.4321, "AP": 0.5678, "tau": 0.75}
+    lines = [{"event": "validation", "epoch": 1, **measured}, {"event": "student", **measured}]
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines) + run.metrics.read_text())
+    page = page_of(run)
+    assert len(page.all("svg")) == figures + 1
+    assert "Ranking 1,400 bought images that were held back from training" in page.text
+    assert "The final weights: overlap@10 0.432, AP 0.568." in page.text
+
+
 def test_a_run_without_steps_has_no_curve(run):
     run.metrics.write_text("not json\n[]\n{}\n")
     assert len(page_of(run).all("svg")) == 1

@@ -1,0 +1,72 @@
+"""Before the first step: images decoded, some held back, tau chosen, and what is doubtful said.
+
+In: a recipe and its data. Out: a :class:`Lesson`, all that a training takes from its data.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from shared.images import Preprocessing
+from student_trainer.distil.batches import BatchSource
+from student_trainer.distil.data import TrainingData
+from student_trainer.distil.images import PixelStore, open_store
+from student_trainer.distil.objectives import Objective
+from student_trainer.distil.preflight import (
+    check_data,
+    make_objective,
+    neighbours,
+    say,
+    some_names,
+    unfitted_objective,
+)
+from student_trainer.distil.threshold import Threshold, fitted
+from student_trainer.distil.validation import Validation, hold_back
+from student_trainer.progress import progress
+from student_trainer.recipe import Recipe
+from student_trainer.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned, from what, and what watches it."""
+
+    objective: Objective
+    source: BatchSource
+    """Of the images that are trained on."""
+    validation: Validation | None
+    threshold: Threshold | None
+    """How tau was chosen; None where the recipe states it."""
+
+
+def prepare(recipe: Recipe, data: TrainingData, run: RunFolder, device: torch.device) -> Lesson:
+    """Get everything ready; the same every time from the same data.
+
+    Raises:
+        InvalidInput: an image has changed, or too few of them can be decoded.
+        StorageFailed: the disk is full.
+    """
+    preprocessing = Preprocessing(recipe.images.longest_side_px)
+    store = _decode(run, data, preprocessing)
+    data = data.take(store.readable)
+    check_data(unfitted_objective(recipe), data)
+    learned, held = hold_back(recipe, data)
+    everything = BatchSource(store, data, preprocessing, recipe.training.chunk_size, device)
+    source = everything.take(learned)
+    with_tau, threshold = fitted(recipe, source.data.teacher)
+    if threshold is not None:
+        say(threshold.sentence())
+    if found := neighbours(with_tau, source.data):
+        say(found.sentence())
+    validation = Validation.of(everything.take(held), with_tau) if held else None
+    return Lesson(make_objective(with_tau), source, validation, threshold)
+
+
+def _decode(run: RunFolder, data: TrainingData, preprocessing: Preprocessing) -> PixelStore:
+    """The decoded images; files that cannot be decoded are named and left out."""
+    with progress("Decoding", len(data), "images") as bar:
+        store = open_store(run.cache, data.images, preprocessing, on_image=bar.advance)
+    if store.unreadable:
+        reasons = some_names([f"{path} ({reason})" for path, reason in store.unreadable.items()])
+        say(f"{len(store.unreadable):,} of {len(data):,} images are left out, not decodable: {reasons}")
+    return store
