@@ -6,6 +6,7 @@ lagged behind, would hand spent budget out again; its chains end before what was
 """
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -175,6 +176,7 @@ class Watermarks:
     @contextlib.contextmanager
     def _connected(file: Path) -> Iterator[sqlite3.Connection]:
         file.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # it lists who has keys
         db = sqlite3.connect(file, timeout=5)
         try:
             db.executescript(_SCHEMA)

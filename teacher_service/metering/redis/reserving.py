@@ -4,7 +4,6 @@ In: a request's distinct images. Out: a hold, and whether the store knows of it;
 nothing.
 """
 
-import os
 from typing import Any
 
 from shared.chain import window_end_ms
@@ -28,12 +27,8 @@ from teacher_service.metering.refusals import (
     too_many_replays,
     unknown_key,
 )
+from teacher_service.metering.waiting import MAX_WAIT_MS, MIN_WAIT_MS
 from teacher_service.metering.watermarks import Watermarks
-
-
-def new_hold_id() -> str:
-    """128 random bits, in hexadecimal."""
-    return os.urandom(16).hex()
 
 
 class Reserver:
@@ -76,6 +71,8 @@ class Reserver:
             bytes.fromhex("".join(reservation.images)),
             MIN_REPLAYS_A_DAY,
             REPLAYS_A_DAY_PER_QUERY,
+            MIN_WAIT_MS,
+            MAX_WAIT_MS,
         )
         reply = await self._connection.run("reserve", keys, args)
         if reply[0] not in (b"held", b"replay"):

@@ -37,12 +37,13 @@ from teacher_service.metering.redis.connection import SERVER_TIME, Client, Redis
 from teacher_service.metering.redis.key_admin import KeyAdmin
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.live_holds import MAX_LIFE_MS, LiveHolds
-from teacher_service.metering.redis.reserving import Reserver, new_hold_id
+from teacher_service.metering.redis.reserving import Reserver
 from teacher_service.metering.redis.sweeping import sweep
 from teacher_service.metering.redis.upkeep import Upkeep, release
 from teacher_service.metering.refusals import unknown_key
 from teacher_service.metering.replays import ReplayHolds
 from teacher_service.metering.validation import check_descriptors, check_new_key, check_reservation
+from teacher_service.metering.waiting import new_hold_id
 from teacher_service.metering.watermark_saver import WatermarkSaver
 from teacher_service.metering.watermarks import Watermarks
 
@@ -283,10 +284,15 @@ class RedisLedger:
 
 
 async def _identity(client: Client) -> tuple[str, str]:
-    """The name of this store and the layout of what is in it, both given to it once."""
-    await client.hsetnx(keyspace.STORE, "epoch", secrets.token_hex(16))
-    await client.hsetnx(keyspace.STORE, "layout", keyspace.LAYOUT)
+    """The name of this store and the layout of what is in it, both given to it once.
+
+    They are written only where they are missing: a server that takes no writes can still be read.
+    """
     epoch, layout = await client.hmget(keyspace.STORE, "epoch", "layout")
+    if epoch is None or layout is None:
+        await client.hsetnx(keyspace.STORE, "epoch", secrets.token_hex(16))
+        await client.hsetnx(keyspace.STORE, "layout", keyspace.LAYOUT)
+        epoch, layout = await client.hmget(keyspace.STORE, "epoch", "layout")
     return epoch.decode("ascii"), layout.decode("ascii")
 
 

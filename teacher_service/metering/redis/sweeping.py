@@ -11,9 +11,8 @@ from teacher_service.metering.ledger import LedgerUnavailable
 from teacher_service.metering.redis import keyspace
 from teacher_service.metering.redis.connection import RedisConnection
 from teacher_service.metering.redis.keyspace import names_of
+from teacher_service.metering.waiting import CALLS_KEPT_MS
 
-CALLS_KEPT_MS = 24 * 3600 * 1000
-"""A settled idempotency key is remembered at least this long; under ``every-call`` for ever."""
 AT_ONCE = 32
 """Keys in one exchange: half of what the pipeline takes, so that requests share it."""
 

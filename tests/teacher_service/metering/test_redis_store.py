@@ -21,8 +21,8 @@ from teacher_service.metering.ledger import (
 from teacher_service.metering.redis import clock as clock_module
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.store import RedisLedger
-from teacher_service.metering.redis.sweeping import CALLS_KEPT_MS
 from teacher_service.metering.verify import verify_store
+from teacher_service.metering.waiting import CALLS_KEPT_MS
 
 LEASE_MS = 10_000
 DAY_MS = 86_400_000

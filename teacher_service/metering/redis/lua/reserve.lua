@@ -1,13 +1,13 @@
 -- Holds one query for each image that must be paid: all or none. Lease: milliseconds.
 -- KEYS: account, events, holds, leases, held images, calls, paid images of the revision, usage by day
 -- ARGV: seen seq, seen head, hold id, lease, idempotency key or '', body digest, revision, images,
---       images that may be replayed in a day: at least, and for each query of the budget
+--       images that may be replayed in a day: at least, and for each query of the budget,
+--       shortest and longest wait to advise, milliseconds
 -- Out: {'held' | 'replay', chain end, expires at, one '1' (to pay) or '0' for each image}
 --      or {refusal, ...}: unknown; rolled_back; revoked; mismatch; in_flight, image or '', wait;
 --      exhausted, needed, remaining, budget, now, window, a moment that lies in the latest window;
 --      replays, limit of the day, now
 
-local MIN_WAIT_MS, MAX_WAIT_MS = 100, 2000
 local account_key, events, holds, leases, held_images, calls, paid, days = unpack(KEYS)
 local now = now_ms()
 local account = read_account(account_key)
@@ -28,7 +28,7 @@ local function in_flight(image, other)
   local hold, lease = redis.call('HGET', holds, other), redis.call('ZSCORE', leases, other)
   if not hold or not lease then return redis.error_reply('BROKEN an image is held by a hold that is gone') end
   local created, left = tonumber(string.match(hold, '^%d+ (%d+) ')), tonumber(lease) - now
-  return { 'in_flight', image, math.max(MIN_WAIT_MS, math.min(now - created, left, MAX_WAIT_MS)) }
+  return { 'in_flight', image, math.max(tonumber(ARGV[11]), math.min(now - created, left, tonumber(ARGV[12]))) }
 end
 
 local call, repeated = '', false

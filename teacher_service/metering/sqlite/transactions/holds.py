@@ -4,7 +4,6 @@ In: an open transaction; times in milliseconds since 1970. Out: changed rows of 
 key's ``held``. Rows that hang on a hold (its images, its idempotency key) go with it.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterable
 
@@ -12,13 +11,7 @@ from shared.chain import window_end_ms
 from teacher_service.metering.ledger import BudgetExhausted, Hold
 from teacher_service.metering.refusals import hold_expired
 from teacher_service.metering.sqlite.transactions.accounts import AccountRow, account, begin_window
-
-_MIN_RETRY_MS, _MAX_RETRY_MS = 100, 2000
-
-
-def new_hold_id() -> str:
-    """128 random bits, in hexadecimal."""
-    return os.urandom(16).hex()
+from teacher_service.metering.waiting import MAX_WAIT_MS, MIN_WAIT_MS
 
 
 def hold_queries(db: sqlite3.Connection, key: AccountRow, charges: int, now_ms: int) -> None:
@@ -68,7 +61,7 @@ def retry_after_ms(db: sqlite3.Connection, hold_id: str, now_ms: int) -> int:
         "SELECT created_at_ms, expires_at_ms FROM holds WHERE hold_id = ?", (hold_id,)
     ).fetchall()
     age_ms, left_ms = now_ms - created_at_ms, expires_at_ms - now_ms
-    return int(max(_MIN_RETRY_MS, min(age_ms, left_ms, _MAX_RETRY_MS)))
+    return int(max(MIN_WAIT_MS, min(age_ms, left_ms, MAX_WAIT_MS)))
 
 
 def release(db: sqlite3.Connection, hold: Hold) -> None:

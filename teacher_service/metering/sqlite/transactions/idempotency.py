@@ -11,9 +11,7 @@ from teacher_service.metering.ledger import Hold, Reservation
 from teacher_service.metering.refusals import call_in_flight, idempotency_mismatch
 from teacher_service.metering.sqlite.transactions.accounts import AccountRow
 from teacher_service.metering.sqlite.transactions.holds import retry_after_ms
-
-KEPT_MS = 24 * 3600 * 1000
-"""A settled idempotency key is remembered at least this long; under ``every-call`` for ever."""
+from teacher_service.metering.waiting import CALLS_KEPT_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ def record_settled(db: sqlite3.Connection, hold: Hold, now_ms: int) -> None:
 
 
 def prune(db: sqlite3.Connection, now_ms: int) -> None:
-    """Forget what was settled longer ago than :data:`KEPT_MS`, where asking again is free anyway.
+    """Forget what was settled longer ago than :data:`CALLS_KEPT_MS`, where asking again is free anyway.
 
     Billed per call, a forgotten key would make a lost answer cost twice; each one kept there was paid for,
     so that budgets bound their number.
@@ -95,5 +93,5 @@ def prune(db: sqlite3.Connection, now_ms: int) -> None:
     db.execute(
         "DELETE FROM idempotency WHERE key_no IN (SELECT key_no FROM keys WHERE billing = 'distinct')"
         " AND hold_id IS NULL AND at_ms < ?",
-        (now_ms - KEPT_MS,),
+        (now_ms - CALLS_KEPT_MS,),
     )

@@ -15,7 +15,6 @@ from teacher_service.metering.sqlite.transactions.accounts import AccountRow, sp
 from teacher_service.metering.sqlite.transactions.holds import (
     drop_expired,
     hold_queries,
-    new_hold_id,
     record_hold,
 )
 from teacher_service.metering.sqlite.transactions.idempotency import (
@@ -25,6 +24,7 @@ from teacher_service.metering.sqlite.transactions.idempotency import (
 )
 from teacher_service.metering.sqlite.transactions.images import paid_images, refuse_held
 from teacher_service.metering.sqlite.transactions.usage import check_replays
+from teacher_service.metering.waiting import new_hold_id
 
 
 def replay(db: sqlite3.Connection, reservation: Reservation, now_ms: int, lease_ms: int) -> Hold | None:
