@@ -9,6 +9,15 @@ from pydantic import ValidationError
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import SHIPPED, Recipe, load, shipped_recipes
 
+PAPERS = [name for name in shipped_recipes() if name.startswith("paper-")]
+MIXING = ("rounds", "alpha", "label_mixed", "grad_through_mixed")
+"""Settings that only mixing has; without it they are gone."""
+
+
+def settings_of(name: str) -> dict[str, object]:
+    document = load(name).model_dump(mode="json")
+    return {f"{section}.{key}": value for section, keys in document.items() for key, value in keys.items()}
+
 
 def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "mine.toml"
@@ -27,12 +36,41 @@ class TestWhatIsShipped:
         load(name)
         assert (SHIPPED / f"{name}.toml").read_text().startswith("# ")
 
-    @pytest.mark.parametrize("name", ["paper-mobilenetv2", "paper-resnet34", "quick-cpu", "supervised-ap"])
+    @pytest.mark.parametrize("name", [*PAPERS, "quick-cpu", "supervised-ap"])
     def test_a_recipe_of_the_paper_names_it_and_the_command(self, name: str) -> None:
         assert name in shipped_recipes()
         comment = (SHIPPED / f"{name}.toml").read_text()
         assert f"--recipe {name}" in comment
         assert "Laskar and Kannala" in comment
+
+    @pytest.mark.parametrize("name", PAPERS)
+    def test_a_recipe_of_the_paper_says_what_it_costs_and_what_to_expect(self, name: str) -> None:
+        head = (SHIPPED / f"{name}.toml").read_text().split("[student]")[0]
+        text = " ".join(line.removeprefix("#").strip() for line in head.splitlines())
+        for words in ("Queries: ", "Hardware", "Expected result: ", "not been run on those data sets here"):
+            assert words in text, words
+        assert "Hardware and time: " in text or "Time: " in text
+
+    @pytest.mark.parametrize(
+        ("name", "changes"),
+        [
+            ("paper-resnet34-mac", {"student.pooling": "mac"}),
+            ("paper-resnet34-through-mixed", {"objective.grad_through_mixed": True}),
+            ("paper-resnet34-no-mixup-labels", {"objective.label_mixed": False}),
+            (
+                "paper-resnet34-no-aug",
+                {"objective.name": "rank"}
+                | dict.fromkeys(f"objective.{key}" for key in set(MIXING) | {"backend"}),
+            ),
+            ("paper-mobilenetv2", {"student.arch": "mobilenet_v2-320"}),
+        ],
+    )
+    def test_a_variant_differs_from_the_papers_recipe_in_what_it_names_alone(
+        self, name: str, changes: dict[str, object]
+    ) -> None:
+        ours, papers = settings_of(name), settings_of("paper-resnet34")
+        differing = {key: ours.get(key) for key in ours | papers if ours.get(key) != papers.get(key)}
+        assert differing == changes
 
     @pytest.mark.parametrize(
         ("name", "arch"), [("paper-resnet34", "resnet34"), ("paper-mobilenetv2", "mobilenet_v2-320")]
