@@ -25,8 +25,8 @@ from teacher_service.settings import Settings
 
 if TYPE_CHECKING:
     from teacher_service.metering.archive import Archive
-    from teacher_service.metering.doctor import Finding
-    from teacher_service.metering.verify import Verified
+    from teacher_service.metering.auditing.doctor import Finding
+    from teacher_service.metering.auditing.verify import Verified
 
 app = typer.Typer(help="Look at the ledger, move it, check it.", no_args_is_help=True)
 
@@ -78,7 +78,7 @@ def export(
     """Write all keys and chains to a file, verified on the way. It holds no secret, but salted hashes."""
     check_choice("--format", format_, ("jsonl", "csv"))
     settings = settings_from(data_dir=data_dir, ledger=ledger)
-    from teacher_service.metering.exporting import export_ledger, export_records
+    from teacher_service.metering.auditing.exporting import export_ledger, export_records
 
     async def write(ledger: "Archive", out: BinaryIO) -> "Verified":
         if key is None and format_ == "jsonl":
@@ -112,9 +112,9 @@ def import_(
 ) -> None:
     """Fill an empty ledger from an export, all or nothing; its chains go on."""
     settings = settings_from(data_dir=data_dir, ledger=ledger)
-    from teacher_service.metering.file_kinds import NotAnExport, check_importable
+    from teacher_service.metering.auditing.file_kinds import NotAnExport, check_importable
+    from teacher_service.metering.auditing.verify import import_ledger
     from teacher_service.metering.signing import KEY_FILE
-    from teacher_service.metering.verify import import_ledger
 
     try:
         with file.open("rb") as opened:
@@ -147,8 +147,8 @@ def verify(
 ) -> None:
     """Check every chain and every total, of the ledger or of an export; or one key's exported chain."""
     settings = settings_from(data_dir=data_dir, ledger=ledger)
-    from teacher_service.metering.file_kinds import NotAnExport, verify_file
-    from teacher_service.metering.verify import verify_store
+    from teacher_service.metering.auditing.file_kinds import NotAnExport, verify_file
+    from teacher_service.metering.auditing.verify import verify_store
 
     what = "The ledger holds"
     try:
@@ -186,7 +186,7 @@ def doctor(data_dir: DataDir = None, ledger: LedgerUrl = None, as_json: AsJson =
 
 
 def _examined(settings: Settings) -> "Finding":
-    from teacher_service.metering.doctor import examine, rolled_back
+    from teacher_service.metering.auditing.doctor import examine, rolled_back
     from teacher_service.metering.watermarks import StoreRolledBack, marks_in
     from teacher_service.state import WATERMARKS_FILE
 

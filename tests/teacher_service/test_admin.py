@@ -20,7 +20,7 @@ from shared.chain import Link, verify_chain
 from shared.protocol import Header
 from teacher_service import cli
 from teacher_service.logs import configure_logs
-from teacher_service.metering.verify import verify_export
+from teacher_service.metering.auditing.verify import verify_export
 
 ADMIN_KEY = "an-admin-key-of-at-least-32-characters"
 KEYS = "/v1/admin/keys"
@@ -504,7 +504,7 @@ def test_a_keys_records_are_its_chain(admin: httpx.Client, spent: dict[str, Any]
 def test_more_records_than_a_page_come_whole(
     service: Any, admin: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("teacher_service.metering.verify._PAGE", 7)
+    monkeypatch.setattr("teacher_service.metering.auditing.verify._PAGE", 7)
     key_id = make(admin)["key_id"]
     for _ in range(20):
         service.run(service.service.archive.grant(key_id, 1))

@@ -16,7 +16,7 @@ from reverse_proxy import ReverseProxy
 from shared.chain import Link, verify_chain
 from shared.protocol import Header, LedgerPage
 from shared.receipts import from_header
-from teacher_service.metering.verify import verify_store
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.settings import Settings
 
 REPLICAS = 3

@@ -24,8 +24,8 @@ from shared.protocol import Header
 from shared.vectors import Float32Rows, decode_rows
 from teacher_service import cli
 from teacher_service.access.keys import mint
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.sqlite.store import SqliteLedger
-from teacher_service.metering.verify import verify_store
 
 COMMAND = [sys.executable, "-c", "from teacher_service.cli import main; main()"]
 TINY = ["--arch", "mobilenet_v2-320x0.1", "--image-size", "64", "--log-level", "warning"]

@@ -16,10 +16,10 @@ from shared.admin_protocol import EXPORT_PATH, KEY_PATH
 from shared.chain import ChainBroken
 from teacher_service.logs import log
 from teacher_service.metering.archive import Archive, LedgerInvalid
-from teacher_service.metering.exporting import LedgerExport, record_lines, record_rows
+from teacher_service.metering.auditing.exporting import LedgerExport, record_lines, record_rows
+from teacher_service.metering.auditing.verify import pages
 from teacher_service.metering.ledger import LedgerError
-from teacher_service.metering.tables import RECORD_COLUMNS, to_csv
-from teacher_service.metering.verify import pages
+from teacher_service.metering.reporting.tables import RECORD_COLUMNS, to_csv
 from teacher_service.routes.admin.door import archive_of, as_seen_by_an_admin
 from teacher_service.routes.admin.usage import CSV
 

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from shared.admin_protocol import USAGE_PATH, Usage, UsageByDay, UsageByKey
 from teacher_service.errors import InvalidRequest
-from teacher_service.metering.tables import DAY_COLUMNS, KEY_COLUMNS, to_csv, usage_cells
-from teacher_service.metering.usage_report import InvalidSpan, Span, usage_by_day, usage_by_key
+from teacher_service.metering.reporting.tables import DAY_COLUMNS, KEY_COLUMNS, to_csv, usage_cells
+from teacher_service.metering.reporting.usage_report import InvalidSpan, Span, usage_by_day, usage_by_key
 from teacher_service.routes.admin.door import archive_of, as_seen_by_an_admin
 
 CSV = "text/csv"

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import pytest
 
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.ledger import BudgetExhausted
-from teacher_service.metering.verify import verify_store
 
 KILLS = 15
 

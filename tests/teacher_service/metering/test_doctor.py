@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tampering import tamper
 
-from teacher_service.metering.doctor import Finding, examine
+from teacher_service.metering.auditing.doctor import Finding, examine
 from teacher_service.metering.ledger import LedgerUnavailable
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.store import RedisLedger

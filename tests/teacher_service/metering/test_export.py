@@ -12,9 +12,9 @@ from tampering import tamper
 from shared.digest import canonical_json, sha256_hex
 from teacher_service.access.keys import authenticate, mint
 from teacher_service.metering.archive import LedgerInvalid, LedgerNotEmpty
-from teacher_service.metering.exporting import export_ledger
+from teacher_service.metering.auditing.exporting import export_ledger
+from teacher_service.metering.auditing.verify import import_ledger, verify_export, verify_store
 from teacher_service.metering.ledger import BudgetExhausted, LedgerUnavailable
-from teacher_service.metering.verify import import_ledger, verify_export, verify_store
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from shared.chain import verify_chain
 from teacher_service.access.keys import mint
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.ledger import (
     BudgetChanged,
     BudgetExhausted,
@@ -25,7 +26,6 @@ from teacher_service.metering.ledger import (
 )
 from teacher_service.metering.redis import reserving
 from teacher_service.metering.sqlite.transactions import usage
-from teacher_service.metering.verify import verify_store
 
 LEASE_MS = 10_000
 DAY_MS = 24 * 3600 * 1000

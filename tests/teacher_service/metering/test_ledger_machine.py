@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 from redis_process import RedisProcess
 
 from shared.chain import Billing, Window, window_index
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.ledger import (
     BudgetExhausted,
     Hold,
@@ -38,7 +39,6 @@ from teacher_service.metering.ledger import (
     LedgerError,
     Settlement,
 )
-from teacher_service.metering.verify import verify_store
 
 LEASE_MS = 1000
 HOUR_MS = 3_600_000

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from shared.chain import Window, window_index
 from teacher_service.access.keys import mint
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.ledger import (
     DAY_MS,
     BudgetExhausted,
@@ -25,7 +26,6 @@ from teacher_service.metering.ledger import (
     LedgerError,
     UnknownKey,
 )
-from teacher_service.metering.verify import verify_store
 
 HOUR_MS = 3_600_000
 MIDNIGHT_MS = 1_700_006_400_000

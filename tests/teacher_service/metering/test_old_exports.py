@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from shared.digest import canonical_json, sha256_hex
 from teacher_service.cli import app
 from teacher_service.metering.archive import LedgerInvalid
-from teacher_service.metering.exporting import export_ledger
-from teacher_service.metering.verify import import_ledger, verify_export, verify_store
+from teacher_service.metering.auditing.exporting import export_ledger
+from teacher_service.metering.auditing.verify import import_ledger, verify_export, verify_store
 
 BEFORE_WINDOWS = Path(__file__).parent / "exports" / "before-windows.jsonl"
 

@@ -12,10 +12,10 @@ from redis_replicas import account, buy, new_key, replica, replicas
 
 from teacher_service.access.keys import authenticate, mint
 from teacher_service.metering.archive import LedgerInvalid, LedgerNotEmpty
-from teacher_service.metering.export_file import read_archive
-from teacher_service.metering.exporting import export_ledger
+from teacher_service.metering.auditing.export_file import read_archive
+from teacher_service.metering.auditing.exporting import export_ledger
+from teacher_service.metering.auditing.verify import import_ledger, verify_store
 from teacher_service.metering.ledger import KeyRevoked
-from teacher_service.metering.verify import import_ledger, verify_store
 
 DAY_MS = 86_400_000
 

@@ -29,9 +29,9 @@ from redis_replicas import (
 )
 from tcp_proxy import TcpProxy
 
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.ledger import Hold, HoldExpired, Ledger, LedgerUnavailable
 from teacher_service.metering.redis.live_holds import MAX_LIFE_MS, LiveHolds
-from teacher_service.metering.verify import verify_store
 
 SHORT_MS = 300
 """Living replicas prolong it every 100 ms of their own time, while the server's stands still."""

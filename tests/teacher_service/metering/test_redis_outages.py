@@ -15,10 +15,10 @@ from tcp_proxy import TcpProxy
 
 from shared.chain import Billing
 from teacher_service.access.keys import mint
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.ledger import BudgetChanged, LedgerUnavailable
 from teacher_service.metering.redis.connection import ANSWER_TIMEOUT_S
 from teacher_service.metering.redis.store import RedisLedger
-from teacher_service.metering.verify import verify_store
 
 PASSWORD = "open-sesame-9f2c"
 

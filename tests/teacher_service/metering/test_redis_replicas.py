@@ -10,6 +10,7 @@ from redis_process import RedisProcess
 from redis_replicas import account, buy, new_key, replica, replicas, reserve, settle
 
 from shared.chain import Billing, verify_chain
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.ledger import (
     BudgetExhausted,
     HoldExpired,
@@ -20,7 +21,6 @@ from teacher_service.metering.ledger import (
     Settlement,
 )
 from teacher_service.metering.redis.store import RedisLedger
-from teacher_service.metering.verify import verify_store
 
 
 @pytest.fixture

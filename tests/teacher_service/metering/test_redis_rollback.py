@@ -11,8 +11,8 @@ import pytest
 from redis_process import RedisProcess
 from redis_replicas import account, buy, new_key, replica, replicas, reserve, settle, until
 
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.ledger import Ledger, LedgerUnavailable
-from teacher_service.metering.verify import verify_store
 from teacher_service.metering.watermarks import Watermarks
 
 

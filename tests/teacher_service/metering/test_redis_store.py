@@ -11,6 +11,7 @@ from redis_replicas import buy, new_key, replica, reserve, settle
 
 from shared.chain import ZERO_HASH, Billing, Genesis, Settle, canonical_record, link, verify_chain
 from teacher_service.metering.archive import LedgerInvalid
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.ledger import (
     AccountDamaged,
     BudgetExhausted,
@@ -21,7 +22,6 @@ from teacher_service.metering.ledger import (
 from teacher_service.metering.redis import clock as clock_module
 from teacher_service.metering.redis.keyspace import names_of
 from teacher_service.metering.redis.store import RedisLedger
-from teacher_service.metering.verify import verify_store
 from teacher_service.metering.waiting import CALLS_KEPT_MS
 
 LEASE_MS = 10_000

@@ -11,9 +11,9 @@ import pytest
 from redis_replicas import buy, new_key, reserve, until
 
 from teacher_service.metering.archive import Archive
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.sqlite.store import SqliteLedger
 from teacher_service.metering.stores import open_ledger
-from teacher_service.metering.verify import verify_store
 from teacher_service.metering.watermarks import StoreRolledBack, Watermarks
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.ledger import HoldExpired, LedgerUnavailable
 from teacher_service.metering.sqlite import database
 from teacher_service.metering.sqlite.store import SqliteLedger
 from teacher_service.metering.sqlite.transactions import reserve, settle
-from teacher_service.metering.verify import verify_store
 
 
 @pytest.fixture
@@ -369,7 +369,7 @@ FULL_DISK = """
     from teacher_service.access.keys import mint
     from teacher_service.metering.ledger import LedgerUnavailable, Reservation
     from teacher_service.metering.sqlite.store import SqliteLedger
-    from teacher_service.metering.verify import verify_store
+    from teacher_service.metering.auditing.verify import verify_store
 
     async def story(path):
         ledger = SqliteLedger(path)

@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 
 from shared.admin_protocol import UsageOfDay
 from shared.chain import ZERO_HASH, ChainBroken, Genesis, Grant, Item, Link, Revoke, Settle, link
-from teacher_service.metering.tables import DAY_COLUMNS, RECORD_COLUMNS, record_cells, to_csv, usage_cells
-from teacher_service.metering.usage_report import InvalidSpan, Span
+from teacher_service.metering.reporting.tables import (
+    DAY_COLUMNS,
+    RECORD_COLUMNS,
+    record_cells,
+    to_csv,
+    usage_cells,
+)
+from teacher_service.metering.reporting.usage_report import InvalidSpan, Span
 
 AT_MS = 1_700_000_000_123
 

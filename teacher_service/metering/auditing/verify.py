@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from shared.chain import Account, ChainBroken, Link, verify_chain
 from teacher_service.metering.archive import Archive, LedgerInvalid, Totals, check_sums
-from teacher_service.metering.export_file import read_archive
+from teacher_service.metering.auditing.export_file import read_archive
+from teacher_service.metering.auditing.spending_sums import DaySums, check_days, check_window
 from teacher_service.metering.ledger import KeyRecord
-from teacher_service.metering.spending_sums import DaySums, check_days, check_window
 
 _PAGE = 500
 

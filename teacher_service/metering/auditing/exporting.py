@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 from shared.chain import Account, Link
 from teacher_service.metering.archive import Archive
-from teacher_service.metering.export_file import End, Header, RecordLine, key_line, to_bytes
+from teacher_service.metering.auditing.export_file import End, Header, RecordLine, key_line, to_bytes
+from teacher_service.metering.auditing.verify import Verified, sorted_keys, verified_pages
 from teacher_service.metering.ledger import KeyRecord
-from teacher_service.metering.tables import RECORD_COLUMNS, record_cells, to_csv
-from teacher_service.metering.verify import Verified, sorted_keys, verified_pages
+from teacher_service.metering.reporting.tables import RECORD_COLUMNS, record_cells, to_csv
 
 
 class LedgerExport:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 
 from shared.chain import Account
 from teacher_service.metering.archive import Archive, LedgerInvalid, Totals
+from teacher_service.metering.auditing.verify import sorted_keys, verify_key
 from teacher_service.metering.ledger import AccountDamaged, KeyRecord, LedgerUnavailable, UnknownKey
-from teacher_service.metering.verify import sorted_keys, verify_key
 from teacher_service.metering.watermarks import StoreRolledBack
 
 _SENSELESS = (ValueError, KeyError, OverflowError)

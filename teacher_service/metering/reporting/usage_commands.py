@@ -13,8 +13,8 @@ from shared.admin_protocol import UsageOfDay, UsageOfKey
 from shared.budgets import moment_text
 from teacher_service.access.commands import find_key
 from teacher_service.errors import InvalidArgument
-from teacher_service.metering.tables import DAY_COLUMNS, KEY_COLUMNS, to_csv, usage_cells
-from teacher_service.metering.usage_report import (
+from teacher_service.metering.reporting.tables import DAY_COLUMNS, KEY_COLUMNS, to_csv, usage_cells
+from teacher_service.metering.reporting.usage_report import (
     InvalidSpan,
     Span,
     usage_by_day,

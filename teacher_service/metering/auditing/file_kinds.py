@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from shared.chain import Account, ChainBroken, Link, verify_chain
 from shared.digest import parse_canonical
 from teacher_service.metering.archive import LedgerInvalid
-from teacher_service.metering.export_file import RecordLine
-from teacher_service.metering.verify import Verified, verify_export
+from teacher_service.metering.auditing.export_file import RecordLine
+from teacher_service.metering.auditing.verify import Verified, verify_export
 
 Kind: TypeAlias = Literal["ledger", "records", "table"]
 
