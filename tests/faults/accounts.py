@@ -15,9 +15,9 @@ from faults.tally import Tally
 from shared.chain import Link
 from shared.receipts import Receipt
 from teacher_service.metering.archive import Archive, LedgerInvalid
+from teacher_service.metering.auditing.verify import verify_store
 from teacher_service.metering.ledger import KeyRecord
 from teacher_service.metering.stores import open_ledger
-from teacher_service.metering.verify import verify_store
 
 Result = TypeVar("Result")
 PAGE = 1000

@@ -16,11 +16,11 @@ from shared.digest import sha256_hex
 from shared.receipts import SignedReceipt
 from teacher_service.access.keys import mint
 from teacher_service.metering.archive import Archive, LedgerInvalid
-from teacher_service.metering.exporting import export_ledger
+from teacher_service.metering.auditing.exporting import export_ledger
+from teacher_service.metering.auditing.verify import verify_export
 from teacher_service.metering.ledger import Head, Reservation
 from teacher_service.metering.signing import ReceiptSigner
 from teacher_service.metering.sqlite.store import SqliteLedger
-from teacher_service.metering.verify import verify_export
 
 BUDGET = 100_000
 REVISION = sha256_hex(b"teacher")
