@@ -143,12 +143,24 @@ def loss_and_gradient(descriptors: Tensor, loss_of: Callable[[Tensor], Tensor]) 
     leaf = descriptors.detach().requires_grad_()
     loss = loss_of(leaf)
     if not torch.isfinite(loss):
-        raise BadNumbers("The loss is not finite")
+        raise BadNumbers("The loss is not finite", _rows_that_break(loss, leaf))
     if not loss.requires_grad:  # a batch that leaves nothing to be learned, such as a single image
         return loss.item(), torch.zeros_like(descriptors)
     (gradient,) = torch.autograd.grad(loss, leaf)
     _refuse_rows(~torch.isfinite(gradient).all(dim=1), "The gradient of a descriptor is not finite")
     return loss.item(), gradient
+
+
+def _rows_that_break(loss: Tensor, leaf: Tensor) -> list[int]:
+    """The descriptors whose own gradient of a loss that is not finite is not finite either.
+
+    None, where these are all: then it cannot be said which of them it was.
+    """
+    if not loss.requires_grad:
+        return []
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    bad = torch.nonzero(~torch.isfinite(gradient).all(dim=1)).flatten().tolist()
+    return bad if len(bad) < len(leaf) else []
 
 
 def gradient_norm(network: nn.Module) -> Tensor:

@@ -4,7 +4,7 @@ In: descriptors [B, d] of a batch. Out: unit rows, or the first bad row named; B
 diagonal is exactly 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -22,7 +22,14 @@ _GRAM_BLOCKS = 4
 
 
 class BadDescriptors(TrainingFailed, ValueError):
-    """A descriptor without a direction: zero, not finite, or a mixture of two opposite ones."""
+    """A descriptor without a direction: zero, not finite, or a mixture of two opposite ones.
+
+    ``rows`` are the positions in the batch that it was traced to.
+    """
+
+    def __init__(self, message: str, rows: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
 
 
 def unit_rows(descriptors: Tensor, whose: str) -> Tensor:
@@ -46,7 +53,8 @@ def unit_rows(descriptors: Tensor, whose: str) -> Tensor:
         raise BadDescriptors(
             f"The {whose}'s descriptor in row {row} (counted from 0) of {len(bad)} has length "
             f"{norms[row].item():.3g}, so it has no direction; {int(bad.sum())} such rows in all. "
-            "Look at that image, or at the network's activations and the learning rate."
+            "Look at that image, or at the network's activations and the learning rate.",
+            rows=bad.nonzero().flatten().tolist(),
         )
     units: Tensor = descriptors / norms
     return units

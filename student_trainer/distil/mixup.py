@@ -103,5 +103,6 @@ def _check_lengths(lengths: Tensor, partners: Tensor, lam: float, whose: str) ->
         raise BadDescriptors(
             f"Mixing row {int(first[-1])} of the {whose} descriptors with row {int(partners[first])} at "
             f"lam = {lam:g} leaves a vector of length {lengths[first].item():.1e}: the two point in opposite "
-            "directions. Draw another partner or another lam."
+            "directions. Draw another partner or another lam.",
+            rows=(int(first[-1]), int(partners[first])),
         )

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from student_trainer.distil import objectives
 from student_trainer.distil.data import TrainingData, median_similarity, neighbourhoods
@@ -50,7 +51,7 @@ def check_data(objective: Objective, data: TrainingData) -> None:
     """Refuse an objective that needs what is not there.
 
     Raises:
-        InvalidInput: no labels, no bought descriptors, or too few images to rank.
+        InvalidInput: no labels, no bought descriptors or one without a direction, or too few images to rank.
     """
     if objective.needs_labels and data.labels is None:
         raise InvalidInput(
@@ -62,8 +63,21 @@ def check_data(objective: Objective, data: TrainingData) -> None:
             f"The objective {objective.name!r} learns from bought descriptors, and there are none. "
             "Buy them with: student-trainer fetch"
         )
+    if data.teacher is not None:
+        _check_teacher(data, data.teacher)
     if len(data) < 2:
         raise InvalidInput(f"There is {len(data)} image to train on; a ranking needs at least 2.")
+
+
+def _check_teacher(data: TrainingData, teacher: NDArray[np.float32]) -> None:
+    norms = np.linalg.norm(teacher, axis=1)
+    bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
+    if len(bad):
+        names = some_names([str(data.images[row].path) for row in bad])
+        raise InvalidInput(
+            f"{len(bad):,} of {len(data):,} bought descriptors are zero or not finite, so nothing can be "
+            f"ranked by them: {names}. Leave these images out, or ask the teacher's owner."
+        )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """One step: the gradient of the objective over a batch, and Adam's answer to it.
 
 In: the state of a training, a moment of its schedule. Out: the state one step further, or
-:class:`TrainingFailed` with the step and the images, and then the weights are still those before.
+:class:`TrainingFailed` with the step and the images, and then nothing of the step is kept.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from student_trainer.distil.backward import BadNumbers, Step, three_stage_backward
 from student_trainer.distil.batches import BatchSource
+from student_trainer.distil.descriptors import BadDescriptors
 from student_trainer.distil.objectives import Objective
 from student_trainer.distil.preflight import some_names
 from student_trainer.distil.schedule import Moment
@@ -35,7 +36,8 @@ def take_step(
     """One step of Adam on one batch.
 
     Raises:
-        TrainingFailed: a descriptor, the loss or a gradient is not finite, or the objective refuses.
+        TrainingFailed: a descriptor, the loss, a gradient or a weight is not finite, or the objective
+            refuses.
     """
     if hasattr(objective, "step"):
         objective.step = moment.step - 1  # its draws are a function of (seed, step)
@@ -49,14 +51,15 @@ def take_step(
             on_chunk=on_images,
         )
     except BadNumbers as error:
-        names = some_names(source.names(moment.batch, error.rows))
-        images = f"; look at {names}" if names else ""
+        images = _images(moment, source, error.rows)
         raise TrainingFailed(f"{_where(moment)}: {error.what}{images}. {_ADVICE}") from None
     except ValueError as error:  # such as batch statistics of a single value
         raise TrainingFailed(f"{_where(moment)}: {error}") from error
     for group in state.optimiser.param_groups:
         group["lr"] = moment.learning_rate
     state.optimiser.step()
+    if not torch.isfinite(torch.nn.utils.get_total_norm(state.student.parameters())):
+        check_weights(state, moment)  # only then: it asks each tensor, this asks once
     state.finished_steps = moment.step
     state.epoch_losses.append(result.loss)
     return result
@@ -80,9 +83,22 @@ def _loss(moment: Moment, source: BatchSource, objective: Objective) -> Callable
         try:
             return objective(descriptors, teacher, labels)
         except (ValueError, ArithmeticError) as error:
-            raise TrainingFailed(f"{_where(moment)}: the objective {objective.name!r}: {error}") from error
+            rows = error.rows if isinstance(error, BadDescriptors) else ()
+            images = _images(moment, source, rows)
+            raise TrainingFailed(
+                f"{_where(moment)}: the objective {objective.name!r}: {error}{images}"
+            ) from error
 
     return loss_of
+
+
+def _images(moment: Moment, source: BatchSource, rows: tuple[int, ...]) -> str:
+    """Where to look, by file; of a whole batch no image is to blame."""
+    if not rows:
+        return ""
+    if len(rows) == len(moment.batch):
+        return " in any image of the batch, so look at the weights and the learning rate"
+    return f"; look at {some_names(source.names(moment.batch, rows))}"
 
 
 def _where(moment: Moment) -> str:

@@ -198,8 +198,19 @@ class TestWhatIsBadNumbers:
         assert caught.value.rows == (2,)
 
     def test_a_loss_that_is_not_finite_is_refused(self, network: DescriptorNet, images: Tensor) -> None:
-        with pytest.raises(BadNumbers, match="The loss"):
+        with pytest.raises(BadNumbers, match="The loss") as caught:
             three_stage_backward(network, cut(images, 16), B, lambda f: f.sum() / 0)
+        assert caught.value.rows == ()  # all descriptors alike
+
+    def test_the_row_that_makes_the_loss_infinite_is_named(
+        self, network: DescriptorNet, images: Tensor
+    ) -> None:
+        def logarithm_of_zero(descriptors: Tensor) -> Tensor:
+            return (descriptors - descriptors.detach()).square().sum(dim=1)[9].log() + descriptors.sum()
+
+        with pytest.raises(BadNumbers, match="The loss is not finite") as caught:
+            three_stage_backward(network, cut(images, 16), B, logarithm_of_zero)
+        assert caught.value.rows == (9,)
 
     def test_the_row_with_an_infinite_gradient_is_named(self, network: DescriptorNet, images: Tensor) -> None:
         def square_root_at_zero(descriptors: Tensor) -> Tensor:

@@ -63,6 +63,16 @@ class TestData:
             check_data(objective, replace(bought, teacher=None))
         check_data(objective, bought)
 
+    @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+    def test_a_bought_descriptor_without_a_direction_is_named(
+        self, bought: TrainingData, tiny_recipe: Recipe, value: float
+    ) -> None:
+        assert bought.teacher is not None
+        broken = bought.teacher.copy()
+        broken[5] = value
+        with pytest.raises(InvalidInput, match=r"1 of 18 bought descriptors are zero or not.*/005\.png\. "):
+            check_data(make_objective(tiny_recipe), replace(bought, teacher=broken))
+
     @pytest.mark.parametrize("count", [0, 1])
     def test_a_single_image_cannot_be_ranked(
         self, bought: TrainingData, tiny_recipe: Recipe, count: int

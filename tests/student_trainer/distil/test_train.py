@@ -22,6 +22,7 @@ from shared.digest import sha256_hex
 from shared.images import Preprocessing
 from student_trainer.acquire.lock import exclusive
 from student_trainer.distil import train as training
+from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import open_store
@@ -372,6 +373,52 @@ class TestRefusals:
         monkeypatch.setattr(batches, "normalise", normalise)
         with pytest.raises(
             TrainingFailed, match=r"Step \d+ \(epoch 1\): .*not finite; look at .*007\.png\. "
+        ):
+            fit("run")
+
+    def test_weights_that_are_not_finite_end_the_step_that_made_them(
+        self, fit: Fit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        original = torch.optim.Adam.step
+        taken: list[None] = []
+
+        def breaking(optimiser: torch.optim.Adam) -> None:
+            original(optimiser)
+            taken.append(None)
+            if len(taken) == 3:
+                with torch.no_grad():
+                    optimiser.param_groups[0]["params"][0].fill_(torch.nan)
+
+        monkeypatch.setattr(torch.optim.Adam, "step", breaking)
+        with pytest.raises(TrainingFailed, match=r"Step 3 \(epoch 2\): the weights '\S+' are not finite"):
+            fit("run")
+
+    def test_an_image_that_the_objective_cannot_take_is_named(
+        self, fit: Fit, bought: TrainingData, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        original = BatchSource.teacher
+
+        def teacher(source: BatchSource, batch: Any) -> Tensor | None:
+            rows = original(source, batch)
+            assert rows is not None
+            rows[torch.from_numpy(batch == 7)] = torch.nan
+            return rows
+
+        monkeypatch.setattr(BatchSource, "teacher", teacher)
+        with pytest.raises(
+            TrainingFailed, match=r"Step \d+ \(epoch 1\): the objective .*; look at .*/007\.png$"
+        ):
+            fit("run")
+
+    def test_where_no_image_has_a_finite_descriptor_none_is_blamed(
+        self, fit: Fit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from student_trainer.distil import batches
+
+        original = batches.normalise
+        monkeypatch.setattr(batches, "normalise", lambda pixels, how: original(pixels, how) * torch.inf)
+        with pytest.raises(
+            TrainingFailed, match=r"not finite in any image of the batch, so look at the weights"
         ):
             fit("run")
 
