@@ -50,6 +50,11 @@ class RunFolder:
         return self.root / "metrics.jsonl"
 
     @property
+    def tensorboard(self) -> Path:
+        """The same for TensorBoard, where it was asked for."""
+        return self.root / "tensorboard"
+
+    @property
     def checkpoints(self) -> Path:
         """What an interrupted training continues from."""
         return self.root / "checkpoints"

@@ -48,6 +48,9 @@ def train(
     restart: Annotated[
         bool, typer.Option("--restart", help="Forget an earlier training in this run folder.")
     ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the curve for TensorBoard too: RUN/tensorboard.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Train the student, or continue where training was stopped."""
@@ -67,7 +70,7 @@ def train(
         partial=partial,
     )
     try:
-        outcome = train_student(chosen, data, folder, restart=restart)
+        outcome = train_student(chosen, data, folder, restart=restart, tensorboard=tensorboard)
     except KeyboardInterrupt:
         say("Interrupted: run the same command again to continue from the last checkpoint.")
         raise typer.Exit(INTERRUPTED) from None

@@ -1,7 +1,8 @@
 """The training curve: one JSON object a line, appended as training goes.
 
-In: events. Out: ``metrics.jsonl``, in which every step stands once, however often training was killed
-and continued: what was written after the checkpoint that training continues from is taken out first.
+In: events. Out: ``metrics.jsonl`` and, if asked for, the same for TensorBoard. Every step stands there once,
+however often training was killed and continued: what was written after the checkpoint that training continues
+from is taken out first.
 """
 
 import json
@@ -11,18 +12,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from student_trainer.distil.tensorboard import Board
+
 
 class MetricsLog:
     """The open file; use it as a context manager."""
 
-    def __init__(self, path: Path, finished_steps: int) -> None:
-        """Keep the events up to step ``finished_steps``, and append after them."""
+    def __init__(self, path: Path, finished_steps: int, board_folder: Path | None = None) -> None:
+        """Keep the events up to step ``finished_steps`` and append after them; mirror all on a board."""
         # Before the first checkpoint nothing is continued, not even what precedes the first step.
         kept = _events_up_to(path, finished_steps) if finished_steps else []
         self._kinds = {json.loads(line)["event"] for line in kept}
         partial = path.with_suffix(".part")
         partial.write_text("".join(kept), encoding="utf-8")
         partial.replace(path)
+        self._board = Board(board_folder, path) if board_folder else None
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, event: str, values: Mapping[str, Any]) -> None:
@@ -30,6 +34,8 @@ class MetricsLog:
         self._file.write(json.dumps({"event": event, **values}) + "\n")
         self._file.flush()
         self._kinds.add(event)
+        if self._board is not None:
+            self._board.write(event, values)
 
     def write_once(self, event: str, values: Mapping[str, Any]) -> None:
         """Append an event unless one of its kind was kept from before."""
@@ -39,6 +45,8 @@ class MetricsLog:
     def sync(self) -> None:
         """Wait until the events are on the disk."""
         os.fsync(self._file.fileno())
+        if self._board is not None:
+            self._board.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +55,8 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+        if self._board is not None:
+            self._board.close()
 
 
 def _events_up_to(path: Path, finished_steps: int) -> list[str]:

@@ -37,6 +37,7 @@ from student_trainer.distil.schedule import Moment, Schedule
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import check_weights, take_step
 from student_trainer.distil.student import build_student, calibrate
+from student_trainer.distil.tensorboard import Board, writer_class
 from student_trainer.distil.validation import held_back_count, hold_back, is_due
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.progress import Bar, progress
@@ -60,7 +61,9 @@ class Outcome:
     already_finished: bool = False
 
 
-def train(recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool = False) -> Outcome:
+def train(
+    recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool = False, tensorboard: bool = False
+) -> Outcome:
     """Train the recipe's student on the data, or continue where the same training was stopped.
 
     Args:
@@ -68,14 +71,18 @@ def train(recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool =
         data: what to learn from.
         run: where the results go.
         restart: forget what was trained in this run folder before.
+        tensorboard: mirror ``metrics.jsonl`` in event files; changes nothing about the training.
 
     Raises:
         InvalidInput: the objective needs labels or descriptors that are not there, an image has changed,
-            the run folder holds a training of another recipe or of other data, or somebody works on it.
+            the run folder holds a training of another recipe or of other data, somebody works on it, or
+            TensorBoard is asked for and not installed.
         TrainingFailed: a descriptor, a loss or a gradient is not finite; names the step and the images.
         StorageFailed: the disk is full, or the checkpoint is damaged.
     """
     device = _device(recipe)
+    if tensorboard:
+        writer_class()  # refuses before anything is written
     check_data(unfitted_objective(recipe), data)
     hold_back(recipe, data)  # refuses before anything is written
     try:
@@ -86,10 +93,12 @@ def train(recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool =
             if checkpoint is not None:
                 checkpoint.check_continues(recipe, data.digest())
                 if checkpoint.finished and run.student.exists():
+                    if tensorboard:
+                        Board(run.tensorboard, run.metrics).close()
                     trained_on = len(data) - held_back_count(recipe, len(data))
                     return Outcome(run.student, trained_on, recipe.training.epochs, checkpoint.step, True)
             recipe.write(run.recipe)
-            return _train(recipe, data, run, device=device, checkpoint=checkpoint)
+            return _train(recipe, data, run, device=device, checkpoint=checkpoint, tensorboard=tensorboard)
     except OSError as error:
         raise StorageFailed(
             f"Cannot write to the run folder {run.root}: {error}. The last checkpoint is safe: make room and "
@@ -99,7 +108,8 @@ def train(recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool =
 
 def forget(run: RunFolder) -> None:
     """Remove what was trained in a run folder; the transfer set, which was paid for, stays."""
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    for folder in (run.checkpoints, run.tensorboard):
+        shutil.rmtree(folder, ignore_errors=True)
     for file in (run.metrics, run.initial_student, run.student):
         file.unlink(missing_ok=True)
 
@@ -111,6 +121,7 @@ def _train(
     *,
     device: torch.device,
     checkpoint: Checkpoint | None,
+    tensorboard: bool,
 ) -> Outcome:
     """The story of a training, from top to bottom."""
     data_digest, notes = data.digest(), _notes(recipe, data)  # of all, decodable or not
@@ -134,7 +145,7 @@ def _train(
     schedule = Schedule(len(lesson.source.data), recipe.training)
     seen, total = schedule.images_seen(state.finished_steps), schedule.images_seen(schedule.total_steps)
     with (
-        MetricsLog(run.metrics, state.finished_steps) as log,
+        MetricsLog(run.metrics, state.finished_steps, run.tensorboard if tensorboard else None) as log,
         progress("Training", total, "images", done=seen) as bar,
     ):
         if checkpoint is None:

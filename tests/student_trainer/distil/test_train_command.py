@@ -99,6 +99,17 @@ class TestDistillation:
         assert load(run / "recipe.toml").training.seed == 1
 
 
+    def test_tensorboard_files_stand_in_the_run_folder(self, train: Train, run: Path) -> None:
+        pytest.importorskip("tensorboard")
+        train(*QUICK, "--tensorboard")
+        assert [file for file in (run / "tensorboard").iterdir() if "tfevents" in file.name]
+
+    def test_tau_may_be_left_to_the_bought_descriptors(self, train: Train, run: Path) -> None:
+        train("--set", "objective.tau=auto", *QUICK)
+        assert '"event": "threshold"' in (run / "metrics.jsonl").read_text()
+        assert "Already trained" in train("--set", "objective.tau=auto", *QUICK)
+
+
 class TestSupervised:
     def test_it_trains_on_a_manifest_without_a_transfer_set(
         self, train: Train, manifest: Path, tmp_path: Path
