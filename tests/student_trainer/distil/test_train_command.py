@@ -98,7 +98,6 @@ class TestDistillation:
         train(*QUICK, "--set", "training.seed=1", "--restart")
         assert load(run / "recipe.toml").training.seed == 1
 
-
     def test_tensorboard_files_stand_in_the_run_folder(self, train: Train, run: Path) -> None:
         pytest.importorskip("tensorboard")
         train(*QUICK, "--tensorboard")
