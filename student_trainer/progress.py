@@ -4,6 +4,7 @@ In: a title, a total, and advances with a short note. Out: text on standard erro
 standard output and are not touched by this.
 """
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -49,10 +50,17 @@ class Bar:
 
 
 @contextmanager
-def progress(title: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
-    """A bar for ``total`` units of which ``done`` are there already; one closing line in any case."""
+def progress(title: str, total: int, unit: str, done: int = 0, *, shown: bool = True) -> Iterator[Bar]:
+    """A bar for ``total`` units of which ``done`` are there already; one closing line in any case.
+
+    ``shown=False``: it only counts, for a process beside which another one speaks.
+    """
     console = Console(stderr=True)
     bar = Bar(title, total, unit, done)
+    if not shown:
+        bar._last_line_s = math.inf  # the next line is never due
+        yield bar
+        return
     if not console.is_terminal:
         yield bar
         print(bar.line(), file=sys.stderr, flush=True)

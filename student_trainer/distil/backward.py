@@ -8,6 +8,9 @@ once: (1) describe all chunks without a graph; (2) take the loss and its gradien
 descriptors; (3) describe each chunk again with a graph and push its rows of that gradient through.
 By the chain rule this is the gradient of the direct computation, as long as an image's descriptor does not
 depend on which chunk it stands in.
+
+Several processes share the batch out in chunks: stages one and three are each process's own, and between them
+stand one gathering of descriptors and one sum of gradients.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +18,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from student_trainer.distil.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -61,17 +66,21 @@ def three_stage_backward(
     *,
     allow_inexact: bool = False,
     on_chunk: Callable[[int], None] = lambda n: None,
+    processes: Processes = ALONE,
 ) -> Step:
     """Leave the gradient of ``loss_of(descriptors)`` in the parameters' ``.grad``.
 
     Args:
         network: maps float [b, 3, H, W] to descriptors [b, d].
-        chunks: the batch, whose positions cover 0 .. batch_size - 1 once; iterated twice.
+        chunks: this process's share of the batch, iterated twice; the shares' positions together cover
+            0 .. batch_size - 1 once.
         batch_size: B.
         loss_of: descriptors [B, d] -> scalar.
         allow_inexact: accept batch norm and dropout in training mode. With these the result is the
             gradient of another objective, in which every chunk is normalised or thinned out by itself.
-        on_chunk: told the number of images each time a chunk's second pass is done.
+        on_chunk: told the number of images each time a chunk's second pass is done, and at the end that of
+            the other processes' images.
+        processes: who shares the batch; all of them leave the same gradient and return the same.
 
     Raises:
         InexactBackward: a layer would make the result differ from the direct gradient.
@@ -79,17 +88,21 @@ def three_stage_backward(
     """
     if not allow_inexact:
         refuse_inexact_layers(network)
-    descriptors = describe_without_graph(network, chunks, batch_size)
+    descriptors = describe_without_graph(network, chunks, batch_size, processes)
     loss, gradient = loss_and_gradient(descriptors, loss_of)
     network.zero_grad()
+    others = batch_size
     for chunk in chunks():
         _push(network, chunk.images, gradient[chunk.positions])
         on_chunk(len(chunk.positions))
+        others -= len(chunk.positions)
+    processes.sum_gradients(network)
+    if others:
+        on_chunk(others)
     norm = gradient_norm(network)
     if not torch.isfinite(norm):
-        raise BadNumbers(
-            "The gradient of the weights is not finite", _rows_to_blame(network, chunks, gradient)
-        )
+        rows = processes.union(_rows_to_blame(network, chunks, gradient))
+        raise BadNumbers("The gradient of the weights is not finite", rows)
     return Step(loss, norm.item())
 
 
@@ -113,7 +126,9 @@ def refuse_inexact_layers(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def describe_without_graph(network: nn.Module, chunks: Chunks, batch_size: int) -> Tensor:
+def describe_without_graph(
+    network: nn.Module, chunks: Chunks, batch_size: int, processes: Processes = ALONE
+) -> Tensor:
     """Stage 1: descriptors [B, d] of the whole batch, in the batch's order.
 
     Raises:
@@ -125,9 +140,11 @@ def describe_without_graph(network: nn.Module, chunks: Chunks, batch_size: int) 
         positions.append(chunk.positions)
         parts.append(network(chunk.images))
     order = torch.cat(positions) if positions else torch.empty(0, dtype=torch.long)
+    own = torch.cat(parts) if parts else next(network.parameters(), torch.empty(0)).new_empty(0, 0)
+    order, rows = processes.gather(order, own)
     if not torch.equal(order.sort().values.cpu(), torch.arange(batch_size)):
         raise ValueError(f"The chunks hold {len(order)} rows, not each of the batch's {batch_size} once.")
-    descriptors = torch.empty_like(rows := torch.cat(parts))
+    descriptors = torch.empty_like(rows)
     descriptors[order] = rows
     _refuse_rows(~torch.isfinite(descriptors).all(dim=1), "A descriptor is not finite")
     _refuse_rows((descriptors == 0).all(dim=1), "A descriptor is zero and has no direction")

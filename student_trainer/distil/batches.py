@@ -1,6 +1,7 @@
 """One batch on the device: its images in chunks, and what the teacher or the labels say of them.
 
-In: decoded images, their data, which rows. Out: normalised chunks for the trunk, and rows of tensors.
+In: decoded images, their data, which rows. Out: normalised chunks for the trunk, for each of several
+processes its share, and rows of tensors.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from shared.images import Preprocessing, normalise
 from student_trainer.distil.backward import Chunk
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import PixelStore
+from student_trainer.distil.processes import ALONE, Processes
 
 Rows = NDArray[np.int64]
 
@@ -28,15 +30,17 @@ class BatchSource:
     preprocessing: Preprocessing
     chunk_size: int
     device: torch.device
+    processes: Processes = ALONE
 
     def take(self, rows: Sequence[int]) -> "BatchSource":
         """These rows alone."""
         return replace(self, store=self.store.take(rows), data=self.data.take(rows))
 
     def chunks(self, batch: Rows) -> Iterator[Chunk]:
-        """The batch's images, normalised, channels last, in chunks of one shape."""
+        """This process's share of the batch's images, normalised, channels last, in chunks of one shape."""
         on_gpu = self.device.type == "cuda"
-        for chunk in self.store.chunks(batch.tolist(), self.chunk_size, pin=on_gpu):
+        share = self.store.chunks(batch.tolist(), self.chunk_size, pin=on_gpu, processes=self.processes)
+        for chunk in share:
             pixels = chunk.pixels.to(self.device, non_blocking=True)
             images = normalise(pixels, self.preprocessing).contiguous(memory_format=torch.channels_last)
             yield Chunk(chunk.positions.to(self.device), images)

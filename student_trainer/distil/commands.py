@@ -53,27 +53,36 @@ def train(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
-    """Train the student, or continue where training was stopped."""
+    """Train the student, or continue where training was stopped.
+
+    For several processes: torchrun --no-python --nproc-per-node N -- student-trainer train ...
+    """
+    from student_trainer.distil.launch import together
     from student_trainer.distil.preflight import say, unfitted_objective
     from student_trainer.distil.train import train as train_student
     from student_trainer.recipe import load
 
     shortcuts = {"objective.name": objective, "student.weights": weights}
     overrides = [f"{key}={value}" for key, value in shortcuts.items() if value is not None]
-    chosen = load(recipe, [*overrides, *(changes or ())])
-    folder, data = _inputs(
-        unfitted_objective(chosen),
-        run=run,
-        transfer_set=transfer_set,
-        manifest=manifest,
-        split=split,
-        partial=partial,
-    )
     try:
-        outcome = train_student(chosen, data, folder, restart=restart, tensorboard=tensorboard)
+        with together() as processes:
+            chosen = load(recipe, [*overrides, *(changes or ())])
+            folder, data = _inputs(
+                unfitted_objective(chosen),
+                run=run,
+                transfer_set=transfer_set,
+                manifest=manifest,
+                split=split,
+                partial=partial,
+            )
+            outcome = train_student(
+                chosen, data, folder, restart=restart, tensorboard=tensorboard, processes=processes
+            )
     except KeyboardInterrupt:
         say("Interrupted: run the same command again to continue from the last checkpoint.")
         raise typer.Exit(INTERRUPTED) from None
+    if not processes.first:
+        return
     state = "Already trained" if outcome.already_finished else "Trained"
     emit(
         {

@@ -10,6 +10,7 @@ nothing is padded or cropped.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from shared.digest import digest_of_document, sha256_hex
 from shared.images import InvalidImage, Preprocessing, load_pixels
+from student_trainer.distil.processes import ALONE, Processes
 from student_trainer.errors import InvalidInput, StorageFailed
 
 T = TypeVar("T")
@@ -80,8 +82,13 @@ class PixelStore:
             _shapes=tuple(self._shapes[index] for index in indices),
         )
 
-    def chunks(self, indices: Sequence[int], chunk_size: int, *, pin: bool = False) -> Iterator[PixelChunk]:
+    def chunks(
+        self, indices: Sequence[int], chunk_size: int, *, pin: bool = False, processes: Processes = ALONE
+    ) -> Iterator[PixelChunk]:
         """The images ``indices`` in chunks of one shape and at most ``chunk_size`` images.
+
+        Several processes share out whole chunks, which are the same as those of one: a descriptor has the
+        same bits whoever computes it.
 
         The next chunk is copied out of the file while the caller works on the last one. ``pin``: in
         page-locked memory, from where a graphics card copies at full speed.
@@ -89,13 +96,14 @@ class PixelStore:
         by_shape: dict[tuple[int, int], list[int]] = {}
         for position, index in enumerate(indices):
             by_shape.setdefault(self._shapes[index], []).append(position)
-        groups = (group for rows in by_shape.values() for group in _cut(rows, chunk_size))
+        groups = [group for rows in by_shape.values() for group in _cut(rows, chunk_size)]
+        mine = processes.share([len(group) * math.prod(self._shapes[indices[group[0]]]) for group in groups])
 
         def copy(positions: Sequence[int]) -> PixelChunk:
             pixels = torch.from_numpy(np.stack([self.image(indices[position]) for position in positions]))
             return PixelChunk(torch.tensor(positions), pixels.pin_memory() if pin else pixels)
 
-        yield from _one_ahead(copy, groups)
+        yield from _one_ahead(copy, [groups[place] for place in mine])
 
 
 def digest_files(paths: Iterable[Path]) -> list[SourceImage]:

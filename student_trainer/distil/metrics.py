@@ -59,6 +59,27 @@ class MetricsLog:
             self._board.close()
 
 
+class NoMetrics(MetricsLog):
+    """Writes nothing: of several processes one keeps the curve."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, event: str, values: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def write_once(self, event: str, values: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def sync(self) -> None:
+        """Nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
 def _events_up_to(path: Path, finished_steps: int) -> list[str]:
     """Whole lines of steps that are in the checkpoint; the last line may be cut by a crash."""
     if not path.exists():

@@ -20,6 +20,7 @@ from student_trainer.distil.preflight import (
     some_names,
     unfitted_objective,
 )
+from student_trainer.distil.processes import Processes
 from student_trainer.distil.threshold import Threshold, fitted
 from student_trainer.distil.validation import Validation, hold_back
 from student_trainer.progress import progress
@@ -39,7 +40,9 @@ class Lesson:
     """How tau was chosen; None where the recipe states it."""
 
 
-def prepare(recipe: Recipe, data: TrainingData, run: RunFolder, device: torch.device) -> Lesson:
+def prepare(
+    recipe: Recipe, data: TrainingData, run: RunFolder, device: torch.device, processes: Processes
+) -> Lesson:
     """Get everything ready; the same every time from the same data.
 
     Raises:
@@ -47,26 +50,30 @@ def prepare(recipe: Recipe, data: TrainingData, run: RunFolder, device: torch.de
         StorageFailed: the disk is full.
     """
     preprocessing = Preprocessing(recipe.images.longest_side_px)
-    store = _decode(run, data, preprocessing)
+    store = _decode(run, data, preprocessing, processes)
     data = data.take(store.readable)
     check_data(unfitted_objective(recipe), data)
     learned, held = hold_back(recipe, data)
-    everything = BatchSource(store, data, preprocessing, recipe.training.chunk_size, device)
+    everything = BatchSource(store, data, preprocessing, recipe.training.chunk_size, device, processes)
     source = everything.take(learned)
     with_tau, threshold = fitted(recipe, source.data.teacher)
-    if threshold is not None:
-        say(threshold.sentence())
-    if found := neighbours(with_tau, source.data):
-        say(found.sentence())
+    for finding in (threshold, neighbours(with_tau, source.data)):
+        if finding is not None and processes.first:
+            say(finding.sentence())
     validation = Validation.of(everything.take(held), with_tau) if held else None
     return Lesson(make_objective(with_tau), source, validation, threshold)
 
 
-def _decode(run: RunFolder, data: TrainingData, preprocessing: Preprocessing) -> PixelStore:
+def _decode(
+    run: RunFolder, data: TrainingData, preprocessing: Preprocessing, processes: Processes
+) -> PixelStore:
     """The decoded images; files that cannot be decoded are named and left out."""
-    with progress("Decoding", len(data), "images") as bar:
+    with (
+        processes.first_goes_ahead(),
+        progress("Decoding", len(data), "images", shown=processes.first) as bar,
+    ):
         store = open_store(run.cache, data.images, preprocessing, on_image=bar.advance)
-    if store.unreadable:
+    if store.unreadable and processes.first:
         reasons = some_names([f"{path} ({reason})" for path, reason in store.unreadable.items()])
         say(f"{len(store.unreadable):,} of {len(data):,} images are left out, not decodable: {reasons}")
     return store

@@ -49,6 +49,7 @@ def take_step(
             _loss(moment, source, objective),
             allow_inexact=allow_inexact,
             on_chunk=on_images,
+            processes=source.processes,
         )
     except BadNumbers as error:
         images = _images(moment, source, error.rows)

@@ -5,19 +5,20 @@ in full, the training curve, the checkpoint, the student before and the student 
 
 Everything random is a function of (seed, epoch) or (seed, step). So a training that was killed and
 continued ends at the same weights as one that was not: to the last bit on a CPU with the same number of
-threads, to rounding on a graphics card.
+threads, to rounding on a graphics card or with another number of processes.
 """
 
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 import torch
 
 from shared.checkpoints import save_network
-from shared.extraction import pick_device
 from student_trainer.acquire.lock import exclusive
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData
@@ -29,9 +30,10 @@ from student_trainer.distil.events import (
     log_validation,
     note,
 )
-from student_trainer.distil.metrics import MetricsLog
+from student_trainer.distil.metrics import MetricsLog, NoMetrics
 from student_trainer.distil.preflight import check_data, unfitted_objective
 from student_trainer.distil.prepare import Lesson, prepare
+from student_trainer.distil.processes import ALONE, Processes
 from student_trainer.distil.reproducible import reproducible
 from student_trainer.distil.schedule import Moment, Schedule
 from student_trainer.distil.state import TrainingState
@@ -62,7 +64,13 @@ class Outcome:
 
 
 def train(
-    recipe: Recipe, data: TrainingData, run: RunFolder, *, restart: bool = False, tensorboard: bool = False
+    recipe: Recipe,
+    data: TrainingData,
+    run: RunFolder,
+    *,
+    restart: bool = False,
+    tensorboard: bool = False,
+    processes: Processes = ALONE,
 ) -> Outcome:
     """Train the recipe's student on the data, or continue where the same training was stopped.
 
@@ -72,33 +80,39 @@ def train(
         run: where the results go.
         restart: forget what was trained in this run folder before.
         tensorboard: mirror ``metrics.jsonl`` in event files; changes nothing about the training.
+        processes: who trains together; all call this with the same arguments, and the first one writes.
 
     Raises:
         InvalidInput: the objective needs labels or descriptors that are not there, an image has changed,
             the run folder holds a training of another recipe or of other data, somebody works on it, or
-            TensorBoard is asked for and not installed.
+            TensorBoard is asked for and not installed; or the processes do not see the same, or cannot
+            compute this recipe together.
         TrainingFailed: a descriptor, a loss or a gradient is not finite; names the step and the images.
         StorageFailed: the disk is full, or the checkpoint is damaged.
     """
-    device = _device(recipe)
+    device = processes.device(recipe.training.device)
     if tensorboard:
         writer_class()  # refuses before anything is written
     check_data(unfitted_objective(recipe), data)
     hold_back(recipe, data)  # refuses before anything is written
+    _check_together(recipe, data, processes)
     try:
-        with exclusive(run), reproducible(device):
+        with exclusive(run) if processes.first else nullcontext(), reproducible(device):
             if restart:
-                forget(run)
-            checkpoint = Checkpoint.load(run.checkpoints)
+                processes.on_first(lambda: forget(run))
+            checkpoint = processes.from_first(lambda: Checkpoint.load(run.checkpoints))
             if checkpoint is not None:
                 checkpoint.check_continues(recipe, data.digest())
-                if checkpoint.finished and run.student.exists():
+                if checkpoint.finished and processes.from_first(run.student.exists):
                     if tensorboard:
-                        Board(run.tensorboard, run.metrics).close()
+                        processes.on_first(lambda: Board(run.tensorboard, run.metrics).close())
                     trained_on = len(data) - held_back_count(recipe, len(data))
                     return Outcome(run.student, trained_on, recipe.training.epochs, checkpoint.step, True)
-            recipe.write(run.recipe)
-            return _train(recipe, data, run, device=device, checkpoint=checkpoint, tensorboard=tensorboard)
+            processes.on_first(lambda: recipe.write(run.recipe))
+            board = run.tensorboard if tensorboard else None
+            return _train(
+                recipe, data, run, device=device, checkpoint=checkpoint, board=board, processes=processes
+            )
     except OSError as error:
         raise StorageFailed(
             f"Cannot write to the run folder {run.root}: {error}. The last checkpoint is safe: make room and "
@@ -121,22 +135,25 @@ def _train(
     *,
     device: torch.device,
     checkpoint: Checkpoint | None,
-    tensorboard: bool,
+    board: Path | None,
+    processes: Processes,
 ) -> Outcome:
     """The story of a training, from top to bottom."""
     data_digest, notes = data.digest(), _notes(recipe, data)  # of all, decodable or not
 
     # What to learn from.
-    lesson = prepare(recipe, data, run, device)
+    lesson = prepare(recipe, data, run, device, processes)
     if lesson.threshold is not None:
         notes[THRESHOLD] = f"{lesson.threshold.tau:g}"
 
     # The student, with its initial weights or as the checkpoint has it.
     if checkpoint is None:
-        student = build_student(recipe).to(device)
+        with processes.first_goes_ahead():  # weights are downloaded once
+            student = build_student(recipe).to(device)
         if recipe.student.weights == RANDOM:
             calibrate(student, lesson.source.store, lesson.source.preprocessing, recipe.training.seed)
-        save_network(student, run.initial_student, notes)
+        processes.same_weights(student)
+        processes.on_first(lambda: save_network(student, run.initial_student, notes))
         state = TrainingState.fresh(recipe, student, device)
     else:
         state = TrainingState.resumed(recipe, checkpoint, device)
@@ -145,8 +162,8 @@ def _train(
     schedule = Schedule(len(lesson.source.data), recipe.training)
     seen, total = schedule.images_seen(state.finished_steps), schedule.images_seen(schedule.total_steps)
     with (
-        MetricsLog(run.metrics, state.finished_steps, run.tensorboard if tensorboard else None) as log,
-        progress("Training", total, "images", done=seen) as bar,
+        MetricsLog(run.metrics, state.finished_steps, board) if processes.first else NoMetrics() as log,
+        progress("Training", total, "images", done=seen, shown=processes.first) as bar,
     ):
         if checkpoint is None:
             _begin(state, lesson, log)
@@ -158,7 +175,8 @@ def _train(
             if moment.ends_epoch or time.monotonic() - saved_s >= CHECKPOINT_EVERY_S:
                 check_weights(state, moment)
                 log.sync()
-                state.checkpoint(recipe, data_digest, schedule.total_steps).save(run.checkpoints)
+                kept = state.checkpoint(recipe, data_digest, schedule.total_steps)
+                processes.on_first(partial(kept.save, run.checkpoints))
                 saved_s = time.monotonic()
 
         # The mean of its weights.
@@ -166,15 +184,20 @@ def _train(
             state.student.load_state_dict(state.mean.weights(like=state.student))
         if lesson.validation is not None:
             log_student(log, lesson.validation.scores(state.student), step=schedule.total_steps)
-        save_network(state.student, run.student, notes)
+        processes.on_first(lambda: save_network(state.student, run.student, notes))
+    processes.wait()  # whoever ends without an error says that the student is there
     return Outcome(run.student, schedule.images, recipe.training.epochs, schedule.total_steps)
 
 
-def _device(recipe: Recipe) -> torch.device:
-    try:
-        return pick_device(recipe.training.device)
-    except ValueError as error:
-        raise InvalidInput(f"training.device: {error}") from None
+def _check_together(recipe: Recipe, data: TrainingData, processes: Processes) -> None:
+    """Refuse what several processes cannot compute as one does."""
+    if processes.count > 1 and recipe.training.batch_norm != "frozen":
+        raise InvalidInput(
+            f"training.batch_norm = {recipe.training.batch_norm!r} takes its running statistics from one "
+            f"chunk after the other, and {processes.count} processes have different chunks. Train with one "
+            "process, or with --set training.batch_norm=frozen."
+        )
+    processes.check_same({"recipe": recipe.digest(), "training data": data.digest()})
 
 
 def _begin(state: TrainingState, lesson: Lesson, log: MetricsLog) -> None:

@@ -55,7 +55,9 @@ class Validation:
         try:
             with modes_kept(student):
                 student.eval()
-                found = describe_without_graph(student, lambda: self.source.chunks(rows), len(rows))
+                found = describe_without_graph(
+                    student, lambda: self.source.chunks(rows), len(rows), self.source.processes
+                )
         except BadNumbers as error:
             names = some_names(self.source.names(rows, error.rows))
             raise TrainingFailed(f"On held-back images: {error.what}; look at {names}.") from None
