@@ -39,7 +39,7 @@ types: $(READY)  ## Check types
 
 check: lint types test ## Check style and types, and run the tests
 
-faults: $(READY) ## Try to break the ledger: 1,000 kills for each store and more, about 40 minutes
+faults: $(READY) ## Try to break the ledger: 1,000 kills for each store and more, about half an hour
 	@RATION_FAULT_KILLS=$(KILLS) $(BIN)/python -m pytest tests/faults
 
 bench: $(READY)  ## Run the benchmarks, each beside its baseline
