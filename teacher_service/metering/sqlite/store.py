@@ -30,6 +30,7 @@ from teacher_service.metering.probe import WriteProbe
 from teacher_service.metering.replays import ReplayHolds
 from teacher_service.metering.sqlite import database
 from teacher_service.metering.sqlite.group_commit import MAX_GROUP, GroupCommitter, Operation, unavailable
+from teacher_service.metering.sqlite.lately import SettledLately
 from teacher_service.metering.sqlite.owner import OwnerLock
 from teacher_service.metering.sqlite.readers import Readers
 from teacher_service.metering.sqlite.rollback_guard import check_not_rolled_back
@@ -95,6 +96,7 @@ class SqliteLedger:
         self._readers: Readers | None = None
         self._probe = WriteProbe(self._write_probe, clock_ms)
         self._replays = ReplayHolds()
+        self._lately = SettledLately()
 
     async def open(self) -> None:
         """Create what is missing, refuse a file that is older than what was seen of it, and connect.
@@ -198,15 +200,18 @@ class SqliteLedger:
     async def reserve(self, reservation: Reservation) -> Hold:
         """Hold what the request must pay; see the protocol."""
         check_reservation(reservation)
-        now_ms = self._clock_ms()
-        hold = await self._read.at_once(lambda db: reserve.replay(db, reservation, now_ms, self._lease_ms))
-        if hold is None:
-            return await self._write(
-                lambda db: reserve.reserve(db, reservation, self._clock_ms(), self._lease_ms),
-                if_abandoned=self._release_soon,
+        if self._lately.has_all(reservation):
+            now_ms = self._clock_ms()
+            hold = await self._read.at_once(
+                lambda db: reserve.replay(db, reservation, now_ms, self._lease_ms)
             )
-        self._replays.keep(hold, now_ms)
-        return hold
+            if hold is not None:
+                self._replays.keep(hold, now_ms)
+                return hold
+        return await self._write(
+            lambda db: reserve.reserve(db, reservation, self._clock_ms(), self._lease_ms),
+            if_abandoned=self._release_soon,
+        )
 
     async def settle(self, hold: Hold, descriptors: Mapping[str, str]) -> Settlement:
         """Charge a hold; see the protocol. Raises ValueError if a descriptor digest is missing or none."""
@@ -221,6 +226,7 @@ class SqliteLedger:
                 self._replays.put_back(hold)
             raise
         self._watermarks.saw(hold.reservation.key_id, settlement.seq, settlement.link.hash)
+        self._lately.add(hold.reservation)
         return settlement
 
     async def release(self, hold: Hold) -> None:
