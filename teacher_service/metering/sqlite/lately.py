@@ -1,7 +1,7 @@
 """Which images this process settled lately: what is asked for again is most often one of them.
 
 In: reservations as they are settled. Out: whether it is worth a look if a request owes nothing. That look
-saves a replay one of its two commits; for new images it would be in vain, and dearer the longer the ledger is.
+saves a replay one of its two commits; for new images it is in vain, and dearer the longer the ledger is.
 """
 
 from teacher_service.metering.ledger import Reservation
