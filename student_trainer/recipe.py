@@ -149,11 +149,22 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     document = _read_toml(path)
     origin = f"The recipe {path.name}"
     recipe = _parse(document, origin, weights_folder=path.parent)
-    if overrides:
-        changes = _parse_overrides(overrides)
-        document = _apply(recipe.model_dump(mode="json"), changes)
-        recipe = _parse(document, "With --set", weights_folder=Path.cwd())
-    return recipe
+    return changed(recipe, overrides) if overrides else recipe
+
+
+def changed(recipe: Recipe, overrides: Sequence[str], origin: str = "With --set") -> Recipe:
+    """The recipe with ``section.key=value`` applied, as :func:`load` applies them.
+
+    Args:
+        recipe: as :func:`load` gives it.
+        overrides: see :func:`load`.
+        origin: where they come from, for the message.
+
+    Raises:
+        InvalidInput: an unknown key or objective, or a value of the wrong type or out of range.
+    """
+    document = _apply(recipe.model_dump(mode="json"), _parse_overrides(overrides))
+    return _parse(document, origin, weights_folder=Path.cwd())
 
 
 def shipped_recipes() -> list[str]:
