@@ -1,4 +1,4 @@
-"""Networks on disk: our safetensors files, and the public checkpoints of the field (cirtorch).
+"""Networks on disk: our safetensors files; the public ones of the field through ``shared.public_networks``.
 
 In: a network or a path. Out: a file, a network in evaluation mode, or the digest of its weights.
 Whatever is wrong with a file is a :class:`CheckpointError` that names it.
@@ -13,18 +13,16 @@ from typing import Any
 import orjson
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared.digest import canonical_json
-from shared.images import IMAGENET_MEAN, IMAGENET_STD
 from shared.network import DescriptorNet, NetworkSpec, build_network
+from shared.public_networks import public_name, read_public_network, require_public_file
 from shared.tensor_files import (
     BATCH_COUNTER,
     CheckpointError,
-    as_tensors,
     fit,
     is_safetensors,
-    read_pickle,
     read_safetensors,
     read_safetensors_metadata,
 )
@@ -32,10 +30,6 @@ from shared.tensor_files import (
 __all__ = ["CheckpointError", "load_network", "read_notes", "save_network", "weights_digest"]
 
 FORMAT = "ration-network/1"
-PUBLIC_PARTS = {"features": "trunk", "pool": "pool", "whiten": "whiten"}
-"""First parts of names: the public format's, and ours."""
-PUBLIC_NAMES = ("retrievalSfM120k-", "rSfM120k-tl-", "gl18-tl-")
-PUBLIC_FLAGS_NOT_SUPPORTED = ("local_whitening", "regional")
 
 
 def save_network(
@@ -74,20 +68,17 @@ def load_network(path: str | os.PathLike[str]) -> DescriptorNet:
             network of a kind that is not supported, or weights that do not fit it.
     """
     path = Path(path)
-    if not path.is_file() and path.name.startswith(PUBLIC_NAMES):
-        raise CheckpointError(
-            f"There is no file {path}. It is one of the public networks of cnnimageretrieval-pytorch: "
-            "download it from that project's page, keep its name, and give the path to it."
-        )
+    require_public_file(path)
+    own = is_safetensors(path)
     try:
-        spec, tensors = _read_own(path) if is_safetensors(path) else _read_public(path)
+        spec, tensors = _read_own(path) if own else read_public_network(path)
     except CheckpointError:
         raise
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} does not describe a network that can be read: {error!r}.") from error
     with torch.device("meta"):
         network = build_network(spec)
-    fit(network, tensors, str(path))
+    fit(network, tensors, str(path), name_in_file=str if own else public_name)
     return network.eval()
 
 
@@ -102,7 +93,7 @@ def read_notes(path: str | os.PathLike[str]) -> dict[str, str]:
     return notes
 
 
-def weights_digest(network: DescriptorNet) -> str:
+def weights_digest(network: nn.Module) -> str:
     """SHA-256 over names, shapes and float32 little-endian values, sorted by name: of no file's form.
 
     Batch counters, on which no descriptor depends, are left out.
@@ -127,39 +118,6 @@ def _checked(path: Path, metadata: dict[str, str]) -> dict[str, str]:
             "ImageNet weights of a classifier, name it as weights of an architecture, not as a checkpoint."
         )
     return metadata
-
-
-def _read_public(path: Path) -> tuple[NetworkSpec, dict[str, Tensor]]:
-    content = read_pickle(path)
-    if not isinstance(content, dict) or not {"meta", "state_dict"} <= content.keys():
-        raise CheckpointError(
-            f"{path} is not a retrieval network: it lacks 'meta' and 'state_dict'. If it holds ImageNet "
-            "weights of a classifier, name it as weights of an architecture, not as a checkpoint."
-        )
-    spec = _public_spec(path, content["meta"])
-    return spec, {_own_name(name): tensor for name, tensor in as_tensors(content["state_dict"]).items()}
-
-
-def _own_name(public_name: str) -> str:
-    part, dot, rest = public_name.partition(".")
-    return PUBLIC_PARTS.get(part, part) + dot + rest
-
-
-def _public_spec(path: Path, meta: Mapping[str, Any]) -> NetworkSpec:
-    """``architecture, pooling, mean, std`` are required; switches default to off."""
-    missing = [key for key in ("architecture", "pooling", "mean", "std") if key not in meta]
-    if missing:
-        raise CheckpointError(f"{path}: its 'meta' lacks {', '.join(missing)}.")
-    used = [flag for flag in PUBLIC_FLAGS_NOT_SUPPORTED if meta.get(flag)]
-    if used:
-        raise CheckpointError(f"{path}: networks with {' and '.join(used)} are not supported.")
-    for key, ours in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
-        if not torch.allclose(torch.tensor(meta[key]), torch.tensor(ours), atol=1e-6):
-            raise CheckpointError(
-                f"{path}: its images are normalised with {key} {list(meta[key])}; only ImageNet's "
-                f"{list(ours)} is supported."
-            )
-    return _spec(path, {**meta, "arch": meta["architecture"]})
 
 
 def _spec(path: Path, named: Mapping[str, Any]) -> NetworkSpec:

@@ -40,12 +40,18 @@ class StudentSection(_Section):
     pooling: str = "gem"
     weights: str = "imagenet"
     """``imagenet`` (downloaded by torchvision), ``random``, or a file: ImageNet's or a saved network."""
+    trained_from: Annotated[int, Field(ge=0)] = 0
+    """The first module of the trunk that is trained. Those before it keep their weights, and their features
+    are computed once (:mod:`student_trainer.distil.frozen_layers`); 0 trains all."""
 
 
 class ImagesSection(_Section):
     """How the photographs are read."""
 
     longest_side_px: Annotated[int, Field(ge=16, le=4096)] = 362
+    side_multiple_px: Annotated[int, Field(ge=1, le=64)] = 1
+    """Sides in training are rounded to a multiple of it: photographs of many shapes then share chunks. 1, the
+    exact size, makes a chunk for each shape."""
 
 
 class ObjectiveSection(_Section):
@@ -121,11 +127,18 @@ class Recipe(_Section):
         return self
 
     def digest(self) -> str:
-        """SHA-256 of what decides the result: without the device, and without validation where it is off."""
+        """SHA-256 of what decides the result: without the device, and without what is off.
+
+        So a recipe has the digest that it had before a switch existed which it does not use.
+        """
         document = self.model_dump(mode="json")
         document["training"].pop("device")
         if not self.validation.share:
             document.pop("validation")
+        if not self.student.trained_from:
+            document["student"].pop("trained_from")
+        if self.images.side_multiple_px == 1:
+            document["images"].pop("side_multiple_px")
         return digest_of_document(_floats_as_text(document))
 
     def write(self, path: Path) -> None:

@@ -4,7 +4,7 @@ In: decoded images, their data, which rows. Out: normalised chunks for the trunk
 processes its share, and rows of tensors.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,36 +13,50 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shared.images import Preprocessing, normalise
+from student_trainer.distil.arrays import ArrayStore
 from student_trainer.distil.backward import Chunk
 from student_trainer.distil.data import TrainingData
-from student_trainer.distil.images import PixelStore
 from student_trainer.distil.processes import ALONE, Processes
 
 Rows = NDArray[np.int64]
+
+
+def as_images(values: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Pixels uint8 [b, H, W, 3] -> normalised float32 [b, 3, H, W]."""
+    return normalise(values, preprocessing)
+
+
+def as_features(values: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Features kept as [b, h, w, C] -> [b, C, h, w], without a copy; they are past the preprocessing."""
+    return values.permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
 class BatchSource:
     """Where batches come from; row i of the store is row i of the data."""
 
-    store: PixelStore
+    store: ArrayStore
+    """Pixels; or features of layers that are not trained."""
     data: TrainingData
     preprocessing: Preprocessing
     chunk_size: int
     device: torch.device
     processes: Processes = ALONE
+    enter: Callable[[Tensor, Preprocessing], Tensor] = as_images
+    """What makes the network's input [b, C, H, W] of a chunk of the store [b, H, W, C], on the device."""
 
     def take(self, rows: Sequence[int]) -> "BatchSource":
         """These rows alone."""
         return replace(self, store=self.store.take(rows), data=self.data.take(rows))
 
     def chunks(self, batch: Rows) -> Iterator[Chunk]:
-        """This process's share of the batch's images, normalised, channels last, in chunks of one shape."""
+        """This process's share of the batch's images, ready for the network, channels last, in chunks of one
+        shape."""
         on_gpu = self.device.type == "cuda"
         share = self.store.chunks(batch.tolist(), self.chunk_size, pin=on_gpu, processes=self.processes)
         for chunk in share:
-            pixels = chunk.pixels.to(self.device, non_blocking=True)
-            images = normalise(pixels, self.preprocessing).contiguous(memory_format=torch.channels_last)
+            values = chunk.values.to(self.device, non_blocking=True)
+            images = self.enter(values, self.preprocessing).contiguous(memory_format=torch.channels_last)
             yield Chunk(chunk.positions.to(self.device), images)
 
     def teacher(self, batch: Rows) -> Tensor | None:

@@ -50,7 +50,7 @@ def prepare(
         StorageFailed: the disk is full.
     """
     preprocessing = Preprocessing(recipe.images.longest_side_px)
-    store = _decode(run, data, preprocessing, processes)
+    store = _decode(run, data, preprocessing, recipe.images.side_multiple_px, processes)
     data = data.take(store.readable)
     check_data(unfitted_objective(recipe), data)
     learned, held = hold_back(recipe, data)
@@ -65,14 +65,20 @@ def prepare(
 
 
 def _decode(
-    run: RunFolder, data: TrainingData, preprocessing: Preprocessing, processes: Processes
+    run: RunFolder,
+    data: TrainingData,
+    preprocessing: Preprocessing,
+    side_multiple_px: int,
+    processes: Processes,
 ) -> PixelStore:
     """The decoded images; files that cannot be decoded are named and left out."""
     with (
         processes.first_goes_ahead(),
         progress("Decoding", len(data), "images", shown=processes.first) as bar,
     ):
-        store = open_store(run.cache, data.images, preprocessing, on_image=bar.advance)
+        store = open_store(
+            run.cache, data.images, preprocessing, bar.advance, side_multiple_px=side_multiple_px
+        )
     if store.unreadable and processes.first:
         reasons = some_names([f"{path} ({reason})" for path, reason in store.unreadable.items()])
         say(f"{len(store.unreadable):,} of {len(data):,} images are left out, not decodable: {reasons}")

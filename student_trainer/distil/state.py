@@ -6,10 +6,12 @@ In: a recipe, and a checkpoint if there is one. Out: the parts, and new checkpoi
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 
 from shared.network import DescriptorNet
 from student_trainer.distil.averaging import WeightMean
 from student_trainer.distil.checkpoint import Checkpoint
+from student_trainer.distil.frozen_layers import trained_part
 from student_trainer.distil.student import build_untrained, make_trainable
 from student_trainer.recipe import Recipe
 
@@ -19,6 +21,8 @@ class TrainingState:
     """Changes with every step."""
 
     student: DescriptorNet
+    trained: nn.Module
+    """The student, or its upper layers where the lower ones stay as they are."""
     optimiser: torch.optim.Adam
     mean: WeightMean = field(default_factory=WeightMean)
     finished_steps: int = 0
@@ -29,7 +33,9 @@ class TrainingState:
     def fresh(cls, recipe: Recipe, student: DescriptorNet, device: torch.device) -> "TrainingState":
         """Before the first step of a student with its initial weights."""
         make_trainable(student, freeze=recipe.training.batch_norm == "frozen", device=device)
-        return cls(student, torch.optim.Adam(student.parameters(), weight_decay=recipe.training.weight_decay))
+        trained = trained_part(student, recipe.student.trained_from)
+        adam = torch.optim.Adam(trained.parameters(), weight_decay=recipe.training.weight_decay)
+        return cls(student, trained, adam)
 
     @classmethod
     def resumed(cls, recipe: Recipe, checkpoint: Checkpoint, device: torch.device) -> "TrainingState":

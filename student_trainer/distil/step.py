@@ -43,7 +43,7 @@ def take_step(
         objective.step = moment.step - 1  # its draws are a function of (seed, step)
     try:
         result = three_stage_backward(
-            state.student,
+            state.trained,
             lambda: source.chunks(moment.batch),
             len(moment.batch),
             _loss(moment, source, objective),
@@ -59,7 +59,7 @@ def take_step(
     for group in state.optimiser.param_groups:
         group["lr"] = moment.learning_rate
     state.optimiser.step()
-    if not torch.isfinite(torch.nn.utils.get_total_norm(state.student.parameters())):
+    if not torch.isfinite(torch.nn.utils.get_total_norm(state.trained.parameters())):
         check_weights(state, moment)  # only then: it asks each tensor, this asks once
     state.finished_steps = moment.step
     state.epoch_losses.append(result.loss)

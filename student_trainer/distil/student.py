@@ -22,7 +22,7 @@ from shared.network import (
     load_imagenet_weights,
 )
 from shared.tensor_files import is_safetensors, read_safetensors_metadata
-from student_trainer.distil.images import PixelStore
+from student_trainer.distil.arrays import ArrayStore
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import IMAGENET, RANDOM, Recipe
 
@@ -65,7 +65,7 @@ def build_untrained(recipe: Recipe) -> DescriptorNet:
     return build_network(spec, seed=recipe.training.seed)
 
 
-def calibrate(network: DescriptorNet, store: PixelStore, preprocessing: Preprocessing, seed: int) -> None:
+def calibrate(network: DescriptorNet, store: ArrayStore, preprocessing: Preprocessing, seed: int) -> None:
     """Give a randomly initialised network, on its device, the batch norm statistics of training images.
 
     Frozen at the initial mean 0 and variance 1, a random network's features would fade from layer to layer.
@@ -82,7 +82,7 @@ def calibrate(network: DescriptorNet, store: PixelStore, preprocessing: Preproce
         enough = max(len(chunk.positions) for chunk in chunks) / 2
         for chunk in chunks:
             if len(chunk.positions) >= enough:
-                yield normalise(chunk.pixels.to(device), preprocessing)
+                yield normalise(chunk.values.to(device), preprocessing)
 
     try:
         calibrate_batch_norm(network, batches())

@@ -11,7 +11,7 @@ threads, to rounding on a graphics card or with another number of processes.
 import shutil
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -30,6 +30,7 @@ from student_trainer.distil.events import (
     log_validation,
     note,
 )
+from student_trainer.distil.frozen_layers import with_features
 from student_trainer.distil.metrics import MetricsLog, NoMetrics
 from student_trainer.distil.preflight import check_data, unfitted_objective
 from student_trainer.distil.prepare import Lesson, prepare
@@ -157,6 +158,9 @@ def _train(
         state = TrainingState.fresh(recipe, student, device)
     else:
         state = TrainingState.resumed(recipe, checkpoint, device)
+
+    source = with_features(lesson.source, state.student, recipe.student.trained_from, run.cache)
+    lesson = replace(lesson, source=source)
 
     # Its steps.
     schedule = Schedule(len(lesson.source.data), recipe.training)

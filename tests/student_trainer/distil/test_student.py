@@ -91,7 +91,7 @@ class TestCalibration:
         def largest_difference() -> float:
             with torch.no_grad():
                 first, second = (
-                    student(normalise(torch.from_numpy(store.image(index))[None], SMALL)) for index in (1, 2)
+                    student(normalise(torch.from_numpy(store.array(index))[None], SMALL)) for index in (1, 2)
                 )
             return float((first - second).abs().max())
 

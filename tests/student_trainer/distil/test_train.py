@@ -369,7 +369,7 @@ class TestRefusals:
             return images
 
         store = open_store(tmp_path / "probe", bought.images, Preprocessing(32))
-        marked["pixels"] = sha256_hex(store.image(7).tobytes())
+        marked["pixels"] = sha256_hex(store.array(7).tobytes())
         monkeypatch.setattr(batches, "normalise", normalise)
         with pytest.raises(
             TrainingFailed, match=r"Step \d+ \(epoch 1\): .*not finite; look at .*007\.png\. "

@@ -29,7 +29,7 @@ def test_every_image_comes_back_as_it_is_decoded(tmp_path: Path, sources: list[S
     assert len(store) == 10
     assert store.readable == tuple(range(10))
     for index, source in enumerate(sources):
-        assert np.array_equal(store.image(index), load_pixels(source.path, SMALL))
+        assert np.array_equal(store.array(index), load_pixels(source.path, SMALL))
 
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 100])
@@ -42,16 +42,16 @@ def test_chunks_hold_one_shape_and_cover_the_batch_once(
     positions = torch.cat([chunk.positions for chunk in chunks]).tolist()
     assert sorted(positions) == list(range(len(batch)))
     for chunk in chunks:
-        assert 1 <= len(chunk.positions) == len(chunk.pixels) <= chunk_size
-        for position, pixels in zip(chunk.positions.tolist(), chunk.pixels.numpy(), strict=True):
-            assert np.array_equal(pixels, store.image(batch[position]))
+        assert 1 <= len(chunk.positions) == len(chunk.values) <= chunk_size
+        for position, pixels in zip(chunk.positions.tolist(), chunk.values.numpy(), strict=True):
+            assert np.array_equal(pixels, store.array(batch[position]))
     assert len(chunks) == {1: 6, 2: 4, 100: 2}[chunk_size]
 
 
 def test_an_image_may_stand_in_a_batch_twice(tmp_path: Path, sources: list[SourceImage]) -> None:
     store = open_store(tmp_path / "cache", sources, SMALL)
     (chunk,) = store.chunks([5, 5], 8)
-    assert torch.equal(chunk.pixels[0], chunk.pixels[1])
+    assert torch.equal(chunk.values[0], chunk.values[1])
 
 
 def test_the_two_passes_over_a_batch_see_the_same_chunks(tmp_path: Path, sources: list[SourceImage]) -> None:
@@ -59,7 +59,7 @@ def test_the_two_passes_over_a_batch_see_the_same_chunks(tmp_path: Path, sources
     first, second = (list(store.chunks([3, 1, 2, 6], 2)) for _ in range(2))
     for one, two in zip(first, second, strict=True):
         assert torch.equal(one.positions, two.positions)
-        assert torch.equal(one.pixels, two.pixels)
+        assert torch.equal(one.values, two.values)
 
 
 def test_what_was_decoded_is_not_decoded_again(
@@ -72,7 +72,7 @@ def test_what_was_decoded_is_not_decoded_again(
 
     monkeypatch.setattr(training_images, "load_pixels", refuse)
     second = open_store(tmp_path / "cache", sources, SMALL)
-    assert np.array_equal(first.image(4), second.image(4))
+    assert np.array_equal(first.array(4), second.array(4))
 
 
 def test_another_size_or_another_choice_of_images_is_decoded_anew_and_the_old_file_goes(
@@ -80,7 +80,7 @@ def test_another_size_or_another_choice_of_images_is_decoded_anew_and_the_old_fi
 ) -> None:
     cache = tmp_path / "cache"
     open_store(cache, sources, SMALL)
-    assert open_store(cache, sources, Preprocessing(16)).image(0).shape == (16, 12, 3)
+    assert open_store(cache, sources, Preprocessing(16)).array(0).shape == (16, 12, 3)
     assert len(open_store(cache, sources[:4], Preprocessing(16))) == 4
     assert len(list(cache.glob("pixels-*.u8"))) == 1
 
@@ -129,7 +129,7 @@ class TestRefusals:
             store = open_store(tmp_path / "cache", sources, SMALL)
             assert store.readable == (0, 1, 2, 4, 5, 6, 7, 8, 9)
             assert list(store.unreadable) == [sources[3].path]
-            assert np.array_equal(store.image(3), load_pixels(sources[4].path, SMALL))
+            assert np.array_equal(store.array(3), load_pixels(sources[4].path, SMALL))
 
     def test_nothing_but_unreadable_files_is_an_empty_store(self, tmp_path: Path) -> None:
         path = tmp_path / "no-image.jpg"
