@@ -26,6 +26,14 @@ IMAGENET, RANDOM = "imagenet", "random"
 """What ``student.weights`` may say instead of a file."""
 
 
+_OFF = (
+    ("student", "trained_from", 0),
+    ("images", "side_multiple_px", 1),
+    ("training", "precision", "float32"),
+)
+"""Switches that came later, and how they say that they are not used."""
+
+
 class _Section(BaseModel):
     """Base of every section: frozen, strictly typed, unknown keys refused."""
 
@@ -81,6 +89,8 @@ class TrainingSection(_Section):
     """Images whose activations are held at one time; changes memory, not the result."""
     batch_norm: Literal["frozen", "per-chunk"] = "frozen"
     """``per-chunk`` normalises by each chunk's own statistics: another objective, kept for comparison."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the network's arithmetic; the loss is always taken in float32. ``bf16`` pays on graphics cards."""
     device: str = "auto"
 
 
@@ -135,10 +145,9 @@ class Recipe(_Section):
         document["training"].pop("device")
         if not self.validation.share:
             document.pop("validation")
-        if not self.student.trained_from:
-            document["student"].pop("trained_from")
-        if self.images.side_multiple_px == 1:
-            document["images"].pop("side_multiple_px")
+        for section, key, off in _OFF:
+            if document[section][key] == off:
+                document[section].pop(key)
         return digest_of_document(_floats_as_text(document))
 
     def write(self, path: Path) -> None:

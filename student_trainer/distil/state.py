@@ -12,7 +12,9 @@ from shared.network import DescriptorNet
 from student_trainer.distil.averaging import WeightMean
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.frozen_layers import trained_part
+from student_trainer.distil.precision import InBFloat16
 from student_trainer.distil.student import build_untrained, make_trainable
+from student_trainer.distil.tuple_schedule import Mined
 from student_trainer.recipe import Recipe
 
 
@@ -22,18 +24,23 @@ class TrainingState:
 
     student: DescriptorNet
     trained: nn.Module
-    """The student, or its upper layers where the lower ones stay as they are."""
+    """What a step describes images with: the student, its upper layers where the lower ones stay as they
+    are, or either in bfloat16."""
     optimiser: torch.optim.Adam
     mean: WeightMean = field(default_factory=WeightMean)
     finished_steps: int = 0
     epoch_losses: list[float] = field(default_factory=list)
     """Of the steps of the epoch that is under way."""
+    mined: Mined | None = None
+    """The tuples that are trained on; None where every image is, in its turn."""
 
     @classmethod
     def fresh(cls, recipe: Recipe, student: DescriptorNet, device: torch.device) -> "TrainingState":
         """Before the first step of a student with its initial weights."""
         make_trainable(student, freeze=recipe.training.batch_norm == "frozen", device=device)
         trained = trained_part(student, recipe.student.trained_from)
+        if recipe.training.precision == "bf16":
+            trained = InBFloat16(trained)
         adam = torch.optim.Adam(trained.parameters(), weight_decay=recipe.training.weight_decay)
         return cls(student, trained, adam)
 
@@ -47,6 +54,7 @@ class TrainingState:
         state.mean = WeightMean.from_state(checkpoint.averaging)
         state.finished_steps = checkpoint.step
         state.epoch_losses = list(checkpoint.epoch_losses)
+        state.mined = None if checkpoint.mined is None else Mined.from_state(checkpoint.mined)
         return state
 
     def checkpoint(self, recipe: Recipe, data_digest: str, total_steps: int) -> Checkpoint:
@@ -61,4 +69,5 @@ class TrainingState:
             optimiser=self.optimiser.state_dict(),
             averaging=self.mean.state(),
             epoch_losses=self.epoch_losses,
+            mined=None if self.mined is None else self.mined.state(),
         )

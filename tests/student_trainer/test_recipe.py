@@ -219,7 +219,7 @@ class TestRefusals:
         [
             ("[training]\nepoch = 3", r"training\.epoch is unknown.*Did you mean 'epochs'\?"),
             ("[trainig]\nepochs = 3", r"trainig is unknown.*Did you mean 'training'\?"),
-            ("[student]\nzzz = 3", r"student\.zzz is unknown; known here: arch, pooling, weights\.$"),
+            ("[student]\nzzz = 3", r"student\.zzz is unknown; known here: arch, pooling, weights, trained_from\.$"),
             ("[objective]\ntua = 0.5", r"objective\.tua is unknown.*Did you mean 'tau'\?"),
             ('[objective]\nname = "rank"\nrounds = 3', r"objective\.rounds is unknown: 'rank' takes"),
             ('[objective]\nname = "rank-mix"', r"no objective 'rank-mix'.*Did you mean 'rank-mixup'"),
