@@ -36,6 +36,8 @@ class Checkpoint:
     averaging: dict[str, Any]
     epoch_losses: list[float]
     """Losses of the steps of the epoch that is under way."""
+    mined: dict[str, Any] | None = None
+    """Tuples of the epoch that is under way: they followed from weights that are not kept."""
     format: str = FORMAT
 
     @property

@@ -18,6 +18,9 @@ from student_trainer.acquire.transfer_set import Bought, TransferSet
 from student_trainer.distil.images import SourceImage, digest_files
 from student_trainer.errors import InvalidInput
 
+UNLABELLED = -1
+"""The class number of an image without a label."""
+
 _MEDIAN_ROWS = 2_000
 _SIMILARITY_BLOCK_ROWS = 1024
 _NAMED = 3
@@ -32,6 +35,8 @@ class TrainingData:
     """Bought descriptors [n, D]."""
     labels: NDArray[np.int64] | None = None
     """Class numbers [n]."""
+    pairs: NDArray[np.int64] | None = None
+    """Rows [m, 2] of images known to match; None where all images of a label do."""
     teacher_revision: str | None = None
 
     def __len__(self) -> int:
@@ -49,18 +54,20 @@ class TrainingData:
         """Digest of images, descriptors and labels in their order; a training is bound to it."""
         images = [image.digest for image in self.images]
         labels = [] if self.labels is None else [str(label) for label in self.labels]
+        pairs = [] if self.pairs is None else ["pairs", *map(str, self.pairs.flatten().tolist())]
         return digest_of_list(
-            ["images", *images, "labels", *labels, "bought", self.transfer_set_digest or ""]
+            ["images", *images, "labels", *labels, "bought", self.transfer_set_digest or "", *pairs]
         )
 
     def take(self, indices: Sequence[int]) -> "TrainingData":
-        """The rows ``indices`` alone."""
+        """The rows ``indices`` alone, and of the pairs those whose both images are among them."""
         rows = list(indices)
         return replace(
             self,
             images=tuple(self.images[row] for row in rows),
             teacher=None if self.teacher is None else self.teacher[rows],
             labels=None if self.labels is None else self.labels[rows],
+            pairs=None if self.pairs is None else _renumbered(self.pairs, rows, len(self)),
         )
 
 
@@ -147,6 +154,14 @@ def similarity_blocks(teacher: NDArray[np.float32]) -> Iterator[NDArray[np.float
         similarity = block @ rows.T
         similarity[np.arange(len(block)), np.arange(start, start + len(block))] = -1.0
         yield similarity
+
+
+def _renumbered(pairs: NDArray[np.int64], rows: Sequence[int], images: int) -> NDArray[np.int64]:
+    """The pairs among ``rows`` of so many images, by their places there."""
+    place = np.full(images, -1, np.int64)
+    place[rows] = np.arange(len(rows))
+    kept = place[pairs]
+    return kept[(kept >= 0).all(axis=1)]
 
 
 def _sources(bought: Bought) -> tuple[SourceImage, ...]:

@@ -5,6 +5,7 @@ In: a moment of the schedule and what happened there. Out: lines of ``metrics.js
 
 from student_trainer.distil.backward import Step
 from student_trainer.distil.metrics import MetricsLog
+from student_trainer.distil.mining import Findings
 from student_trainer.distil.schedule import Moment
 from student_trainer.distil.threshold import Threshold
 from student_trainer.evaluate.label_free import LabelFreeScores
@@ -27,6 +28,21 @@ def log_step(log: MetricsLog, moment: Moment, result: Step, seconds: float) -> N
             "loss": result.loss,
             "learning_rate": moment.learning_rate,
             "grad_norm": result.gradient_norm,
+            "seconds": round(seconds, 3),
+        },
+    )
+
+
+def log_mining(log: MetricsLog, findings: Findings, *, step: int, epoch: int, seconds: float) -> None:
+    """What negatives were found for an epoch, before its first step."""
+    log.write(
+        "mining",
+        {
+            "step": step,
+            "epoch": epoch,
+            "images": findings.described,
+            "anchors": findings.anchors,
+            "negative_similarity": findings.negative_similarity,
             "seconds": round(seconds, 3),
         },
     )

@@ -54,8 +54,8 @@ class Schedule:
         return np.array_split(order, self.steps_per_epoch)
 
     def learning_rate(self, epoch: int) -> float:
-        """lr * exp(-decay * e) with e = 0 in the first epoch (Section 4 of the paper)."""
-        return self.setting.learning_rate * math.exp(-self.setting.learning_rate_decay * (epoch - 1))
+        """Of all steps of an epoch."""
+        return decayed_rate(self.setting, epoch)
 
     def images_seen(self, steps: int) -> int:
         """How many images the first ``steps`` steps show, counted once for each epoch."""
@@ -71,3 +71,8 @@ class Schedule:
                 if step > finished_steps:
                     at_end = place == self.steps_per_epoch
                     yield Moment(step, epoch, batch, self.learning_rate(epoch), at_end)
+
+
+def decayed_rate(setting: TrainingSection, epoch: int) -> float:
+    """lr * exp(-decay * e) with e = 0 in the first epoch, which is counted as 1 (Section 4 of the paper)."""
+    return setting.learning_rate * math.exp(-setting.learning_rate_decay * (epoch - 1))

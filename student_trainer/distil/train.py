@@ -21,6 +21,7 @@ import torch
 from shared.checkpoints import save_network
 from student_trainer.acquire.lock import exclusive
 from student_trainer.distil.checkpoint import Checkpoint
+from student_trainer.distil.course import course, steps_left
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.events import (
     log_epoch,
@@ -36,7 +37,7 @@ from student_trainer.distil.preflight import check_data, unfitted_objective
 from student_trainer.distil.prepare import Lesson, prepare
 from student_trainer.distil.processes import ALONE, Processes
 from student_trainer.distil.reproducible import reproducible
-from student_trainer.distil.schedule import Moment, Schedule
+from student_trainer.distil.schedule import Moment
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import check_weights, take_step
 from student_trainer.distil.student import build_student, calibrate
@@ -96,6 +97,7 @@ def train(
         writer_class()  # refuses before anything is written
     check_data(unfitted_objective(recipe), data)
     hold_back(recipe, data)  # refuses before anything is written
+    course(recipe, unfitted_objective(recipe), data)  # and so does this
     _check_together(recipe, data, processes)
     try:
         with exclusive(run) if processes.first else nullcontext(), reproducible(device):
@@ -163,7 +165,7 @@ def _train(
     lesson = replace(lesson, source=source)
 
     # Its steps.
-    schedule = Schedule(len(lesson.source.data), recipe.training)
+    schedule = course(recipe, lesson.objective, lesson.source.data)
     seen, total = schedule.images_seen(state.finished_steps), schedule.images_seen(schedule.total_steps)
     with (
         MetricsLog(run.metrics, state.finished_steps, board) if processes.first else NoMetrics() as log,
@@ -172,7 +174,7 @@ def _train(
         if checkpoint is None:
             _begin(state, lesson, log)
         saved_s = time.monotonic()
-        for moment in schedule.after(state.finished_steps):
+        for moment in steps_left(schedule, state, lesson.source, log=log, bar=bar):
             _step(state, moment, lesson, recipe, log=log, bar=bar)
             if moment.ends_epoch:
                 _end_epoch(state, moment, lesson, recipe, log)

@@ -3,8 +3,8 @@
 In: labels, the pairs that are known to match where they are, and a seed. Out: the draw of each epoch, a
 function of (seed, epoch) alone; or a refusal where the labels cannot fill a tuple.
 
-Source: Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (2018),
-Section 5: some thousand anchors an epoch, and a pool of 22,000 images.
+Source: Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (2018): some
+thousand anchors an epoch, and a pool of 22,000 images.
 """
 
 from dataclasses import dataclass
@@ -57,8 +57,8 @@ class Draw:
 class TupleDraws:
     """All epochs' draws. Images without a label are in none of them.
 
-    Without pairs an anchor is any image whose label has another, and its positive is drawn anew in each epoch.
-    Images that are alone with their label can be negatives.
+    Without pairs an anchor is any image whose label has another, and its positive is drawn anew in each
+    epoch. An image that is alone with its label can be a negative.
     """
 
     mining: Mining
@@ -111,7 +111,8 @@ class TupleDraws:
         label = np.searchsorted(self._known_labels, self.labels[rows])
         own = self._place[rows] - starts[label]
         drawn = random.integers(counts[label] - 1)
-        return self._by_label[starts[label] + drawn + (drawn >= own)]
+        others: Rows = self._by_label[starts[label] + drawn + (drawn >= own)]
+        return others
 
     @cached_property
     def _labelled(self) -> Rows:
@@ -144,7 +145,7 @@ class TupleDraws:
         """What anchors are drawn from: places in the known pairs, or rows with another of their label."""
         if self.known_pairs is not None:
             return np.arange(len(self.known_pairs))
-        starts, counts = self._counts
+        _, counts = self._counts
         return np.sort(self._by_label[np.repeat(counts > 1, counts)])
 
     def _check_labels(self) -> None:
@@ -152,14 +153,14 @@ class TupleDraws:
         if not len(self._candidates):
             what = "no two images have the same label" if self.known_pairs is None else "there is no pair"
             raise InvalidInput(
-                f"Nobody can be an anchor: {what} among {len(self._labelled):,} labelled images. A tuple needs "
-                "two images that show the same."
+                f"Nobody can be an anchor: {what} among {len(self._labelled):,} labelled images. A tuple "
+                "needs two images that show the same."
             )
         if labels <= negatives:
             cure = f"--set objective.negatives={labels - 1}" if labels > 1 else "add images of other labels"
             raise InvalidInput(
-                f"There are {labels} labels, and a tuple needs {negatives + 1}: its anchor's, and another for "
-                f"each of {negatives} negatives. Ask for fewer: {cure}."
+                f"There are {labels} labels, and a tuple needs {negatives + 1}: its anchor's, and another "
+                f"for each of {negatives} negatives. Ask for fewer: {cure}."
             )
 
     def _check_pool(self, epoch: int) -> None:
@@ -169,7 +170,7 @@ class TupleDraws:
         own = np.isin(self.labels[draw.pairs[:, 0]], in_pool).any()
         if len(in_pool) - int(own) < self.mining.negatives:
             raise InvalidInput(
-                f"The pool of {len(draw.pool):,} images drawn for epoch {epoch} has {len(in_pool)} labels, too "
-                f"few for {self.mining.negatives} negatives of labels other than their anchor's. Draw more: "
-                f"--set objective.pool_images={min(len(self._labelled), 2 * len(draw.pool))}."
+                f"The pool of {len(draw.pool):,} images drawn for epoch {epoch} has {len(in_pool)} labels, "
+                f"too few for {self.mining.negatives} negatives of labels other than their anchor's. Draw "
+                f"more: --set objective.pool_images={min(len(self._labelled), 2 * len(draw.pool))}."
             )

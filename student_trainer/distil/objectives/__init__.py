@@ -9,8 +9,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+from student_trainer.distil.objectives.contrastive import Contrastive
 from student_trainer.distil.objectives.rank import Rank, RankMixup
 from student_trainer.distil.objectives.supervised_ap import SupervisedAP
+from student_trainer.distil.tuple_draws import Mining
 from student_trainer.errors import InvalidInput
 
 
@@ -18,7 +20,8 @@ class Objective(Protocol):
     """A loss over the descriptors of a batch.
 
     A random objective also has ``seed`` and ``step``: what it draws is a function of the two, ``step`` grows
-    by one at each call, and whoever continues a training sets it.
+    by one at each call, and whoever continues a training sets it. One that learns from tuples of its own
+    choice instead of from every image in turn also has ``mining`` (:func:`mining_of`).
     """
 
     name: str
@@ -34,8 +37,14 @@ class Objective(Protocol):
 
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
-    kind.name: kind for kind in (RankMixup, Rank, SupervisedAP)
+    kind.name: kind for kind in (RankMixup, Rank, SupervisedAP, Contrastive)
 }
+
+
+def mining_of(objective: Objective) -> Mining | None:
+    """How its tuples are drawn and mined; None where batches are drawn from all images."""
+    mining: Mining | None = getattr(objective, "mining", None)
+    return mining
 
 
 def get(name: str) -> Callable[..., Objective]:

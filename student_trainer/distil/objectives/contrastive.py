@@ -3,9 +3,8 @@
 In: the descriptors of a step's tuples. Out: a scalar. It trains the supervised baseline of the paper's
 Table 2; no teacher is asked.
 
-Source: Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (2018): the loss
-is that of Section 3.4, the negatives are those of Section 4, each of another label. Laskar and Kannala (2020),
-Section 4, take ``margin=0.65``.
+Source: Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (2018). Laskar
+and Kannala (2020), Section 4, take ``margin=0.65``.
 """
 
 from dataclasses import dataclass, field
@@ -26,8 +25,8 @@ class Contrastive:
     """``contrastive``: the sum of the tuples' losses, each of an anchor, a positive and hard negatives.
 
     At the beginning of each epoch ``anchors_per_epoch`` anchors are drawn, each with another image of its
-    label, and for each the ``negatives`` hardest of ``pool_images`` other images, as the student describes them
-    then, no two of the same label. Once a tuple's images are as they should be its loss is 0.
+    label, and for each the ``negatives`` most similar out of ``pool_images`` images of other labels, as the
+    student describes them then, no two of the same label.
 
     Raises:
         InvalidInput: a setting is out of its range, or a batch is not made of such tuples.
@@ -59,8 +58,8 @@ class Contrastive:
         units = unit_rows(student, "student")
         if labels is None:
             raise InvalidInput("The objective contrastive needs labels, but got none.")
-        check_tuples(labels, units.shape[:1].numel(), self.mining)
-        tuples = units.unflatten(0, (-1, self.mining.tuple_images))
+        check_tuples(labels, len(units), self.mining)
+        tuples = units.view(-1, self.mining.tuple_images, units.shape[1])
         return contrastive(tuples[:, 0], tuples[:, 1:2], tuples[:, 2:], self.margin)
 
 

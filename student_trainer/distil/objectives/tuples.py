@@ -4,8 +4,8 @@ In: descriptors of a tuple. Out: a scalar. Who stands in a tuple is decided else
 (:mod:`student_trainer.distil.mining`), and so is which network described whom: asymmetric learning gives the
 student's anchor with the teacher's positives and negatives.
 
-Source: Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (2018),
-Section 3.4, for ``contrastive``.
+Source of ``contrastive``: Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human
+Annotation" (2018), Siamese learning; the sum over a tuple and EPSILON as the field's public code has them.
 """
 
 import torch
@@ -42,7 +42,8 @@ def contrastive(anchor: Tensor, positives: Tensor, negatives: Tensor, margin: fl
 
 def _distances(anchor: Tensor, others: Tensor) -> Tensor:
     """[..., d], [..., n, d] -> [..., n]."""
-    return torch.linalg.vector_norm(anchor.unsqueeze(-2) - others + EPSILON, dim=-1)
+    distances: Tensor = torch.linalg.vector_norm(anchor.unsqueeze(-2) - others + EPSILON, dim=-1)
+    return distances
 
 
 def _check_shapes(anchor: Tensor, positives: Tensor, negatives: Tensor) -> None:
@@ -51,6 +52,6 @@ def _check_shapes(anchor: Tensor, positives: Tensor, negatives: Tensor) -> None:
         fits = others.ndim == anchor.ndim + 1 and others.shape[:-2] == tuples and others.shape[-1:] == dim
         if not (1 <= anchor.ndim <= 2 and fits):
             raise InvalidInput(
-                "A tuple is an anchor [d], positives [P, d] and negatives [N, d], or T of each; the shapes are "
-                f"{list(anchor.shape)}, {list(positives.shape)} and {list(negatives.shape)}."
+                "A tuple is an anchor [d], positives [P, d] and negatives [N, d], or T of each; the shapes "
+                f"are {list(anchor.shape)}, {list(positives.shape)} and {list(negatives.shape)}."
             )

@@ -1,0 +1,86 @@
+"""Which steps a training takes: every image in turn, or tuples that are mined at the beginning of each epoch.
+
+In: a recipe, its objective and its data; later the state of the training. Out: the schedule, and the steps
+that are left, each made when it is asked for, because tuples depend on the weights that earlier steps left.
+"""
+
+import time
+from collections.abc import Iterator
+
+from student_trainer.distil.batches import BatchSource
+from student_trainer.distil.data import TrainingData
+from student_trainer.distil.events import log_mining
+from student_trainer.distil.metrics import MetricsLog
+from student_trainer.distil.mining import mine
+from student_trainer.distil.objectives import Objective, mining_of
+from student_trainer.distil.preflight import say
+from student_trainer.distil.schedule import Moment, Schedule
+from student_trainer.distil.state import TrainingState
+from student_trainer.distil.tuple_draws import TupleDraws
+from student_trainer.distil.tuple_schedule import TupleSchedule
+from student_trainer.progress import Bar
+from student_trainer.recipe import Recipe
+
+Course = Schedule | TupleSchedule
+
+
+def course(recipe: Recipe, objective: Objective, data: TrainingData) -> Course:
+    """The schedule of the objective.
+
+    Raises:
+        InvalidInput: it learns from tuples, and the labels or the batch cannot hold one.
+    """
+    mining = mining_of(objective)
+    if mining is None:
+        return Schedule(len(data), recipe.training)
+    draws = TupleDraws.of(mining, data, recipe.training.seed, recipe.training.epochs)
+    return TupleSchedule(draws, recipe.training)
+
+
+def steps_left(
+    schedule: Course, state: TrainingState, source: BatchSource, *, log: MetricsLog, bar: Bar
+) -> Iterator[Moment]:
+    """The steps that the state has not taken; between two of them the caller has taken the first.
+
+    Raises:
+        TrainingFailed: a descriptor is not finite while negatives are mined.
+    """
+    if isinstance(schedule, Schedule):
+        yield from schedule.after(state.finished_steps)
+        return
+    if state.finished_steps == 0 and schedule.draws.alone and source.processes.first:
+        say(
+            f"Labels with a single image: {schedule.draws.alone:,}. Such an image can be a negative, and "
+            "neither an anchor nor a positive."
+        )
+    done = state.finished_steps
+    for epoch in range(done // schedule.steps_per_epoch + 1, schedule.setting.epochs + 1):
+        if state.mined is None or state.mined.epoch != epoch:
+            _mine(schedule, state, source, epoch, log=log, bar=bar)
+        assert state.mined is not None
+        for moment in schedule.moments(state.mined):
+            if moment.step > done:
+                yield moment
+
+
+def _mine(
+    schedule: TupleSchedule,
+    state: TrainingState,
+    source: BatchSource,
+    epoch: int,
+    *,
+    log: MetricsLog,
+    bar: Bar,
+) -> None:
+    """Mine the tuples of an epoch into the state, and tell of it."""
+    started_s, described = time.monotonic(), 0
+
+    def tell(images: int) -> None:
+        nonlocal described
+        described += images
+        bar.advance(0, f"mining negatives for epoch {epoch}, {described:,} images described")
+
+    state.mined, findings = mine(state.trained, source, schedule.draws, epoch, tell)
+    # Under the number of the step that it precedes: where that step was undone by a kill, so was this.
+    step, seconds = state.finished_steps + 1, time.monotonic() - started_s
+    log_mining(log, findings, step=step, epoch=epoch, seconds=seconds)
