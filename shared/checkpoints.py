@@ -25,6 +25,7 @@ from shared.tensor_files import (
     is_safetensors,
     read_safetensors,
     read_safetensors_metadata,
+    write_whole,
 )
 
 __all__ = ["CheckpointError", "load_network", "read_notes", "save_network", "weights_digest"]
@@ -51,13 +52,7 @@ def save_network(
         "spec": canonical_json(network.spec.description()).decode(),
         "notes": canonical_json(dict(notes or {})).decode(),
     }
-    path = Path(path)
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    try:
-        unfinished.write_bytes(save(tensors, metadata))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(Path(path), save(tensors, metadata))
 
 
 def load_network(path: str | os.PathLike[str]) -> DescriptorNet:

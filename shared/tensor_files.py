@@ -1,4 +1,4 @@
-"""Tensors from files, and their exact fit into a module.
+"""Tensors from files, their exact fit into a module, and files that are written whole or not at all.
 
 In: a path to a safetensors file or to a PyTorch pickle. Out: named tensors on the CPU, or
 :class:`CheckpointError` with the file, the fault and the next step. Pickles are read by PyTorch's
@@ -8,7 +8,7 @@ restricted unpickler alone: a file that names anything but tensors, plain values
 import hashlib
 import pickle
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,20 @@ def read_pickle(path: Path) -> Any:
         ) from error
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file by these bytes, or leave it as it was.
+
+    Raises:
+        OSError: the folder cannot be written, or is full.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def check_hash_in_name(path: Path) -> None:
     """A name such as ``x-b80fb85.pth`` promises how the SHA-256 of the file starts.
 
@@ -118,17 +132,29 @@ def as_tensors(content: Any) -> dict[str, Tensor]:
     return content
 
 
-def fit(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+def fit(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    name_in_file: Callable[[str], str] = str,
+) -> None:
     """Give a module exactly these tensors; batch counters may be absent.
 
     Works on a module on the ``meta`` device too, which then takes the tensors as its own.
+
+    Args:
+        module: changed in place, or not at all.
+        tensors: by the module's names.
+        source: where they come from, for messages.
+        name_in_file: from the module's name of a tensor to that in the source, for messages.
 
     Raises:
         CheckpointError: missing or unknown names, or a wrong shape; the first five are named.
     """
     own = module.state_dict()
-    missing = [name for name in own if name not in tensors and not name.endswith(BATCH_COUNTER)]
-    unknown = [name for name in tensors if name not in own]
+    wanted = [name for name in own if not name.endswith(BATCH_COUNTER)]
+    missing = [name_in_file(name) for name in wanted if name not in tensors]
+    unknown = [name_in_file(name) for name in tensors if name not in own]
     if missing or unknown:
         raise CheckpointError(
             f"{source} does not fit {type(module).__name__}: "
@@ -137,8 +163,8 @@ def fit(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     for name, tensor in tensors.items():
         if tensor.shape != own[name].shape:
             raise CheckpointError(
-                f"{source} does not fit {type(module).__name__}: {name} has shape {tuple(tensor.shape)}, "
-                f"expected {tuple(own[name].shape)}."
+                f"{source} does not fit {type(module).__name__}: {name_in_file(name)} has shape "
+                f"{tuple(tensor.shape)}, expected {tuple(own[name].shape)}."
             )
     state = {name: tensors.get(name, torch.zeros((), dtype=torch.long)).to(own[name].dtype) for name in own}
     module.load_state_dict(state, assign=any(tensor.is_meta for tensor in own.values()))

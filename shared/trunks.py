@@ -3,21 +3,24 @@
 In: an architecture's name. Out: an ``nn.Sequential`` from images [B, 3, H, W] to features [B, dim, h, w],
 and how torchvision's names for its weights map to it.
 
-Names: ``resnet18``, ``34`` (512-d), ``50``, ``101``, ``152`` (2048-d); ``mobilenet_v2`` (1280-d). A number
-after a dash cuts the network where its features have so many channels: ``mobilenet_v2-320``, the paper's
-student, ends before the last 320 -> 1280 convolution (1.81 M parameters); ``resnet18-128`` ends with its
-second stage (0.68 M parameters), for small machines. A MobileNetV2 may be narrowed or widened by a factor
-after an ``x``: ``mobilenet_v2-320x0.35`` has 0.25 M parameters and 112 dimensions.
+Names: ``resnet18``, ``34`` (512-d), ``50``, ``101``, ``152`` (2048-d); ``vgg16`` (512-d, without its last
+pooling, as retrieval uses it); ``mobilenet_v2`` (1280-d). A number after a dash cuts the network where its
+features have so many channels: ``mobilenet_v2-320``, the paper's student, ends before the last 320 -> 1280
+convolution (1.81 M parameters); ``resnet18-128`` ends with its second stage (0.68 M parameters), for small
+machines. A MobileNetV2 may be narrowed or widened by a factor after an ``x``: ``mobilenet_v2-320x0.35`` has
+0.25 M parameters and 112 dimensions.
 """
 
 import re
 from dataclasses import dataclass
 
 import torchvision
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-ARCHITECTURES = (*RESNETS, "mobilenet_v2", "mobilenet_v2-320")
+VGG16 = "vgg16"
+ARCHITECTURES = (*RESNETS, VGG16, "mobilenet_v2", "mobilenet_v2-320")
 """Base names; ResNets also cut by ``-<channels>``, and the two MobileNets widened by ``x<width>``."""
 
 MIN_WIDTH, MAX_WIDTH = 0.1, 2.0
@@ -44,8 +47,13 @@ class Architecture:
 
     @property
     def is_resnet(self) -> bool:
-        """Else it is a MobileNetV2."""
+        """Else it is a VGG16 or a MobileNetV2."""
         return self.torchvision_name in RESNETS
+
+    @property
+    def is_whole(self) -> bool:
+        """Neither cut nor widened: the network that others know by this name."""
+        return self.name == self.torchvision_name
 
 
 def parse_architecture(name: str) -> Architecture:
@@ -54,7 +62,7 @@ def parse_architecture(name: str) -> Architecture:
     Raises:
         ValueError: unknown; the message lists what there is.
     """
-    if name in RESNETS:
+    if name in (*RESNETS, VGG16):
         return Architecture(name, name)
     if (cut := _RESNET.fullmatch(name)) and cut[1] in RESNETS and int(cut[2]) in _stage_channels(cut[1])[:-1]:
         return Architecture(name, cut[1], stages=_stage_channels(cut[1]).index(int(cut[2])) + 1)
@@ -74,9 +82,23 @@ def build_trunk(architecture: Architecture) -> nn.Sequential:
     if architecture.is_resnet:
         resnet = getattr(torchvision.models, architecture.torchvision_name)(weights=None)
         return nn.Sequential(*list(resnet.children())[: _STEM_PARTS + architecture.stages])
+    if architecture.name == VGG16:
+        layers = list(torchvision.models.vgg16(weights=None).features)[:-1]
+        return nn.Sequential(*(_Halving() if isinstance(layer, nn.MaxPool2d) else layer for layer in layers))
     mobilenet = torchvision.models.mobilenet_v2(weights=None, width_mult=architecture.width)
     blocks = list(mobilenet.features)
     return nn.Sequential(*(blocks[:_MOBILENET_CUT] if architecture.cut else blocks))
+
+
+class _Halving(nn.MaxPool2d):
+    """VGG's pooling of 2 x 2, which leaves a side of one cell as it is: images under 16 pixels pass too."""
+
+    def __init__(self) -> None:
+        super().__init__(kernel_size=2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float [B, C, H, W] -> [B, C, max(1, H // 2), max(1, W // 2)]."""
+        return functional.max_pool2d(features, [min(2, side) for side in features.shape[-2:]])
 
 
 def output_channels(trunk: nn.Module) -> int:

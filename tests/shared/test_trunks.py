@@ -13,6 +13,7 @@ DIMS = {
     "resnet50": 2048,
     "resnet101": 2048,
     "resnet152": 2048,
+    "vgg16": 512,
     "mobilenet_v2": 1280,
     "mobilenet_v2-320": 320,
     "mobilenet_v2-320x0.35": 112,
@@ -34,8 +35,10 @@ def parameters(module: nn.Module) -> int:
 
 @pytest.mark.parametrize("name", DIMS)
 def test_a_trunk_gives_features_of_its_dimension_a_thirty_second_as_large(name: str) -> None:
+    """VGG16, without its last pooling, a sixteenth."""
     trunk = build_trunk(parse_architecture(name))
-    assert trunk(torch.empty(2, 3, 96, 64)).shape == (2, DIMS[name], 3, 2)
+    size = (6, 4) if name == "vgg16" else (3, 2)
+    assert trunk(torch.empty(2, 3, 96, 64)).shape == (2, DIMS[name], *size)
     assert output_channels(trunk) == DIMS[name]
 
 
@@ -70,7 +73,9 @@ def test_a_narrow_mobilenet_is_as_small_as_documented() -> None:
     assert parameters(build_trunk(parse_architecture("mobilenet_v2-320x0.35"))) == 250_208
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet18-128", "resnet50", "mobilenet_v2", "mobilenet_v2-320"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet18-128", "resnet50", "vgg16", "mobilenet_v2", "mobilenet_v2-320"]
+)
 def test_torchvisions_weights_are_named_as_the_trunk_names_them(name: str) -> None:
     architecture = parse_architecture(name)
     theirs = getattr(torchvision.models, architecture.torchvision_name)().state_dict()
@@ -80,7 +85,13 @@ def test_torchvisions_weights_are_named_as_the_trunk_names_them(name: str) -> No
     assert renamed == {key: tensor.shape for key, tensor in ours.items()}
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+@pytest.mark.parametrize("size", [(1, 1), (15, 300), (31, 2)])
+def test_a_vgg16_halves_sides_down_to_one_cell(size: tuple[int, int]) -> None:
+    maps = build_trunk(parse_architecture("vgg16"))(torch.empty(1, 3, *size))
+    assert maps.shape == (1, 512, *(max(1, side // 16) for side in size))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg16", "mobilenet_v2"])
 def test_an_unknown_weight_is_refused_by_name(name: str) -> None:
     with pytest.raises(KeyError, match=r"unknown name blocks\.0\.weight"):
         trunk_key(parse_architecture(name), "blocks.0.weight")
@@ -92,7 +103,8 @@ def test_an_unknown_weight_is_refused_by_name(name: str) -> None:
         "",
         "resnet",
         "resnet102",
-        "vgg16",
+        "vgg11",
+        "vgg16-512",
         "resnet18x0.5",
         "mobilenet_v2x",
         "mobilenet_v2-320x0",
