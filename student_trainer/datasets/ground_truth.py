@@ -9,13 +9,13 @@ every image as easy, hard or junk; the old one (Philbin et al., 2007 and 2008) a
 """
 
 import json
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias, get_args
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
+from student_trainer.datasets.ground_truth_checks import GRADES, check_benchmark
 from student_trainer.errors import InvalidInput, StorageFailed
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -23,10 +23,6 @@ Box: TypeAlias = tuple[float, float, float, float]
 Protocol: TypeAlias = Literal["revisited", "old"]
 
 FORMAT = "ration-ground-truth-1"
-NAMED = 5
-"""Offenders that a message names."""
-GRADES: dict[Protocol, tuple[str, ...]] = {"revisited": ("easy", "hard", "junk"), "old": ("ok", "junk")}
-"""What each protocol calls the images that it lists for a query; all others are negatives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +64,7 @@ class Benchmark:
     suffix: str = ".jpg"
 
     def __post_init__(self) -> None:
-        _check_names(self)
-        for query, truth in enumerate(self.ground_truth):
-            where = f"{self.name}: query {query} ({self.queries[query]})"
-            _check_grades(truth, self.protocol, len(self.images), where)
-            _check_box(truth.box, where)
+        check_benchmark(self)
 
     @property
     def image_paths(self) -> tuple[Path, ...]:
@@ -94,23 +86,36 @@ def read_ground_truth(path: Path) -> Benchmark:
     Raises:
         InvalidInput: there is no such file, it is not of this form, or what it says cannot be.
     """
+    return from_document(_read_json(path), path)
+
+
+def read_if_made_from(path: Path, digest: str) -> Benchmark | None:
+    """The benchmark that a JSON file holds, if it was made from the file of this SHA-256 by this version.
+
+    None where it was not, or cannot be read: then it is to be made again.
+    """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInput(f"The ground truth {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"The ground truth {path} is cut or no JSON: {error}.") from None
-    return from_document(document, path)
+        document = _read_json(path)
+    except InvalidInput:
+        return None
+    made_here = isinstance(document, dict) and document.get("format") == FORMAT
+    return from_document(document, path) if made_here and document.get("made_from") == digest else None
 
 
-def write_ground_truth(benchmark: Benchmark, path: Path) -> None:
+def write_ground_truth(benchmark: Benchmark, path: Path, *, made_from: str | None = None) -> None:
     """Write the JSON form; whoever reads meets the whole of it or what was there before.
+
+    Args:
+        benchmark: what to write.
+        path: the file, in the folder that the image folder is in.
+        made_from: SHA-256 of the file that it is converted from.
 
     Raises:
         StorageFailed: it cannot be written.
     """
-    text = json.dumps(to_document(benchmark), ensure_ascii=False, separators=(",", ":"))
-    temporary = path.with_name(f".{path.name}.new")
+    document = {**to_document(benchmark), "made_from": made_from}
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         temporary.write_text(text + "\n", encoding="utf-8")
         temporary.replace(path)
@@ -168,6 +173,15 @@ def from_document(document: Any, path: Path) -> Benchmark:
         ) from None
 
 
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"The ground truth {path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"The ground truth {path} is cut or no JSON: {error}.") from None
+
+
 def box_of(values: Iterable[float] | None) -> Box | None:
     """Four numbers as a box, None as none; raises ValueError for any other count."""
     if values is None:
@@ -176,74 +190,3 @@ def box_of(values: Iterable[float] | None) -> Box | None:
     if len(numbers) != 4:
         raise ValueError(f"a box has 4 numbers, found {len(numbers)}")
     return numbers
-
-
-def _check_names(benchmark: Benchmark) -> None:
-    name, images, queries = benchmark.name, benchmark.images, benchmark.queries
-    if benchmark.protocol not in get_args(Protocol):
-        raise InvalidInput(f"{name}: there is no protocol {benchmark.protocol!r}; know revisited and old.")
-    if not images or not queries:
-        raise InvalidInput(
-            f"{name}: {len(images):,} database images and {len(queries):,} queries are listed."
-        )
-    if len(queries) != len(benchmark.ground_truth):
-        raise InvalidInput(
-            f"{name}: {len(queries):,} queries are listed, but {len(benchmark.ground_truth):,} have a ground "
-            "truth."
-        )
-    _refuse([repr(image) for image in (*images, *queries) if not _stays_inside(image)], f"{name}: bad names")
-    _refuse(_repeated(images), f"{name}: images listed twice in the database")
-    # One photograph may ask twice with two boxes, as in the old protocol; the same box twice is one query.
-    boxes = (truth.box for truth in benchmark.ground_truth)
-    _refuse(
-        _repeated([f"{query} {box}" for query, box in zip(queries, boxes, strict=True)]),
-        f"{name}: queries listed twice",
-    )
-    if benchmark.protocol == "revisited":
-        known = set(images)
-        _refuse([query for query in queries if query in known], f"{name}: queries that stand in the database")
-
-
-def _check_grades(truth: QueryTruth, protocol: Protocol, images: int, where: str) -> None:
-    seen: dict[int, str] = {}
-    for grade in ("easy", "hard", "junk", "ok"):
-        indices: Sequence[int] = getattr(truth, grade)
-        if indices and grade not in GRADES[protocol]:
-            raise InvalidInput(f"{where}: the {protocol} protocol knows no grade {grade!r}.")
-        for index in indices:
-            if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < images:
-                raise InvalidInput(
-                    f"{where}: {grade} holds the index {index!r}; the database has images 0 to "
-                    f"{images - 1:,}. The ground truth and the list of images are not of the same data set."
-                )
-            if index in seen:
-                raise InvalidInput(f"{where}: image {index} is graded {seen[index]} and {grade}.")
-            seen[index] = grade
-
-
-def _check_box(box: Box | None, where: str) -> None:
-    if box is None:
-        return
-    x1, y1, x2, y2 = box
-    if not all(map(math.isfinite, box)) or x2 <= max(x1, 0) or y2 <= max(y1, 0):
-        raise InvalidInput(
-            f"{where}: the box {box} has no area within an image; it is x1, y1, x2, y2 in pixels, "
-            "x1 < x2 and y1 < y2."
-        )
-
-
-def _stays_inside(name: object) -> bool:
-    if not isinstance(name, str) or not name or "\0" in name:
-        return False
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
-
-
-def _repeated(names: Iterable[str]) -> list[str]:
-    return [name for name, count in Counter(names).items() if count > 1]
-
-
-def _refuse(offenders: Sequence[str], what: str) -> None:
-    if offenders:
-        more = f" and {len(offenders) - NAMED:,} more" if len(offenders) > NAMED else ""
-        raise InvalidInput(f"{what}: {len(offenders):,}, {', '.join(offenders[:NAMED])}{more}.")
