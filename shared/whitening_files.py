@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
-from safetensors.torch import save
+from safetensors.numpy import save
 
 from shared.learned_whitening import LearnedWhitening
 from shared.tensor_files import CheckpointError, read_safetensors, write_whole
@@ -36,10 +35,9 @@ def save_learned_whitenings(
         for kind, whitening in kinds.items():
             if kind not in (SINGLE_SCALE, MULTI_SCALE):
                 raise ValueError(f"A whitening is for ss or ms, one scale or several; got {kind!r}.")
-            arrays[f"{dataset}/{kind}/m"] = whitening.mean
-            arrays[f"{dataset}/{kind}/P"] = whitening.projection
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    write_whole(Path(path), save(tensors, {"format": FORMAT}))
+            arrays[f"{dataset}/{kind}/m"] = np.ascontiguousarray(whitening.mean)
+            arrays[f"{dataset}/{kind}/P"] = np.ascontiguousarray(whitening.projection)
+    write_whole(Path(path), save(arrays, {"format": FORMAT}))
 
 
 def load_learned_whitenings(path: str | os.PathLike[str]) -> dict[str, dict[str, LearnedWhitening]]:

@@ -10,11 +10,14 @@ import typer
 from student_trainer.acquire import commands as acquire
 from student_trainer.acquire.plan_command import plan
 from student_trainer.curve import commands as curve
+from student_trainer.datasets.commands import datasets
 from student_trainer.demo import commands as demo
 from student_trainer.distil import commands as distil
 from student_trainer.errors import TrainerError
 from student_trainer.evaluate import commands as evaluate
 from student_trainer.publish import commands as publish
+from student_trainer.publish.export_command import export
+from student_trainer.reproduce import commands as reproduce
 
 app = typer.Typer(
     name="student-trainer",
@@ -23,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(datasets)
 app.command("plan")(plan)
 app.command("fetch")(acquire.fetch)
 app.command("audit")(acquire.audit)
@@ -30,7 +34,9 @@ app.command("verify")(acquire.verify)
 app.command("train")(distil.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("curve")(curve.curve)
+app.command("reproduce")(reproduce.reproduce)
 app.command("report")(publish.report)
+app.command("export")(export)
 app.command("demo")(demo.demo)
 
 

@@ -35,6 +35,11 @@ def test_what_is_saved_comes_back_bit_for_bit_also_through_the_reader_of_public_
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_one_whitening_may_serve_for_one_scale_and_for_several(tmp_path: Path) -> None:
+    save_learned_whitenings(tmp_path / "a.safetensors", {"a": dict.fromkeys(("ss", "ms"), whitening(1))})
+    assert load_learned_whitenings(tmp_path / "a.safetensors")["a"].keys() == {"ss", "ms"}
+
+
 def test_no_whitenings_are_a_file_too(tmp_path: Path) -> None:
     save_learned_whitenings(tmp_path / "a.safetensors", {})
     assert load_learned_whitenings(tmp_path / "a.safetensors") == {}

@@ -340,6 +340,7 @@ def test_random_weights_are_warned_of_and_others_are_named(run: Run, tmp_path: P
         (("--host", "no.such.host.invalid", "--port", "0"), 3, "no.such.host.invalid"),
         (("--arch", "vgg", "--port", "0"), 5, "Unknown architecture"),
         (("--checkpoint", "/nowhere.safetensors", "--port", "0"), 5, "/nowhere.safetensors"),
+        (("--checkpoint", "gl18-tl-resnet50-gem-w-83fdc30.pth", "--port", "0"), 5, "download http://"),
         (("--checkpoint", "x.pth", "--arch", "resnet18", "--port", "0"), 2, "leave out --arch, or it"),
         (("--checkpoint", "x.pth", "--weights", "imagenet", "--port", "0"), 2, "leave out --weights, or it"),
         (("--data-dir", "/proc/none", "--port", "0"), 4, "/proc/none"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import hashlib
 import os
 import random
 import re
@@ -19,7 +20,11 @@ import httpx
 import lifeline
 import numpy as np
 import pytest
+import torch
+from made_public_networks import calibrated_resnet18, public_content, textured
 
+from shared.checkpoints import load_network
+from shared.extraction import describe
 from shared.protocol import Header
 from shared.vectors import Float32Rows, decode_rows
 from teacher_service import cli
@@ -47,11 +52,11 @@ class Process:
 
 @pytest.fixture
 def serve(data_dir: Path) -> Iterator[Callable[..., Process]]:
-    """``serve(port)`` starts the command on one data folder; whatever still runs is killed."""
+    """``serve(port, teacher)`` starts the command on one data folder; whatever still runs is killed."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(port: int = 0) -> Process:
-        command = [*COMMAND, "serve", *TINY, "--port", str(port), "--data-dir", str(data_dir)]
+    def start(port: int = 0, teacher: list[str] = TINY) -> Process:
+        command = [*COMMAND, "serve", *teacher, "--port", str(port), "--data-dir", str(data_dir)]
         errors = data_dir.with_name(f"errors{len(started)}.txt")
         with errors.open("w") as stderr:
             popen = lifeline.start(
@@ -130,6 +135,25 @@ def test_it_prints_its_facts_ends_in_order_and_is_the_same_after_a_restart(
     again = ask(second.facts["address"], key, photo(1))
     assert (again.headers[Header.QUERIES_CHARGED], again.content) == ("0", bought.content)
     assert second.end(signal.SIGINT) == 0
+
+
+def test_a_public_checkpoint_is_served_with_the_descriptors_of_its_network(
+    serve: Callable[..., Process], data_dir: Path, photo: Callable[..., bytes], tmp_path: Path
+) -> None:
+    images = [textured(64, 48, seed) for seed in range(4)]
+    content = public_content(calibrated_resnet18(images), p=2.7)
+    torch.save(content, tmp_path / "plain.pth")
+    digest = hashlib.sha256((tmp_path / "plain.pth").read_bytes()).hexdigest()
+    checkpoint = (tmp_path / "plain.pth").rename(tmp_path / f"retrievalSfM120k-resnet18-gem-{digest[:7]}.pth")
+    process = serve(teacher=["--checkpoint", str(checkpoint), "--image-size", "64", "--log-level", "warning"])
+    assert process.facts["model"] == "resnet18-gem"
+    assert process.facts["weights"] == checkpoint.name
+    assert process.errors.read_text() == ""
+    large = photo(1, 150, 110)
+    answer = ask(process.facts["address"], make_key(data_dir, budget=2), photo(0), large)
+    expected = describe(load_network(checkpoint), [photo(0), large], 64)
+    np.testing.assert_allclose(decode_rows(answer.content, 512), expected, atol=1e-5)
+    assert process.end(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize(

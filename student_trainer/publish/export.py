@@ -1,0 +1,100 @@
+"""A trained student as one file for others: our safetensors, or the public format of the field (cirtorch).
+
+In: a run folder with a student, and perhaps whitenings learned for it. Out: a file that holds the student's
+weights bit for bit, and what is in it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from shared.checkpoints import load_network, read_notes, save_network
+from shared.network import CheckpointError, DescriptorNet
+from shared.public_export import Whitenings, save_public_network
+from shared.public_networks import read_learned_whitenings
+from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.run_folder import RunFolder
+
+Form: TypeAlias = Literal["cirtorch", "safetensors"]
+SUFFIXES: dict[Form, str] = {"cirtorch": ".pth", "safetensors": ".safetensors"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A written file."""
+
+    file: Path
+    form: Form
+    sha256: str
+    """Of the whole file."""
+    network: str
+    """Such as ``resnet34-gem``."""
+    dimension: int
+    whitenings: tuple[str, ...]
+    """``<data set>/<ss or ms>``, one scale or several."""
+
+
+def export_student(
+    run: RunFolder, out: Path, form: str | None = None, whitening: Path | None = None
+) -> Exported:
+    """Write the student of a run.
+
+    Args:
+        run: trained.
+        out: replaced if it exists. In the public form the start of the file's SHA-256 is put before the
+            suffix, as the published files have it.
+        form: ``cirtorch`` or ``safetensors``; None for the one that the suffix of ``out`` says.
+        whitening: a file of whitenings, ours or a public network's; for the public form, which holds them.
+
+    Raises:
+        InvalidInput: no student, an unknown form or one that does not go with the suffix, an architecture
+            that the public format does not know, or whitenings that cannot be read or do not fit.
+        StorageFailed: the file cannot be written.
+    """
+    chosen = _form(form, out)
+    if whitening is not None and chosen != "cirtorch":
+        raise InvalidInput(
+            "A safetensors file holds the network alone. Leave out --whitening, and hand on "
+            f"{whitening} beside it."
+        )
+    network = _student(run)
+    try:
+        learned = read_learned_whitenings(whitening) if whitening is not None else {}
+        file = _write(run, network, out, chosen, learned)
+        with file.open("rb") as written:
+            digest = hashlib.file_digest(written, "sha256").hexdigest()
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
+    except OSError as error:
+        raise StorageFailed(f"{out} cannot be written: {error}. Name another folder with --out.") from None
+    names = tuple(f"{dataset}/{kind}" for dataset, kinds in learned.items() for kind in kinds)
+    return Exported(file, chosen, digest, network.spec.name, network.dim, names)
+
+
+def _form(named: str | None, out: Path) -> Form:
+    by_suffix: dict[str, Form] = {suffix: form for form, suffix in SUFFIXES.items()}
+    if named is not None and named not in SUFFIXES:
+        raise InvalidInput(f"Unknown --format {named}: choose one of {', '.join(SUFFIXES)}.")
+    if out.suffix not in by_suffix or by_suffix[out.suffix] != (named or by_suffix[out.suffix]):
+        endings = " and ".join(f"{form} in {suffix}" for form, suffix in SUFFIXES.items())
+        raise InvalidInput(f"--out names {out.name}: files in the form {endings}.")
+    return by_suffix[out.suffix]
+
+
+def _student(run: RunFolder) -> DescriptorNet:
+    if not run.student.is_file():
+        raise InvalidInput(
+            f"There is no student in {run.root} yet. Train one with: student-trainer train --run {run.root}"
+        )
+    try:
+        return load_network(run.student)
+    except CheckpointError as error:
+        raise InvalidInput(str(error)) from None
+
+
+def _write(run: RunFolder, network: DescriptorNet, out: Path, form: Form, learned: Whitenings) -> Path:
+    if form == "cirtorch":
+        return save_public_network(network, out, learned)
+    save_network(network, out, read_notes(run.student))
+    return out
