@@ -26,20 +26,6 @@ class Entry:
     is_query: bool = False
 
 
-def list_entries(images: Path | None, manifest: Path | None, split: str | None) -> tuple[list[Entry], str]:
-    """The entries of a folder or of a manifest, whichever is given, and words that name the source.
-
-    Raises:
-        InvalidInput: both or neither are given, or the one given cannot be used.
-    """
-    if images is not None and manifest is None and split is None:
-        return scan_folder(images), f"folder {images.absolute()}"
-    if manifest is not None and images is None:
-        part = f" (split {split})" if split else ""
-        return read_manifest(manifest, split), f"manifest {manifest.absolute()}{part}"
-    raise InvalidInput("Give either --images DIR, or --manifest FILE with or without --split NAME.")
-
-
 def read_manifest(path: Path, split: str | None = None) -> list[Entry]:
     """Entries of a CSV manifest, in its order, or those of one split.
 

@@ -38,6 +38,8 @@ class Inventory:
     """File -> why it cannot be bought."""
     fingerprints: Mapping[str, Fingerprint]
     """Of every candidate, by its digest."""
+    unread: int = 0
+    """Of the listed files, those that were not opened because enough others were."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,23 @@ def limits_of(model: ModelLimits) -> ImageLimits:
     return ImageLimits(model.max_image_bytes, min(model.max_image_pixels, PIXELS_CEILING), formats or FORMATS)
 
 
+NOTHING = Inventory(0, [], {}, {}, {})
+
+
 def take_stock(
-    entries: Sequence[Entry], limits: ImageLimits, on_looked: Callable[[], None] = lambda: None
+    entries: Sequence[Entry],
+    limits: ImageLimits,
+    on_looked: Callable[[], None] = lambda: None,
+    before: Inventory = NOTHING,
 ) -> Inventory:
     """Read, admit and decode every file, several at a time, and find exact duplicates by their bytes.
 
-    A file that cannot be read, is no image, is cut off or is over the limits is named and set aside here,
-    so that no query is ever spent on it.
+    A file that cannot be read, is no image, is cut off or is over the limits is named and set aside: no
+    query is ever spent on it. What was found ``before`` comes first.
     """
-    candidates: dict[str, PlannedImage] = {}
-    fingerprints: dict[str, Fingerprint] = {}
-    duplicates: dict[Path, Path] = {}
-    skipped: dict[Path, str] = {}
+    candidates = {image.digest: image for image in before.candidates}
+    fingerprints = dict(before.fingerprints)
+    duplicates, skipped = dict(before.duplicates), dict(before.skipped)
     for entry, looked in zip(entries, _look_at_all(entries, limits), strict=True):
         on_looked()
         if isinstance(looked, str):
@@ -86,7 +93,8 @@ def take_stock(
             candidates[image.digest], fingerprints[image.digest] = image, seen
         elif candidates[image.digest].path != image.path:
             duplicates[entry.path] = candidates[image.digest].path
-    return Inventory(len(entries), list(candidates.values()), duplicates, skipped, fingerprints)
+    images, listed = list(candidates.values()), before.listed + len(entries)
+    return Inventory(listed, images, duplicates, skipped, fingerprints)
 
 
 def decide(
@@ -98,9 +106,7 @@ def decide(
     describe: Describe | None = None,
     dry_run: bool = False,
 ) -> Choice:
-    """Choose ``n`` images and write the transfer set of the run folder, unless ``dry_run``.
-
-    What was bought, or asked for, stays, however it was chosen: the strategy chooses the others around it.
+    """Choose ``n`` images around what was bought, and write the transfer set, unless ``dry_run``.
 
     Args:
         run: the run folder.
@@ -137,7 +143,9 @@ def _choice(path: Path, inventory: Inventory, n: int, facts: PlanFacts, describe
     out = before.refused | unwanted
     usable = [image for image in inventory.candidates if image.digest not in out]
     try:
-        added = choose(facts.strategy, usable, n, facts.seed, chosen=kept, describe=describe)
+        added = choose(
+            facts.strategy, usable, n, facts.seed, chosen=kept, describe=describe, drawn_by=facts.drawn_by
+        )
     except InvalidInput as error:
         left = f" {len(unwanted):,} near-duplicates were left out." if unwanted else ""
         raise InvalidInput(f"{error}{left}") from None

@@ -16,9 +16,11 @@ from student_trainer.progress import progress
 from student_trainer.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from shared.images import ImageLimits
     from student_trainer.acquire.plan import Choice, Inventory
     from student_trainer.acquire.records import PlanFacts
     from student_trainer.acquire.selection.network import Eye
+    from student_trainer.acquire.sources import Source
 
 
 def plan(
@@ -29,7 +31,18 @@ def plan(
         Path | None, typer.Option("--images", metavar="DIR", help="A folder of images.")
     ] = None,
     manifest: Annotated[Path | None, typer.Option("--manifest", metavar="FILE", help="A CSV list.")] = None,
-    split: Annotated[str | None, typer.Option(help="Use only this split of the manifest.")] = None,
+    image_list: Annotated[
+        Path | None, typer.Option("--image-list", metavar="FILE", help="A text file, one path a line.")
+    ] = None,
+    sfm120k: Annotated[
+        Path | None,
+        typer.Option(
+            "--sfm120k", metavar="ROOT", help="The public training set; opens only what it chooses."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Use only this split of the manifest or of SfM-120k (there: train).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Draws the choice.")] = 0,
     selection: Annotated[
         str, typer.Option(metavar="NAME", help="random (the baseline), k-center, cluster or density.")
@@ -56,20 +69,27 @@ def plan(
     """
     from shared.images import ImageLimits
     from student_trainer.acquire import plan as planning
-    from student_trainer.acquire.manifest import list_entries
     from student_trainer.acquire.records import PlanFacts
     from student_trainer.acquire.selection.choice import METHODS, check_wish
     from student_trainer.acquire.session import access_to, meet
+    from student_trainer.acquire.sources import open_source
     from student_trainer.acquire.summaries import of_plan
 
     check_wish(selection, queries)
     eye = _open_eye(recipe, weights) if METHODS[selection].looks else None
-    entries, source = list_entries(images, manifest, split)
+    source = open_source(
+        images=images, manifest=manifest, image_list=image_list, sfm120k=sfm120k, split=split
+    )
     model, usage = meet(access_to(url, key)) if url and key else (None, None)
     limits = planning.limits_of(model.limits) if model else ImageLimits()
-    with progress("Looking at images", len(entries), "files") as bar:
-        inventory = planning.take_stock(entries, limits, bar.advance)
-    facts = PlanFacts(selection, seed, source, dropped_near_duplicates=drop_near_duplicates)
+    facts = PlanFacts(
+        selection,
+        seed,
+        source.words,
+        dropped_near_duplicates=drop_near_duplicates,
+        drawn_by=source.drawn_by,
+    )
+    inventory = _look(run, source, queries, facts, limits)
     choice = _choose(run, inventory, queries, facts, eye, dry_run=dry_run)
     result, text = of_plan(inventory, choice, usage)
     following = "Nothing was written (--dry-run)." if dry_run else f"Next: student-trainer fetch --run {run}"
@@ -81,6 +101,22 @@ def _open_eye(recipe: str, weights: str | None) -> "Eye":
     from student_trainer.recipe import load
 
     return open_eye(load(recipe, [] if weights is None else [f"student.weights={weights}"]))
+
+
+def _look(
+    run: Path, source: "Source", queries: int, facts: "PlanFacts", limits: "ImageLimits"
+) -> "Inventory":
+    """All images, or as many as a random choice by name needs."""
+    from student_trainer.acquire import plan as planning
+    from student_trainer.acquire.sampling import sample
+    from student_trainer.acquire.selection.choice import RANDOM
+
+    lazily = source.drawn_by == "file name" and facts.strategy == RANDOM
+    files = min(queries, len(source.entries)) if lazily else len(source.entries)
+    with progress("Looking at images", files, "files") as bar:
+        if lazily:
+            return sample(run, source.entries, queries, facts, limits=limits, on_looked=bar.advance)
+        return planning.take_stock(source.entries, limits, bar.advance)
 
 
 def _choose(

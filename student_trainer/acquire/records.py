@@ -7,9 +7,12 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from shared.chain import Billing
+
+DrawnBy: TypeAlias = Literal["digest", "file name"]
+"""What stands for an image in the seed's draw: its bytes, or its name where bytes are not to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class EarlierChoice:
     """What a transfer set holds of a plan that was made in another way than the present one."""
 
     strategy: str
+    """In the words of :attr:`PlanFacts.way`."""
     seed: int
     network: str
     images: int
@@ -51,6 +55,7 @@ class PlanFacts:
     dropped_near_duplicates: bool = False
     earlier: tuple[EarlierChoice, ...] = ()
     """How the first images of the choice came about, where not in the same way; in their order."""
+    drawn_by: DrawnBy = "digest"
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "PlanFacts":
@@ -64,8 +69,9 @@ class PlanFacts:
 
     @property
     def way(self) -> tuple[str, int, str]:
-        """What decides the order in which images are chosen."""
-        return self.strategy, self.seed, self.network
+        """What decides the order in which images are chosen; the strategy with what the seed draws by."""
+        strategy = self.strategy if self.drawn_by == "digest" else f"{self.strategy} by {self.drawn_by}"
+        return strategy, self.seed, self.network
 
     def after(self, before: "PlanFacts", kept: int) -> "PlanFacts":
         """These facts for a plan whose first ``kept`` images are left from ``before``."""

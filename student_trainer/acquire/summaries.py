@@ -28,6 +28,7 @@ def of_plan(inventory: Inventory, choice: Choice, usage: UsageResponse | None) -
     missing, to_send = len(choice.missing), sum(image.bytes for image in choice.missing)
     result = {
         "listed": inventory.listed,
+        "unread": inventory.unread,
         "candidates": len(inventory.candidates),
         "duplicates": {str(path): str(first) for path, first in inventory.duplicates.items()},
         "skipped": {str(path): reason for path, reason in inventory.skipped.items()},
@@ -47,12 +48,14 @@ def of_plan(inventory: Inventory, choice: Choice, usage: UsageResponse | None) -
     }
     kept = len(choice.chosen) - len(choice.added)
     before = f", of which {kept:,} were chosen before" if kept else ""
+    unread = f" ({inventory.unread:,} not opened)" if inventory.unread else ""
     lines = [
-        f"{facts.source}: {inventory.listed:,} files listed, {len(inventory.candidates):,} distinct readable "
-        f"images, {len(inventory.duplicates):,} exact duplicates, {len(inventory.skipped):,} skipped.",
+        f"{facts.source}: {inventory.listed:,} files listed{unread}, {len(inventory.candidates):,} distinct "
+        f"readable images, {len(inventory.duplicates):,} exact duplicates, "
+        f"{len(inventory.skipped):,} skipped.",
         *_named("Skipped", inventory.skipped),
         *_near_duplicates(choice),
-        f"Chosen: {len(choice.chosen):,} images ({facts.strategy}, seed {facts.seed}){before}; "
+        f"Chosen: {len(choice.chosen):,} images ({facts.way[0]}, seed {facts.seed}){before}; "
         f"{missing:,} queries to spend, {to_send / 1e6:,.1f} MB to send.",
         _account(usage, missing),
     ]

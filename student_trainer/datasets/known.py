@@ -9,7 +9,7 @@ from pathlib import Path
 
 from student_trainer.errors import InvalidInput
 
-SFM120K = "retrieval-SfM-120k"
+SFM120K, DISTRACTORS = "retrieval-SfM-120k", "revisitop1m"
 SUBFOLDERS = ("", "test", "train")
 """Where a set may lie below the folder of all data; the last two are those of the public code."""
 REVISITED_PAGE = "'Revisiting Oxford and Paris' (cmp.felk.cvut.cz/revisitop)"
@@ -87,9 +87,9 @@ KNOWN: dict[str, KnownSet] = {
             55,
         ),
         KnownSet(
-            "revisitop1m",
+            DISTRACTORS,
             "Distractors of the revisited benchmarks (evaluation)",
-            "revisitop1m.txt",
+            f"{DISTRACTORS}.txt",
             "jpg",
             "1,001,001 images that no query should find",
             (f"revisitop1m.txt and the archives of images of R1M from {REVISITED_PAGE}",),
@@ -99,7 +99,7 @@ KNOWN: dict[str, KnownSet] = {
         KnownSet(
             SFM120K,
             "SfM-120k (training, and images to buy)",
-            "retrieval-SfM-120k.pkl",
+            f"{SFM120K}.pkl",
             "ims",
             "91,642 training and 6,403 validation images",
             (f"retrieval-SfM-120k.pkl and the archive ims of the training images from {CIRTORCH_PAGE}",),

@@ -8,7 +8,8 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from student_trainer.acquire.manifest import Entry, list_entries
+from student_trainer.acquire.manifest import Entry
+from student_trainer.acquire.sources import open_source
 from student_trainer.demo.settings import DemoSettings
 from student_trainer.errors import InvalidInput
 
@@ -67,10 +68,11 @@ def check_photographs(settings: DemoSettings) -> None:
 
 def _own(settings: DemoSettings) -> tuple[list[Entry], dict[str, str] | None]:
     """The user's own photographs and the split of each label; None if their manifest names the splits."""
-    entries, source = list_entries(settings.images, settings.manifest, None)
+    source = open_source(images=settings.images, manifest=settings.manifest)
+    entries = source.entries
     if settings.manifest is not None and {TRAIN, TEST} <= {entry.split for entry in entries}:
         return entries, None
-    return entries, _divide(entries, source, settings.seed)
+    return entries, _divide(entries, source.words, settings.seed)
 
 
 def _divide(entries: list[Entry], source: str, seed: int) -> dict[str, str]:

@@ -137,7 +137,7 @@ def _choice(plan: PlanFacts) -> str:
         f"{_way(earlier.strategy, earlier.network, earlier.seed)} ({earlier.images:,} images)"
         for earlier in plan.earlier
     ]
-    now = _way(plan.strategy, plan.network, plan.seed)
+    now = _way(plan.way[0], plan.network, plan.seed)
     dropped = "; near-duplicates left out" if plan.dropped_near_duplicates else ""
     return "; then ".join([*ways, now]) + dropped
 

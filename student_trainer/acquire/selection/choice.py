@@ -4,7 +4,9 @@ In: candidates, what is chosen already, how many there are to be, a seed, and fo
 images a way to describe them. Out: the additional choice, in order.
 
 Images are drawn by the SHA-256 of seed and image digest. So a choice depends on the images' bytes alone, not
-on their names or order, and the random choice is the same with every version of every library.
+on their names or order, and the random choice is the same with every version of every library. Of a public
+training set, whose file names are as distinct and fixed as digests, images are drawn by name instead: then
+the draw is known before any image is read.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ import numpy as np
 
 from shared.digest import sha256_hex
 from shared.vectors import Float32Rows
-from student_trainer.acquire.records import PlannedImage
+from student_trainer.acquire.records import DrawnBy, PlannedImage
 from student_trainer.acquire.selection.cluster import cluster
 from student_trainer.acquire.selection.density import density
 from student_trainer.acquire.selection.k_center import k_center
@@ -54,6 +56,7 @@ def choose(
     *,
     chosen: Sequence[PlannedImage] = (),
     describe: Describe | None = None,
+    drawn_by: DrawnBy = "digest",
 ) -> list[PlannedImage]:
     """The images to add to ``chosen`` so that there are ``n`` in all, in the order of choice.
 
@@ -64,6 +67,7 @@ def choose(
         seed: draws the order of the candidates.
         chosen: what is chosen already.
         describe: for strategies that look at images.
+        drawn_by: what stands for an image in the draw.
 
     Raises:
         InvalidInput: an unknown strategy, less than one image, or too few candidates.
@@ -79,11 +83,20 @@ def choose(
             "readable images to spend them on. Add images, or ask for fewer."
         )
     method = METHODS[strategy]
-    drawn = sorted([*free, *chosen], key=lambda image: sha256_hex(f"{seed}:{image.digest}".encode()))
+    drawn = sorted([*free, *chosen], key=lambda image: place_in_draw(seed, _name(image, drawn_by)))
     place = {image.digest: index for index, image in enumerate(drawn)}
     rows = _rows(drawn, describe) if method.looks else np.empty((len(drawn), 0), dtype=np.float32)
     added = method.strategy(rows, [place[image.digest] for image in chosen], wanted)
     return [drawn[index] for index in added]
+
+
+def place_in_draw(seed: int, name: str) -> str:
+    """Images are drawn in the ascending order of these."""
+    return sha256_hex(f"{seed}:{name}".encode())
+
+
+def _name(image: PlannedImage, drawn_by: DrawnBy) -> str:
+    return image.digest if drawn_by == "digest" else image.path.name
 
 
 def _rows(drawn: Sequence[PlannedImage], describe: Describe | None) -> Float32Rows:

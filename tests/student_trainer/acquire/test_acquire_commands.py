@@ -217,7 +217,7 @@ def test_wrong_input_exits_2(
     folder = photographs(2)
     plan = ("plan", "--run", tmp_path / "new")
     fails(trainer(*plan, "--images", folder, "--queries", 5), 2, "only 2 distinct readable images")
-    fails(trainer(*plan, "--queries", 5), 2, "Give either --images DIR, or --manifest FILE")
+    fails(trainer(*plan, "--queries", 5), 2, "Give one source of images: --images DIR,")
     fails(trainer(*plan, "--images", tmp_path / "no", "--queries", 5), 2, "There is no folder")
     fails(trainer("fetch", "--run", tmp_path / "no", "--yes"), 2, "There is no run folder")
     run = planned(queries=2)

@@ -1,0 +1,56 @@
+"""Where the photographs of a plan come from: a folder, a manifest, a list of paths, or a public training set.
+
+In: the options of ``plan``. Out: the photographs, words that name their source, and how they are to be drawn.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
+from student_trainer.acquire.records import DrawnBy
+from student_trainer.datasets.image_list import read_image_list
+from student_trainer.datasets.sfm120k import open_sfm120k
+from student_trainer.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Source:
+    """Photographs to choose from."""
+
+    entries: list[Entry]
+    words: str
+    """Name the source in a plan and its report."""
+    drawn_by: DrawnBy = "digest"
+
+
+def open_source(
+    *,
+    images: Path | None = None,
+    manifest: Path | None = None,
+    image_list: Path | None = None,
+    sfm120k: Path | None = None,
+    split: str | None = None,
+) -> Source:
+    """The one source that is given.
+
+    Raises:
+        InvalidInput: none is given, or several, or a split of what has none; or it cannot be used.
+    """
+    given = [place for place in (images, manifest, image_list, sfm120k) if place is not None]
+    if len(given) != 1:
+        raise InvalidInput(
+            "Give one source of images: --images DIR, --manifest FILE, --image-list FILE or --sfm120k ROOT; "
+            f"{len(given)} were given."
+        )
+    if split is not None and (images is not None or image_list is not None):
+        raise InvalidInput("--split is for --manifest and --sfm120k: a folder or a list has no splits.")
+    if images is not None:
+        return Source(scan_folder(images), f"folder {images.absolute()}")
+    if image_list is not None:
+        return Source(read_image_list(image_list), f"image list {image_list.absolute()}")
+    if manifest is not None:
+        part = f" (split {split})" if split else ""
+        return Source(read_manifest(manifest, split), f"manifest {manifest.absolute()}{part}")
+    assert sfm120k is not None  # the only one left
+    public = open_sfm120k(sfm120k, split or "train")
+    return Source(public.entries(), f"SfM-120k {public.root.absolute()} (split {public.name})", "file name")
