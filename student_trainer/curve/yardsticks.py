@@ -98,6 +98,8 @@ class Labelled:
     """Name of the manifest."""
     longest_side_px: int
     device: str = "auto"
+    scales: tuple[float, ...] = (1.0,)
+    """Image scales whose descriptors are combined."""
 
     drawn = "mAP"
 
@@ -112,12 +114,14 @@ class Labelled:
         gallery = self.gallery
         files = [sha256_of_file(path) for path in gallery.paths]
         roles = [*map(str, gallery.queries), "|", *map(str, gallery.database)]
-        return digest_of_list(["labelled", *files, *gallery.labels, *roles, str(self.longest_side_px)])
+        scales = [float_text(scale) for scale in self.scales] if self.scales != (1.0,) else []
+        settings = [str(self.longest_side_px), *scales]
+        return digest_of_list(["labelled", *files, *gallery.labels, *roles, *settings])
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """The four means of ``evaluate``."""
         gallery = self.gallery
-        rows = _described(checkpoint, gallery.paths, self.longest_side_px, self.device)
+        rows = _described(checkpoint, gallery.paths, self.longest_side_px, self.device, self.scales)
         means = score_queries(
             rows[gallery.queries],
             rows[gallery.database],
@@ -138,9 +142,15 @@ def threshold(recipe: Recipe, data: TrainingData) -> float:
     return choose(data.teacher).tau
 
 
-def _described(checkpoint: Path, paths: Sequence[ImageSource], side_px: int, device: str) -> Float32Rows:
+def _described(
+    checkpoint: Path,
+    paths: Sequence[ImageSource],
+    side_px: int,
+    device: str,
+    scales: Sequence[float] = (1.0,),
+) -> Float32Rows:
     try:
-        return describe(load_network(checkpoint), paths, side_px, device=device)
+        return describe(load_network(checkpoint), paths, side_px, scales, device=device)
     except CheckpointError as error:
         raise InvalidInput(f"The checkpoint {checkpoint}: {error}") from None
     except (InvalidImage, OSError) as error:

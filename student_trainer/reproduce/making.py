@@ -1,0 +1,187 @@
+"""How a network of a table comes about: trained, as it was before training, or given.
+
+In: a recipe and what it learns from, or a checkpoint. Out: a checkpoint in the cell's folder.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from shared.checkpoints import save_network
+from shared.digest import digest_of_list
+from shared.images import Preprocessing
+from student_trainer.distil.data import TrainingData, neighbourhoods
+from student_trainer.distil.images import open_store
+from student_trainer.distil.student import build_student, calibrate
+from student_trainer.distil.threshold import fitted
+from student_trainer.distil.train import train
+from student_trainer.evaluate.document import sha256_of_file
+from student_trainer.publish.training_log import read_training_log
+from student_trainer.recipe import IMAGENET, RANDOM, Recipe
+from student_trainer.recipe_checks import THRESHOLD
+from student_trainer.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a making tells."""
+
+    images: int = 0
+    epochs: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+class Making(Protocol):
+    """A way to a network."""
+
+    @property
+    def network(self) -> str:
+        """``trained``, ``before`` or ``teacher``."""
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """By which the network comes about; None where it is given."""
+
+    @property
+    def seed(self) -> int | None:
+        """Which of several that differ by chance; None where there is one only."""
+
+    @property
+    def name(self) -> str:
+        """Of the cell's folder: by all that decides the network."""
+
+    def checkpoint(self, folder: RunFolder) -> Path:
+        """Where the network is, once it is made."""
+
+    def make(self, folder: RunFolder) -> Outcome:
+        """Make it, or continue.
+
+        Raises:
+            TrainerError: it cannot be made.
+        """
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A student, trained on images with bought descriptors or labels."""
+
+    recipe: Recipe
+    data: TrainingData
+    network: str = "trained"
+
+    @property
+    def seed(self) -> int:
+        """The training's."""
+        return self.recipe.training.seed
+
+    @cached_property
+    def name(self) -> str:
+        """By size, seed and the digest of everything else."""
+        digest = digest_of_list([*_recipe_facts(self.recipe), self.data.digest()])
+        return f"n{len(self.data):06}-seed{self.seed}-{digest[:16]}"
+
+    def checkpoint(self, folder: RunFolder) -> Path:
+        """See :class:`Making`."""
+        return folder.student
+
+    def make(self, folder: RunFolder) -> Outcome:
+        """See :class:`Making`."""
+        outcome = train(self.recipe, self.data, folder)
+        log = read_training_log(folder.metrics)
+        facts = _neighbours(self.recipe, self.data)
+        if log.steps:
+            facts |= {"first loss": log.steps[0].loss, "last loss": log.steps[-1].loss}
+        seconds = sum(step.seconds for step in log.steps)
+        return Outcome(outcome.images, outcome.epochs, outcome.steps, seconds, facts)
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """The student before its first step."""
+
+    recipe: Recipe
+    images: Callable[[], TrainingData] | None = None
+    """Training images: batch norm of random weights takes its statistics from them."""
+    network: str = "before"
+
+    @property
+    def seed(self) -> int | None:
+        """Of random weights; none where the weights are given."""
+        return self.recipe.training.seed if self.recipe.student.weights == RANDOM else None
+
+    @cached_property
+    def name(self) -> str:
+        """By the student, and by all of the recipe and the images where the weights are random."""
+        student = self.recipe.student
+        facts = [student.arch, student.pooling, _weights(self.recipe)]
+        if self._data is not None:
+            facts += [self.recipe.digest(), self._data.digest()]
+        return f"before-{digest_of_list(facts)[:16]}"
+
+    @cached_property
+    def _data(self) -> TrainingData | None:
+        return self.images() if self.images is not None and self.seed is not None else None
+
+    def checkpoint(self, folder: RunFolder) -> Path:
+        """See :class:`Making`."""
+        return folder.initial_student
+
+    def make(self, folder: RunFolder) -> Outcome:
+        """See :class:`Making`."""
+        student = build_student(self.recipe)
+        if self._data is not None:
+            preprocessing = Preprocessing(self.recipe.images.longest_side_px)
+            store = open_store(folder.cache, self._data.images, preprocessing)
+            calibrate(student, store, preprocessing, self.recipe.training.seed)
+        save_network(student, folder.initial_student)
+        return Outcome()
+
+
+@dataclass(frozen=True)
+class Given:
+    """A network from a file, such as the teacher."""
+
+    file: Path
+    network: str = "teacher"
+    recipe: Recipe | None = None
+    seed: int | None = None
+
+    @cached_property
+    def name(self) -> str:
+        """By its bytes."""
+        return f"{self.network}-{sha256_of_file(self.file)[:16]}"
+
+    def checkpoint(self, folder: RunFolder) -> Path:
+        """See :class:`Making`."""
+        return self.file
+
+    def make(self, folder: RunFolder) -> Outcome:
+        """Nothing is to be done."""
+        return Outcome()
+
+
+def _recipe_facts(recipe: Recipe) -> list[str]:
+    return [recipe.digest(), _weights(recipe)]
+
+
+def _weights(recipe: Recipe) -> str:
+    """What the student starts from, by its bytes where it is a file."""
+    weights = recipe.student.weights
+    return weights if weights in (IMAGENET, RANDOM) else sha256_of_file(Path(weights))
+
+
+def _neighbours(recipe: Recipe, data: TrainingData) -> dict[str, float]:
+    """tau, and how the images lie to each other above it; nothing for an objective without a threshold."""
+    if data.teacher is None:
+        return {}
+    tau = fitted(recipe, data.teacher)[0].objective.settings.get(THRESHOLD)
+    if not isinstance(tau, float):
+        return {}
+    _, above = neighbourhoods(data.teacher, tau)
+    return {"tau": tau, "alone": float(np.mean(above == 0)), "neighbours": float(np.mean(above))}

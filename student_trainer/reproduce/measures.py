@@ -1,0 +1,154 @@
+"""What a network of a table is measured by: named numbers, of which some are what claims are tested on.
+
+In: a checkpoint. Out: a number for each column. No query is spent on measuring.
+"""
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Protocol
+
+import torch
+
+from shared.checkpoints import load_network
+from shared.digest import digest_of_list
+from shared.extraction import describe_pixels, pick_device
+from shared.images import InvalidImage, Pixels, Preprocessing, load_pixels
+from shared.network import DescriptorNet
+from shared.tensor_files import CheckpointError
+from student_trainer.curve.yardsticks import Labelled
+from student_trainer.errors import InvalidInput
+from student_trainer.reproduce.hardware import hardware
+
+PAPER_SCALES = (1.0, 2**-0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One of the numbers."""
+
+    name: str
+    """Where the paper has it too, by the paper's name (``ROxf M``)."""
+    words: str
+    """What it is."""
+    tested: bool = True
+    """Whether claims are tested on it."""
+    share: bool = True
+    """Between 0 and 1, and printed in percent."""
+
+
+class Measure(Protocol):
+    """A yardstick at work."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What it gives, in the order of a table."""
+
+    @property
+    def sentence(self) -> str:
+        """On which images, and how."""
+
+    def digest(self) -> str:
+        """Of all that decides the numbers beside the checkpoint."""
+
+    def measure(self, checkpoint: Path) -> dict[str, float]:
+        """A number for each column.
+
+        Raises:
+            InvalidInput: the checkpoint or an image cannot be read.
+        """
+
+
+@dataclass(frozen=True)
+class OnManifest:
+    """Retrieval on labelled images, as ``evaluate`` measures it."""
+
+    labelled: Labelled
+
+    columns = (
+        Column("mAP", "mean over queries of the step average precision"),
+        Column("mP@10", "mean precision among the first 10", tested=False),
+    )
+
+    @property
+    def sentence(self) -> str:
+        """See :class:`Measure`."""
+        gallery = self.labelled.gallery
+        return (
+            f"{len(gallery.queries):,} queries rank {len(gallery.database):,} images of "
+            f"{self.labelled.source} at {self.labelled.longest_side_px} px; relevant means the same label."
+        )
+
+    @cached_property
+    def _digest(self) -> str:
+        return self.labelled.digest()
+
+    def digest(self) -> str:
+        """See :class:`Measure`."""
+        return self._digest
+
+    def measure(self, checkpoint: Path) -> dict[str, float]:
+        """See :class:`Measure`."""
+        values = self.labelled.measure(checkpoint)
+        return {"mAP": values["mAP"], "mP@10": values["mp_at_10"]}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters, and the network's time for one image at several scales."""
+
+    images: tuple[Path, ...]
+    longest_side_px: int
+    device: str = "auto"
+
+    columns = (
+        Column("parameters", "all weights of the network", tested=False, share=False),
+        Column("ms an image", "median time of the network, one image at a time", tested=False, share=False),
+    )
+
+    @property
+    def sentence(self) -> str:
+        """See :class:`Measure`."""
+        return (
+            f"{len(self.images):,} images of at most {self.longest_side_px} px, one at a time, at scales 1, "
+            f"1/sqrt(2) and 1/2 on {hardware()}, {torch.get_num_threads()} threads; decoding is not counted."
+        )
+
+    def digest(self) -> str:
+        """See :class:`Measure`; another machine has other times."""
+        settings = [str(self.longest_side_px), hardware(), str(torch.get_num_threads()), self.device]
+        return digest_of_list(["cost", *map(str, self.images), *settings])
+
+    def measure(self, checkpoint: Path) -> dict[str, float]:
+        """See :class:`Measure`. The first image is taken twice, and its first time does not count."""
+        network = readable(checkpoint).to(pick_device(self.device))
+        preprocessing = Preprocessing(self.longest_side_px)
+        times_s = []
+        for path in (self.images[0], *self.images):
+            pixels = torch.from_numpy(_pixels(path, preprocessing)[None])
+            started_s = time.perf_counter()
+            describe_pixels(network, pixels, preprocessing, PAPER_SCALES).cpu()
+            times_s.append(time.perf_counter() - started_s)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        return {"parameters": float(parameters), "ms an image": 1000 * median(times_s[1:])}
+
+
+def readable(checkpoint: Path) -> DescriptorNet:
+    """The network.
+
+    Raises:
+        InvalidInput: the file cannot be read.
+    """
+    try:
+        return load_network(checkpoint)
+    except CheckpointError as error:
+        raise InvalidInput(f"The checkpoint {checkpoint}: {error}") from None
+
+
+def _pixels(path: Path, preprocessing: Preprocessing) -> Pixels:
+    try:
+        return load_pixels(path, preprocessing)
+    except (InvalidImage, OSError) as error:
+        raise InvalidInput(f"An image to measure on cannot be read: {error}") from None

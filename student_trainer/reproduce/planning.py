@@ -1,0 +1,194 @@
+"""From tables to cells: what is to be trained and measured here, and what has to be left out.
+
+In: tables, and a :class:`Setting`, all that a run was given. Out: for each row and seed its task; rows that
+cannot be had, with the reason. Rows of several tables that come to the same cell share it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from student_trainer.curve.grid import recipe_for
+from student_trainer.distil.data import TrainingData
+from student_trainer.errors import InvalidInput
+from student_trainer.recipe import Recipe, changed
+from student_trainer.reproduce.cells import Task
+from student_trainer.reproduce.definition import Row, Table
+from student_trainer.reproduce.making import Given, Making, Trained, Untrained
+from student_trainer.reproduce.measures import Measure
+from student_trainer.reproduce.sizes import sizes_here
+from student_trainer.reproduce.subsets import Pool
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """A measure for the students, and the same for the teacher, whose images may have another size."""
+
+    student: Measure
+    teacher: Measure
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run has to work with."""
+
+    students: Mapping[str, Recipe]
+    """Architecture -> the recipe that every row starts from."""
+    seeds: Sequence[int]
+    pool: Pool | None = None
+    """What was bought; with labels where they are known of all images."""
+    labelled: TrainingData | None = None
+    """All labelled training images."""
+    no_labels: str = ""
+    """Why there are no labels, or none of the bought images."""
+    teacher: Path | None = None
+    yardsticks: Mapping[str, Yardstick] = field(default_factory=dict)
+    """By what a table's ``measures`` names."""
+    equal_steps: bool = False
+    """As many steps for every training as one on all bought images has, instead of as many epochs."""
+    keep_students: bool = False
+    sizes: str | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row with one student: its tasks by seed, or why there are none."""
+
+    row: Row
+    student: str
+    measure: Measure | None = None
+    tasks: tuple[Task, ...] = ()
+    images: int | None = None
+    """That were asked for here, in place of the paper's number."""
+    left_out: str = ""
+
+
+def lines_of(table: Table, setting: Setting, only: Sequence[str] = ()) -> list[Line]:
+    """The rows of a table, in its order, student by student.
+
+    Args:
+        table: what is compared.
+        setting: what it is compared on.
+        only: ids of rows; the others are not planned, and not in the result.
+
+    Raises:
+        InvalidInput: trainings are asked for and nothing was bought, a row's changes do not fit the recipe,
+            or sizes do not fit.
+    """
+    rows = [row for row in table.rows if not only or row.id in only]
+    declared = [row.images for row in table.rows if row.images is not None]
+    if setting.pool is None and any(_needs_pool(row) for row in rows):
+        raise InvalidInput(
+            f"The rows of {table.name} learn from bought descriptors: name them with --transfer-set, a run "
+            "folder or its transfer_set.sqlite."
+        )
+    available = len(setting.pool.data) if setting.pool else max(declared, default=0)
+    sizes = sizes_here(declared, available, setting.sizes)
+    taken: set[str] = set()
+    lines = []
+    for student, recipe in setting.students.items():
+        for row in rows:
+            if row.network == "teacher" and row.id in taken:
+                continue  # one teacher for all students
+            taken.add(row.id)
+            lines.append(_line(row, student, recipe, table=table, setting=setting, sizes=sizes))
+    return lines
+
+
+def tasks_of(lines: Sequence[Line]) -> list[Task]:
+    """Every task once, with all its measures: what needs no training first, then seed by seed.
+
+    So a run that is stopped early has all rows of some seeds.
+    """
+    merged: dict[str, Task] = {}
+    for task in (task for line in lines for task in line.tasks):
+        known = merged.setdefault(task.making.name, task)
+        digests = {measure.digest() for measure in known.measures}
+        more = [measure for measure in task.measures if measure.digest() not in digests]
+        merged[task.making.name] = replace(known, measures=(*known.measures, *more))
+    return sorted(merged.values(), key=lambda task: -1 if task.making.seed is None else task.making.seed)
+
+
+def _needs_pool(row: Row) -> bool:
+    return row.network == "trained" and row.learns_from != "all labels"
+
+
+def _line(
+    row: Row, student: str, recipe: Recipe, *, table: Table, setting: Setting, sizes: Mapping[int, int]
+) -> Line:
+    if (why := _missing(row, table, setting)) is not None:
+        return Line(row, student, left_out=why)
+    yardstick = setting.yardsticks[table.measures]
+    measure = yardstick.teacher if row.network == "teacher" else yardstick.student
+    changes = changed(recipe, row.set, f"Row {row.id!r} of {table.name}") if row.set else recipe
+    images = _images(row, setting, sizes)
+    makings = _makings(row, changes, recipe, setting, images)
+    tasks = tuple(Task(making, (measure,), keep=setting.keep_students) for making in makings)
+    return Line(row, student, measure, tasks, images)
+
+
+def _missing(row: Row, table: Table, setting: Setting) -> str | None:
+    """Why a row cannot be had."""
+    if table.measures not in setting.yardsticks:
+        return f"there is nothing to measure {table.measures} on"
+    if row.network == "teacher" and setting.teacher is None:
+        return "no teacher checkpoint: --teacher FILE"
+    if row.learns_from == "all labels" and setting.labelled is None:
+        return setting.no_labels
+    if row.learns_from == "labels" and setting.pool is not None and setting.pool.data.labels is None:
+        return setting.no_labels
+    return None
+
+
+def _images(row: Row, setting: Setting, sizes: Mapping[int, int]) -> int | None:
+    if row.network != "trained":
+        return None
+    if row.learns_from == "all labels":
+        return len(setting.labelled) if setting.labelled else None
+    assert setting.pool is not None
+    return sizes[row.images] if row.images is not None else len(setting.pool.data)
+
+
+def _makings(
+    row: Row, recipe: Recipe, base: Recipe, setting: Setting, images: int | None
+) -> Iterator[Making]:
+    if row.network == "teacher":
+        assert setting.teacher is not None
+        yield Given(setting.teacher)
+    elif row.network == "before":
+        yield from _before(recipe, setting)
+    else:
+        assert images is not None
+        for seed in setting.seeds:
+            data = _lesson(row, setting, seed, images)
+            yield Trained(_seeded(recipe, base, setting, seed, len(data)), data)
+
+
+def _before(recipe: Recipe, setting: Setting) -> Iterator[Making]:
+    """One where its weights are given; one for each seed where they are random."""
+    found = {}
+    for seed in setting.seeds:
+        images = partial(setting.pool.part, seed, len(setting.pool.data)) if setting.pool else None
+        training = recipe.training.model_copy(update={"seed": seed})
+        making = Untrained(recipe.model_copy(update={"training": training}), images)
+        found[making.name] = making
+    yield from found.values()
+
+
+def _lesson(row: Row, setting: Setting, seed: int, images: int) -> TrainingData:
+    """What a row learns from; what it does not look at is left out, so that it decides nothing."""
+    if row.learns_from == "all labels":
+        assert setting.labelled is not None
+        return setting.labelled
+    assert setting.pool is not None
+    part = setting.pool.part(seed, images, row.sparse)
+    if row.learns_from == "labels":
+        return replace(part, teacher=None, teacher_revision=None)
+    return replace(part, labels=None)
+
+
+def _seeded(recipe: Recipe, base: Recipe, setting: Setting, seed: int, size: int) -> Recipe:
+    largest = len(setting.pool.data) if setting.pool else size
+    equal = setting.equal_steps and base.training.batch_size == recipe.training.batch_size
+    return recipe_for(recipe, seed, size, largest, equal_steps=equal)
