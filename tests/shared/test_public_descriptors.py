@@ -249,7 +249,7 @@ def test_every_shortcut_would_be_seen(features: nn.Module, photograph: Path, sho
     image = opened(photograph)
     exact = Definition(features).describe(image, SEVERAL, BOX)
     shorter = Definition(features, **SHORTCUTS[shortcut])  # type: ignore[arg-type]
-    assert distance(shorter.describe(image, SEVERAL, BOX), exact) > BOUND
+    assert distance(shorter.describe(image, SEVERAL, BOX), exact) > 10 * BOUND
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg16"])
