@@ -1,8 +1,9 @@
 """Exact search of 70 queries in a million descriptors: its time and memory, beside the bare matrix product.
 
 In: nothing. Out: a table on standard output. Each line is measured in a fresh process: the best of a few
-runs, with the file in the system's cache, and the peak resident memory of the whole process, libraries and the database included (VmHWM). The
-product does nothing but multiply the same blocks, as the least that an exact search has to do.
+runs, with the file in the system's cache, and the peak resident memory of the whole process, libraries and
+the database included (VmHWM). The product does nothing but read and multiply the same blocks, as the least
+that an exact search has to do.
 
     python -m benchmarks.search
 """

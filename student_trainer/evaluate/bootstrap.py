@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 DRAWS = 2000
 LEVEL = 0.95
 SEED = 0
+_INDICES_AT_ONCE = 2**16
 
 
 def interval(scores: NDArray[np.float64], draws: int = DRAWS, seed: int = SEED) -> tuple[float, float]:
@@ -27,8 +28,10 @@ def interval(scores: NDArray[np.float64], draws: int = DRAWS, seed: int = SEED) 
         raise ValueError(f"An interval needs finite scores, got {len(scores)} with gaps or none at all.")
     generator = np.random.default_rng(seed)
     means = np.empty(draws)
-    for draw in range(draws):  # one draw at a time: draws x Q indices would not be bounded
-        means[draw] = scores[generator.integers(0, len(scores), len(scores))].mean()
+    at_once = max(1, _INDICES_AT_ONCE // len(scores))
+    for start in range(0, draws, at_once):  # draws x Q indices would not be bounded
+        some = means[start : start + at_once]
+        some[:] = scores[generator.integers(0, len(scores), (len(some), len(scores)))].mean(axis=1)
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(means, [tail, 100 - tail])
     return float(low), float(high)
