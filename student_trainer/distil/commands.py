@@ -41,7 +41,13 @@ def train(
         Path | None,
         typer.Option(help="Labelled CSV or folder, for objectives that learn from labels."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Use only this split of the manifest.")] = None,
+    sfm120k: Annotated[
+        Path | None,
+        typer.Option("--sfm120k", help="Folder of SfM-120k: its labels and pairs, instead of a manifest."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Use only this split of the manifest; of SfM-120k: train or val.")
+    ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Train although planned images are not bought yet.")
     ] = False,
@@ -72,6 +78,7 @@ def train(
                 run=run,
                 transfer_set=transfer_set,
                 manifest=manifest,
+                sfm120k=sfm120k,
                 split=split,
                 partial=partial,
             )
@@ -105,28 +112,38 @@ def _inputs(
     run: Path,
     transfer_set: Path | None,
     manifest: Path | None,
+    sfm120k: Path | None,
     split: str | None,
     partial: bool,
 ) -> "tuple[RunFolder, TrainingData]":
     """The run folder, and the data that the objective learns from."""
-    from student_trainer.distil.data import add_labels, from_manifest, from_transfer_set
+    from student_trainer.distil.data import add_labels, from_manifest, from_sfm120k, from_transfer_set
 
-    if split is not None and manifest is None:
+    labelled = manifest or sfm120k
+    if manifest is not None and sfm120k is not None:
+        raise InvalidInput("Labels come from one place: give --manifest or --sfm120k, not both.")
+    if split is not None and labelled is None:
         raise InvalidInput("--split names a part of a manifest: give --manifest FILE too.")
-    if objective.needs_labels and manifest is None:
+    if objective.needs_labels and labelled is None:
         raise InvalidInput(
             f"The objective {objective.name!r} learns from labels: name them with --manifest FILE, "
             "or choose another objective."
         )
-    if manifest is not None and not objective.needs_labels:
+    if labelled is not None and not objective.needs_labels:
         raise InvalidInput(
-            f"The objective {objective.name!r} learns without labels: leave out --manifest, "
-            "or choose an objective that needs them."
+            f"The objective {objective.name!r} learns without labels: leave out "
+            f"{'--manifest' if manifest else '--sfm120k'}, or choose an objective that needs them."
         )
-    if not objective.needs_teacher and manifest is not None:
+    if not objective.needs_teacher and labelled is not None:
         if transfer_set is not None:
             raise InvalidInput(f"The objective {objective.name!r} has no use for --transfer-set.")
-        return RunFolder.create(run), from_manifest(manifest, split)
+        read = from_manifest if manifest else from_sfm120k
+        return RunFolder.create(run), read(labelled, split)
+    if sfm120k is not None:
+        raise InvalidInput(
+            f"The objective {objective.name!r} learns from bought images: name their labels with "
+            "--manifest FILE."
+        )
     folder = RunFolder.existing(run) if transfer_set is None else RunFolder.create(run)
     data = from_transfer_set(transfer_set or folder.transfer_set, partial=partial)
     return folder, data if manifest is None else add_labels(data, manifest, split)

@@ -1,6 +1,7 @@
 """What a training learns from: images, with the bought descriptors, with labels, or with both.
 
-In: a transfer set, a manifest. Out: :class:`TrainingData`, whose rows all speak of the same images.
+In: a transfer set, a manifest, a public training set. Out: :class:`TrainingData`, whose rows all speak of the
+same images.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ from shared.digest import digest_of_list
 from shared.vectors import descriptor_digest
 from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
 from student_trainer.acquire.transfer_set import Bought, TransferSet
+from student_trainer.datasets.present import require_files
+from student_trainer.datasets.sfm120k import open_sfm120k
 from student_trainer.distil.images import SourceImage, digest_files
 from student_trainer.errors import InvalidInput
 
@@ -101,6 +104,23 @@ def from_manifest(path: Path, split: str | None) -> TrainingData:
     entries = _entries(path, split)
     return TrainingData(
         images=tuple(digest_files(entry.path for entry in entries)), labels=_numbers(_labels(entries, path))
+    )
+
+
+def from_sfm120k(root: Path, split: str | None) -> TrainingData:
+    """The images of a split of SfM-120k, by default ``train``: 3D models as labels, and the matching pairs.
+
+    All images are read once, for their digests.
+
+    Raises:
+        InvalidInput: the set or some of its images are not there, or its file is refused.
+    """
+    public = open_sfm120k(root, split or "train")
+    require_files(public.paths, f"SfM-120k, {public.name},")
+    return TrainingData(
+        images=tuple(digest_files(public.paths)),
+        labels=np.unique(public.clusters, return_inverse=True)[1].astype(np.int64),
+        pairs=np.stack([public.pairs.queries, public.pairs.positives], axis=1),
     )
 
 

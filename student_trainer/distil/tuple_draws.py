@@ -73,11 +73,14 @@ class TupleDraws:
         """The draws from these data, if they can fill the tuples of so many epochs.
 
         Raises:
-            InvalidInput: no labels, no two images of a label, or too few labels for the negatives.
+            InvalidInput: no labels, no two images of a label, pairs that are not of one label, or too few
+            labels for the negatives.
         """
         if data.labels is None:
             raise InvalidInput("Tuples are made of labelled images, and there are no labels.")
         draws = cls(mining, data.labels, data.pairs, seed)
+        if data.pairs is not None:
+            draws._check_pairs(data.pairs)
         draws._check_labels()
         for epoch in range(1, epochs + 1):
             draws._check_pool(epoch)
@@ -147,6 +150,14 @@ class TupleDraws:
             return np.arange(len(self.known_pairs))
         _, counts = self._counts
         return np.sort(self._by_label[np.repeat(counts > 1, counts)])
+
+    def _check_pairs(self, pairs: Rows) -> None:
+        wrong = pairs[(self.labels[pairs[:, 0]] != self.labels[pairs[:, 1]]) | (pairs[:, 0] == pairs[:, 1])]
+        if len(wrong):
+            raise InvalidInput(
+                f"{len(wrong):,} of {len(pairs):,} pairs are not two images of one label, the first are the "
+                f"images {wrong[0, 0]:,} and {wrong[0, 1]:,} (counted from 0). Correct the pairs or labels."
+            )
 
     def _check_labels(self) -> None:
         labels, negatives = len(self._known_labels), self.mining.negatives

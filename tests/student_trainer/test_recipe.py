@@ -12,6 +12,8 @@ from student_trainer.recipe import SHIPPED, Recipe, load, shipped_recipes
 PAPERS = [name for name in shipped_recipes() if name.startswith("paper-")]
 MIXING = ("rounds", "alpha", "label_mixed", "grad_through_mixed")
 """Settings that only mixing has; without it they are gone."""
+RANKING = ("tau", "bins", "low", "high", "include_self")
+"""Settings that only the losses of a ranking have."""
 
 
 def settings_of(name: str) -> dict[str, object]:
@@ -36,7 +38,7 @@ class TestWhatIsShipped:
         load(name)
         assert (SHIPPED / f"{name}.toml").read_text().startswith("# ")
 
-    @pytest.mark.parametrize("name", [*PAPERS, "quick-cpu", "supervised-ap"])
+    @pytest.mark.parametrize("name", [*PAPERS, "quick-cpu", "supervised-ap", "supervised-contrastive"])
     def test_a_recipe_of_the_paper_names_it_and_the_command(self, name: str) -> None:
         assert name in shipped_recipes()
         comment = (SHIPPED / f"{name}.toml").read_text()
@@ -63,6 +65,19 @@ class TestWhatIsShipped:
                 | dict.fromkeys(f"objective.{key}" for key in set(MIXING) | {"backend"}),
             ),
             ("paper-mobilenetv2", {"student.arch": "mobilenet_v2-320"}),
+            (
+                "paper-resnet34-contrastive",
+                {
+                    "objective.name": "contrastive",
+                    "objective.margin": 0.65,
+                    "objective.negatives": 5,
+                    "objective.anchors_per_epoch": 2000,
+                    "objective.pool_images": 22_000,
+                    "training.batch_size": 5 * 7,
+                    "training.learning_rate": 5e-7,
+                }
+                | dict.fromkeys(f"objective.{key}" for key in set(MIXING) | set(RANKING) | {"backend"}),
+            ),
         ],
     )
     def test_a_variant_differs_from_the_papers_recipe_in_what_it_names_alone(
@@ -219,7 +234,10 @@ class TestRefusals:
         [
             ("[training]\nepoch = 3", r"training\.epoch is unknown.*Did you mean 'epochs'\?"),
             ("[trainig]\nepochs = 3", r"trainig is unknown.*Did you mean 'training'\?"),
-            ("[student]\nzzz = 3", r"student\.zzz is unknown; known here: arch, pooling, weights, trained_from\.$"),
+            (
+                "[student]\nzzz = 3",
+                r"student\.zzz is unknown; known here: arch, pooling, weights, trained_from\.$",
+            ),
             ("[objective]\ntua = 0.5", r"objective\.tua is unknown.*Did you mean 'tau'\?"),
             ('[objective]\nname = "rank"\nrounds = 3', r"objective\.rounds is unknown: 'rank' takes"),
             ('[objective]\nname = "rank-mix"', r"no objective 'rank-mix'.*Did you mean 'rank-mixup'"),

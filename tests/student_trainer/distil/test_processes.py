@@ -225,6 +225,24 @@ class TestEquality:
         assert {line["images"] for line in events(run) if line["event"] == "step"} == {8, 9}
         check_equal(run, one)
 
+    def test_two_processes_mine_what_one_mines(
+        self, launch: Launch, run: RunFolder, bought: TrainingData, tiny_recipe_file: Path, tmp_path: Path
+    ) -> None:
+        manifest = tmp_path / "labels.csv"
+        rows = [f"{image.path},place{n % 4}" for n, image in enumerate(bought.images)]
+        manifest.write_text("path,label\n" + "\n".join(rows) + "\n")
+        tuples = ["objective.name=contrastive", "objective.negatives=3", "training.batch_size=45"]
+        changes = [*tuples, "objective.pool_images=12", GENTLE]
+        one = RunFolder.create(tmp_path / "one")
+        train(load(tiny_recipe_file, changes), from_manifest(manifest, None), one)
+        ended = launch("--manifest", manifest, *(part for change in changes for part in ("--set", change)))
+        assert ended.codes == [0, 0]
+        ours, theirs = ([e for e in events(r) if e["event"] == "mining"] for r in (run, one))
+        assert len(ours) == len(theirs) == 3
+        for mined, expected in zip(ours, theirs, strict=True):
+            assert mined == expected | {"negative_similarity": pytest.approx(expected["negative_similarity"])}
+        assert distance(run.student, one.student) < 1e-7
+
     def test_two_processes_continue_what_one_began(
         self, launch: Launch, run: RunFolder, one: RunFolder, bought: TrainingData, tiny_recipe_file: Path
     ) -> None:

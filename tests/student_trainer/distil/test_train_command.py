@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from made_benchmarks import make_sfm120k
 from typer.testing import CliRunner
 
 from student_trainer.distil import commands
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.objectives.contrastive import Contrastive
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import load
 
@@ -118,6 +120,33 @@ class TestSupervised:
         )
         assert printed["images"] == 18
         assert (tmp_path / "run" / "student.safetensors").is_file()
+
+    def test_sfm120k_gives_labels_and_pairs_and_is_no_second_source(
+        self, train: Train, manifest: Path, tmp_path: Path
+    ) -> None:
+        root = make_sfm120k(tmp_path)
+        tuples = ["objective.name=contrastive", "objective.negatives=3", "training.batch_size=15"]
+        changes = [part for change in tuples for part in ("--set", change)]
+        printed = json.loads(train("--sfm120k", root, *changes, "--json", *QUICK))
+        assert (printed["images"], printed["steps"]) == (24, 6)  # 18 pairs, three tuples of five a step
+        with pytest.raises(InvalidInput, match="give --manifest or --sfm120k, not both"):
+            train("--sfm120k", root, "--manifest", manifest, *changes)
+        with pytest.raises(InvalidInput, match="learns without labels: leave out --sfm120k"):
+            train("--sfm120k", root)
+
+    def test_labels_of_bought_images_come_from_a_manifest(self, run: Path, tmp_path: Path) -> None:
+        objective = Contrastive()
+        objective.needs_teacher = True
+        with pytest.raises(InvalidInput, match=r"'contrastive' learns from bought images: .*--manifest FILE"):
+            commands._inputs(
+                objective,
+                run=run,
+                transfer_set=None,
+                manifest=None,
+                sfm120k=tmp_path,
+                split=None,
+                partial=False,
+            )
 
     def test_without_labels_it_is_refused_at_once(self, train: Train, tmp_path: Path) -> None:
         with pytest.raises(InvalidInput, match=r"'ap' learns from labels: name them with --manifest"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_benchmarks import make_sfm120k
 
 from shared.certificate import transfer_set_digest
 from shared.vectors import descriptor_digest
@@ -15,6 +16,7 @@ from student_trainer.distil.data import (
     TrainingData,
     add_labels,
     from_manifest,
+    from_sfm120k,
     from_transfer_set,
     median_similarity,
     neighbourhoods,
@@ -120,6 +122,29 @@ class TestManifest:
             add_labels(bought, manifest(tmp_path / "m.csv", rows), None)
 
 
+class TestSfm120k:
+    def test_the_models_are_labels_and_the_pairs_stand_at_their_rows(self, tmp_path: Path) -> None:
+        data = from_sfm120k(make_sfm120k(tmp_path, clusters=3, images=4), None)
+        assert data.labels is not None and data.pairs is not None
+        assert data.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+        assert data.pairs.tolist() == [[n, n + 1] for n in range(12) if n % 4 < 3]
+        assert len({image.digest for image in data.images}) == 12
+        assert len(from_sfm120k(tmp_path, "val")) == 8
+
+    def test_images_that_are_not_there_are_counted(self, tmp_path: Path) -> None:
+        root = make_sfm120k(tmp_path)
+        next(path for path in sorted((root / "ims").rglob("*")) if path.is_file()).unlink()
+        with pytest.raises(InvalidInput, match=r"1 of (24|8) images of SfM-120k, (train|val), are missing"):
+            for split in ("train", "val"):
+                from_sfm120k(root, split)
+
+    def test_taking_rows_keeps_the_pairs_among_them_by_their_new_places(self, bought: TrainingData) -> None:
+        paired = replace(bought, pairs=np.array([[0, 4], [4, 8], [8, 0]]))
+        taken = paired.take([8, 1, 0]).pairs
+        assert taken is not None
+        assert taken.tolist() == [[0, 2]]
+
+
 class TestDigest:
     def test_images_descriptors_labels_and_their_order_count(self, bought: TrainingData) -> None:
         assert bought.teacher is not None
@@ -132,6 +157,8 @@ class TestDigest:
             replace(bought, teacher=other_vectors),
             replace(bought, labels=np.zeros(18, np.int64)),
             replace(bought, teacher=None),
+            replace(bought, pairs=np.array([[0, 4], [1, 5]])),
+            replace(bought, pairs=np.array([[4, 0], [1, 5]])),
         ]
         assert len({data.digest() for data in variants}) == len(variants)
 

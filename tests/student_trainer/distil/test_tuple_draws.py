@@ -111,6 +111,11 @@ class TestRefusals:
         with pytest.raises(InvalidInput, match="Nobody can be an anchor: there is no pair among 4"):
             draws([0, 0, 1, 1], [])
 
+    @pytest.mark.parametrize(("pair", "first"), [((2, 1), "the images 2 and 1"), ((3, 3), "images 3 and 3")])
+    def test_a_pair_that_is_not_two_images_of_a_label(self, pair: tuple[int, int], first: str) -> None:
+        with pytest.raises(InvalidInput, match=f"1 of 3 pairs are not two images of one label, .*{first}"):
+            draws([0, 0, 1, 1], [(0, 1), pair, (3, 2)])
+
     def test_fewer_labels_than_a_tuple_needs(self) -> None:
         with pytest.raises(InvalidInput, match=r"There are 3 labels, and a tuple needs 4: .*negatives=2"):
             draws([0, 0, 1, 2], negatives=3)
