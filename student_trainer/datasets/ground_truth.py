@@ -11,6 +11,7 @@ every image as easy, hard or junk; the old one (Philbin et al., 2007 and 2008) a
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -96,10 +97,10 @@ def read_if_made_from(path: Path, digest: str) -> Benchmark | None:
     """
     try:
         document = _read_json(path)
+        same = isinstance(document, dict) and document.get("made_from") == digest
+        return from_document(document, path) if same else None
     except InvalidInput:
         return None
-    made_here = isinstance(document, dict) and document.get("format") == FORMAT
-    return from_document(document, path) if made_here and document.get("made_from") == digest else None
 
 
 def write_ground_truth(benchmark: Benchmark, path: Path, *, made_from: str | None = None) -> None:
@@ -120,6 +121,8 @@ def write_ground_truth(benchmark: Benchmark, path: Path, *, made_from: str | Non
         temporary.write_text(text + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
         raise StorageFailed(f"The ground truth {path} cannot be written: {error.strerror}.") from None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_benchmarks import make_sfm120k
 from nacl.signing import SigningKey
 from PIL import Image
 
@@ -104,6 +105,46 @@ def test_a_manifest_is_planned_by_split_and_reported_as_json(
     result = result_of(trainer("plan", "--run", tmp_path / "run", *options))
     assert (result["listed"], result["chosen"], result["queries"], result["remaining"]) == (4, 3, 3, 1000)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_public_training_set_is_planned_by_name_and_read_only_as_far_as_it_is_chosen(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    root = make_sfm120k(tmp_path)
+    options = ("--run", tmp_path / "run", "--sfm120k", tmp_path, "--queries", 5)
+    done = trainer("plan", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"SfM-120k {root} (split train): 24 files listed (19 not opened), 5 distinct" in done.stdout
+    assert "Chosen: 5 images (random by file name, seed 0)" in done.stdout
+    assert "5/5 files" in done.stderr
+    result = result_of(trainer("plan", *options, "--split", "val", "--dry-run", "--json"))
+    assert (result["listed"], result["unread"], result["drawn_by"]) == (8, 3, "file name")
+    assert result_of(trainer("fetch", "--run", tmp_path / "run", "--yes", "--json"))["charged"] == 5
+
+
+def test_a_selection_that_looks_at_images_reads_the_whole_training_set(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    make_sfm120k(tmp_path, clusters=2, images=3)
+    options = ("--sfm120k", tmp_path, "--queries", 2, "--selection", "k-center", "--weights", "random")
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text('[student]\narch = "mobilenet_v2"\n')
+    result = result_of(
+        trainer("plan", "--run", tmp_path / "run", *options, "--recipe", recipe, "--dry-run", "--json")
+    )
+    assert (result["listed"], result["unread"], result["candidates"], result["chosen"]) == (6, 0, 6, 2)
+
+
+def test_an_image_list_is_planned_and_its_missing_images_are_named(
+    trainer: Trainer, photographs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    files = sorted(photographs(4).rglob("*.png"))
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join([*(str(file.relative_to(tmp_path)) for file in files), "gone.png"]))
+    options = ("--image-list", listed, "--queries", 3, "--dry-run", "--json")
+    result = result_of(trainer("plan", "--run", tmp_path / "run", *options))
+    assert (result["listed"], result["chosen"], result["drawn_by"]) == (5, 3, "digest")
+    assert result["skipped"] == {str(tmp_path / "gone.png"): "No such file or directory"}
 
 
 def test_a_daily_budget_is_planned_spent_to_its_end_and_continued(
@@ -218,6 +259,8 @@ def test_wrong_input_exits_2(
     plan = ("plan", "--run", tmp_path / "new")
     fails(trainer(*plan, "--images", folder, "--queries", 5), 2, "only 2 distinct readable images")
     fails(trainer(*plan, "--queries", 5), 2, "Give one source of images: --images DIR,")
+    fails(trainer(*plan, "--sfm120k", tmp_path, "--queries", 5), 2, "there is no retrieval-SfM-120k.pkl in")
+    fails(trainer(*plan, "--images", folder, "--split", "train", "--queries", 1), 2, "has no splits")
     fails(trainer(*plan, "--images", tmp_path / "no", "--queries", 5), 2, "There is no folder")
     fails(trainer("fetch", "--run", tmp_path / "no", "--yes"), 2, "There is no run folder")
     run = planned(queries=2)
