@@ -14,6 +14,8 @@ class RunFolder:
     """One distillation: a plan, what was bought, the training, and what came of it."""
 
     root: Path
+    shared_cache: Path | None = None
+    """A cache outside the folder, where several trainings on the same images follow one another."""
 
     @classmethod
     def create(cls, root: Path) -> "RunFolder":
@@ -62,7 +64,7 @@ class RunFolder:
     @property
     def cache(self) -> Path:
         """The decoded training images; may be deleted at any time."""
-        return self.root / "cache"
+        return self.shared_cache or self.root / "cache"
 
     @property
     def initial_student(self) -> Path:
@@ -73,6 +75,11 @@ class RunFolder:
     def student(self) -> Path:
         """The distilled student."""
         return self.root / "student.safetensors"
+
+    @property
+    def projection(self) -> Path:
+        """The map into the teacher's space, where ``evaluate --asymmetric`` learned one."""
+        return self.root / "student_to_teacher.safetensors"
 
     @property
     def curve(self) -> Path:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from student_trainer.acquire.lock import exclusive
-from student_trainer.curve.files import write_whole
 from student_trainer.errors import InvalidInput
 from student_trainer.output import emit
 from student_trainer.run_folder import RunFolder
+from student_trainer.trials.files import write_whole
 
 if TYPE_CHECKING:
     from student_trainer.acquire.manifest import Entry
     from student_trainer.curve.document import Curve
-    from student_trainer.curve.yardsticks import Measure
     from student_trainer.distil.data import TrainingData
     from student_trainer.recipe import Recipe
+    from student_trainer.trials.yardsticks import Yardstick
 
 INTERRUPTED = 130
 DEFAULT_RECIPE = "paper-resnet34"
@@ -123,11 +123,11 @@ def _check(recipe: "Recipe", manifest: Path | None, split: str | None, teacher: 
 
 def _measure(
     recipe: "Recipe", bought: "TrainingData", manifest: Path | None, split: str | None
-) -> "tuple[TrainingData, Measure]":
+) -> "tuple[TrainingData, Yardstick]":
     """What can be learned from, and what measures it."""
     from student_trainer.curve.grid import hold_back
-    from student_trainer.curve.yardsticks import HeldBack, Labelled, threshold
     from student_trainer.evaluate.gallery import gallery_of
+    from student_trainer.trials.yardsticks import HeldBack, Labelled, threshold
 
     size_px, device = recipe.images.longest_side_px, recipe.training.device
     if manifest is not None:
@@ -149,15 +149,15 @@ def _entries(manifest: Path, split: str | None) -> "list[Entry]":
 
 def _is_nested(folder: RunFolder) -> bool:
     from student_trainer.acquire.transfer_set import TransferSet
-    from student_trainer.curve.curve import choice_is_nested
+    from student_trainer.trials.subsets import choice_is_nested
 
     with TransferSet.open(folder.transfer_set) as transfer_set:
         return choice_is_nested(transfer_set.facts)
 
 
-def _teacher_line(measure: "Measure", teacher: Path | None, size_px: int | None) -> float | None:
+def _teacher_line(measure: "Yardstick", teacher: Path | None, size_px: int | None) -> float | None:
     """The teacher's own quality, at its own image size."""
-    from student_trainer.curve.yardsticks import Labelled
+    from student_trainer.trials.yardsticks import Labelled
 
     if teacher is None or not isinstance(measure, Labelled):
         return None
@@ -167,7 +167,7 @@ def _teacher_line(measure: "Measure", teacher: Path | None, size_px: int | None)
 
 def _text(curve: "Curve", folder: Path) -> str:
     """The table, the sentence, and where the picture is."""
-    from student_trainer.curve.verdict import interval
+    from student_trainer.trials.seeds import interval
 
     name = curve.yardstick.name
     lines = [f"{'queries':>9}  {name:<12} {'95 % over seeds':<18} seeds"]

@@ -4,20 +4,20 @@ In: a recipe, bought descriptors, sizes and seeds, a yardstick. Out: a :class:`C
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
-from student_trainer.acquire.records import PlanFacts
-from student_trainer.acquire.selection.choice import METHODS, RANDOM
-from student_trainer.curve import cells
-from student_trainer.curve.cells import Task
 from student_trainer.curve.document import Cell, Curve
-from student_trainer.curve.grid import nested_rows, recipe_for
+from student_trainer.curve.document import Yardstick as Words
 from student_trainer.curve.verdict import judge
-from student_trainer.curve.yardsticks import Measure
 from student_trainer.distil.data import TrainingData
 from student_trainer.recipe import Recipe
+from student_trainer.trials import cells
+from student_trainer.trials.cells import Task
+from student_trainer.trials.making import Trained, Untrained
+from student_trainer.trials.subsets import nested_rows, recipe_for
+from student_trainer.trials.yardsticks import Yardstick
 
 
 @dataclass(frozen=True)
@@ -27,31 +27,21 @@ class Plan:
     recipe: Recipe
     data: TrainingData
     """What can be learned from, in the order of choice."""
-    measure: Measure
+    measure: Yardstick
     sizes: Sequence[int]
     seeds: Sequence[int]
     in_order_of_choice: bool
     equal_steps: bool
 
-    def tasks(self) -> list[Task]:
+    def trainings(self) -> list[Trained]:
         """Seed by seed, so that a curve that is stopped early has all sizes of some seeds."""
-        return [self._task(size, seed) for seed in self.seeds for size in self.sizes]
+        return [self._training(size, seed) for seed in self.seeds for size in self.sizes]
 
-    def _task(self, size: int, seed: int) -> Task:
+    def _training(self, size: int, seed: int) -> Trained:
         digests = [image.digest for image in self.data.images]
         rows = nested_rows(digests, seed, in_order_of_choice=self.in_order_of_choice)[:size]
-        largest = max(self.sizes)
-        recipe = recipe_for(self.recipe, seed, size, largest, equal_steps=self.equal_steps)
-        return Task(recipe, self.data.take(sorted(rows)), self.measure, measure_before=size == largest)
-
-
-def choice_is_nested(facts: PlanFacts) -> bool:
-    """Whether a smaller plan would have bought the first of these images.
-
-    Then the subsets are those. A random choice has no first: any subset of it is as good a smaller plan, and
-    drawing another for each seed shows how much the choice matters.
-    """
-    return facts.strategy != RANDOM and METHODS[facts.strategy].nested and not facts.earlier
+        recipe = recipe_for(self.recipe, seed, size, max(self.sizes), equal_steps=self.equal_steps)
+        return Trained(recipe, self.data.take(sorted(rows)))
 
 
 def trace(
@@ -69,16 +59,38 @@ def trace(
     Raises:
         TrainerError: from the cell that failed; running again continues there.
     """
-    tasks, done = plan.tasks(), []
-    for number, task in enumerate(tasks, 1):
-        where = f"[{number}/{len(tasks)}] {len(task.data):,} queries, seed {task.recipe.training.seed}"
-        cell = cells.finished(task, root)
-        if cell is None:
+    trainings, done = plan.trainings(), []
+    for number, training in enumerate(trainings, 1):
+        where = f"[{number}/{len(trainings)}] {len(training.data):,} queries, seed {training.seed}"
+        task = Task(training, (plan.measure,))
+        if task.unmeasured(root):
             say(f"{where} ...")
-            cell = cells.run(task, root)
+        measured = _finished(task, root)
+        before = None
+        if len(training.data) == max(plan.sizes):
+            untrained = Untrained.before(training.recipe, training.data)
+            before = _finished(Task(untrained, (plan.measure,)), root).measures[plan.measure.drawn]
+        cell = Cell(
+            queries=len(training.data),
+            seed=training.seed,
+            quality=measured.measures[plan.measure.drawn],
+            measures=measured.measures,
+            before=before,
+            epochs=measured.epochs,
+            steps=measured.steps,
+        )
         say(f"{where}: {plan.measure.drawn} {cell.quality:.3f}")
         done.append(cell)
     return _together(plan, done, bought, teacher)
+
+
+def _finished(task: Task, root: Path) -> cells.Cell:
+    """Run it unless that was done before."""
+    cells.run(task, root)
+    [measure] = task.measures
+    found = task.finished(root, measure)
+    assert found is not None  # its records were written, or an error was raised
+    return found
 
 
 def _together(plan: Plan, done: Sequence[Cell], bought: TrainingData, teacher: float | None) -> Curve:
@@ -89,7 +101,7 @@ def _together(plan: Plan, done: Sequence[Cell], bought: TrainingData, teacher: f
     befores = [cell.before for cell in done if cell.before is not None]
     before = fmean(befores) if befores else None
     return Curve(
-        yardstick=words,
+        yardstick=Words(**asdict(words)),
         subsets=_subsets(plan),
         training=_training(plan),
         bought=len(bought),

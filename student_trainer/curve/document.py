@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from student_trainer.curve.files import write_whole
 from student_trainer.errors import InvalidInput
+from student_trainer.trials.files import write_whole
 
 Answer = Literal["worth buying", "not worth buying", "cannot tell"]
 

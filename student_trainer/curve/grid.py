@@ -1,15 +1,14 @@
-"""Which trainings make a curve: sizes, seeds, and the nested subsets of what is bought.
+"""How large the parts of a curve are, and what is held back to measure on.
 
-In: bought images, sizes or none, seeds. Out: for each cell the rows to learn from and the recipe to learn
-by; apart from these, the rows that are held back. Everything hangs on the images' digests and the seed.
+In: bought images, sizes or none. Out: sizes, and rows that no training sees; these hang on the images'
+digests alone.
 """
 
 import math
 from collections.abc import Sequence
 
-from shared.digest import sha256_hex
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import Recipe, ValidationSection
+from student_trainer.trials.subsets import drawn_order
 
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 """Of what is bought, where no sizes are given."""
@@ -35,7 +34,7 @@ def hold_back(digests: Sequence[str]) -> tuple[list[int], list[int]]:
             f"{len(digests):,} descriptors are bought; without labels a curve needs {needed} or more, since "
             "a fifth is held back to measure on. Buy more, or give labelled images with --manifest."
         )
-    drawn = _drawn(digests, "held back")
+    drawn = drawn_order(digests, "held back")
     held = set(drawn[:count])
     return [row for row in range(len(digests)) if row not in held], sorted(held)
 
@@ -61,42 +60,3 @@ def sizes_of(wish: str | None, available: int) -> tuple[int, ...]:
             "be learned from."
         )
     return tuple(chosen)
-
-
-def nested_rows(digests: Sequence[str], seed: int, *, in_order_of_choice: bool) -> list[int]:
-    """All rows in an order of which each subset is the beginning.
-
-    Args:
-        digests: of the images that can be learned from, in the order of choice.
-        seed: draws the order.
-        in_order_of_choice: a smaller plan would have bought just the first images, so nothing is drawn.
-    """
-    return list(range(len(digests))) if in_order_of_choice else _drawn(digests, f"curve {seed}")
-
-
-def recipe_for(recipe: Recipe, seed: int, size: int, largest: int, *, equal_steps: bool) -> Recipe:
-    """The recipe of a cell: another seed and, with ``equal_steps``, as many steps as at the largest size.
-
-    Epochs, the epochs whose weights are averaged and the decay of the learning rate, which counts epochs,
-    are stretched alike; so the learning rate falls as far.
-    """
-    training, averaging = recipe.training, recipe.averaging
-    stretch = 1.0
-    if equal_steps:
-        stretch = math.ceil(largest / training.batch_size) / math.ceil(size / training.batch_size)
-    training = training.model_copy(
-        update={
-            "seed": seed,
-            "epochs": round(training.epochs * stretch),
-            "learning_rate_decay": training.learning_rate_decay / stretch,
-        }
-    )
-    averaging = averaging.model_copy(update={"epochs": tuple(round(e * stretch) for e in averaging.epochs)})
-    # A curve measures by itself, and a size of 500 shall mean 500 images that were learned from.
-    return recipe.model_copy(
-        update={"training": training, "averaging": averaging, "validation": ValidationSection()}
-    )
-
-
-def _drawn(digests: Sequence[str], draw: str) -> list[int]:
-    return sorted(range(len(digests)), key=lambda row: sha256_hex(f"{draw}:{digests[row]}".encode()))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from student_trainer.curve.verdict import WORTHWHILE, interval
+from student_trainer.trials.seeds import WORTHWHILE, interval
 
 Answer = Literal["held", "not held", "cannot tell"]
 BySeed = Mapping[int | None, float]

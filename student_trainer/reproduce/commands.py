@@ -88,7 +88,7 @@ def reproduce(
     May be stopped at any time: the same command continues, and a cell that is done is not run again.
     """
     from student_trainer.distil.preflight import say
-    from student_trainer.reproduce.inputs import Given, open_setting, sentences
+    from student_trainer.reproduce.inputs import Arguments, open_setting, sentences
     from student_trainer.reproduce.listing import listing
     from student_trainer.reproduce.page import write_page
     from student_trainer.reproduce.planning import lines_of, tasks_of
@@ -96,7 +96,7 @@ def reproduce(
     from student_trainer.reproduce.workers import run_all
 
     chosen = _tables(tables)
-    given = Given(
+    given = Arguments(
         recipe=recipe,
         changes=tuple([*([] if weights is None else [f"student.weights={weights}"]), *(changes or ())]),
         students=tuple(student or ()),

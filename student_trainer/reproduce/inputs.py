@@ -10,22 +10,22 @@ from pathlib import Path
 
 from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
 from student_trainer.acquire.transfer_set import TransferSet
-from student_trainer.curve.curve import choice_is_nested
-from student_trainer.curve.yardsticks import Labelled, threshold
 from student_trainer.distil.data import TrainingData, add_labels, from_manifest, from_transfer_set
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.gallery import gallery_of
 from student_trainer.recipe import Recipe, load
 from student_trainer.reproduce.measures import Cost, OnManifest
 from student_trainer.reproduce.planning import Setting, Yardstick
-from student_trainer.reproduce.subsets import Pool
+from student_trainer.reproduce.pool import Pool
 from student_trainer.run_folder import RunFolder
+from student_trainer.trials.subsets import choice_is_nested
+from student_trainer.trials.yardsticks import Labelled, threshold
 
 TIMED_IMAGES = 20
 
 
 @dataclass(frozen=True)
-class Given:
+class Arguments:
     """The words of the command line."""
 
     recipe: str
@@ -46,7 +46,7 @@ class Given:
     keep_students: bool
 
 
-def open_setting(given: Given) -> Setting:
+def open_setting(given: Arguments) -> Setting:
     """Open everything that was named.
 
     Raises:
@@ -76,7 +76,7 @@ def open_setting(given: Given) -> Setting:
     )
 
 
-def sentences(given: Given, setting: Setting) -> list[str]:
+def sentences(given: Arguments, setting: Setting) -> list[str]:
     """What was used here, for the page."""
     recipe = next(iter(setting.students.values()))
     training = recipe.training
@@ -99,7 +99,7 @@ def sentences(given: Given, setting: Setting) -> list[str]:
     return said
 
 
-def _students(given: Given) -> dict[str, Recipe]:
+def _students(given: Arguments) -> dict[str, Recipe]:
     if not given.students:
         recipe = load(given.recipe, given.changes)
         return {recipe.student.arch: recipe}
@@ -123,13 +123,13 @@ def _pool(path: Path, recipe: Recipe) -> Pool:
     return Pool(data, nested, threshold(recipe, data))
 
 
-def _labels(given: Given) -> tuple[TrainingData | None, str]:
+def _labels(given: Arguments) -> tuple[TrainingData | None, str]:
     if given.manifest is None or given.train_split is None:
         return None, "no labels to learn from: --manifest FILE --train-split NAME"
     return from_manifest(given.manifest, given.train_split), ""
 
 
-def _with_labels(pool: Pool, given: Given) -> tuple[Pool, str]:
+def _with_labels(pool: Pool, given: Arguments) -> tuple[Pool, str]:
     """Labels of the bought images, where the manifest knows every one."""
     assert given.manifest is not None
     try:
@@ -138,7 +138,7 @@ def _with_labels(pool: Pool, given: Given) -> tuple[Pool, str]:
         return pool, str(error)
 
 
-def _yardsticks(given: Given, recipe: Recipe) -> dict[str, Yardstick]:
+def _yardsticks(given: Arguments, recipe: Recipe) -> dict[str, Yardstick]:
     if given.manifest is None:
         return {}
     gallery = gallery_of(_entries(given.manifest, given.split))

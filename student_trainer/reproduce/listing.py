@@ -10,9 +10,9 @@ from statistics import fmean
 from typing import Any
 
 from student_trainer.distil.schedule import Schedule
-from student_trainer.reproduce.cells import Task
-from student_trainer.reproduce.making import Trained
 from student_trainer.reproduce.workers import FAILURE
+from student_trainer.trials.cells import Task
+from student_trainer.trials.making import Trained
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from shared.extraction import describe_pixels, pick_device
 from shared.images import InvalidImage, Pixels, Preprocessing, load_pixels
 from shared.network import DescriptorNet
 from shared.tensor_files import CheckpointError
-from student_trainer.curve.yardsticks import Labelled
 from student_trainer.errors import InvalidInput
-from student_trainer.reproduce.hardware import hardware
+from student_trainer.trials.hardware import hardware
+from student_trainer.trials.yardsticks import Labelled
 
 PAPER_SCALES = (1.0, 2**-0.5, 0.5)
 

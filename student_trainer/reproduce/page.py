@@ -6,9 +6,9 @@ In: results. Out: ``reproduce.md`` and ``reproduce.html``, and the text of the t
 from collections.abc import Sequence
 from pathlib import Path
 
-from student_trainer.curve.files import write_whole
 from student_trainer.reproduce.markdown import as_markdown
 from student_trainer.reproduce.results import Results
+from student_trainer.trials.files import write_whole
 
 
 def write_page(results: Results, folder: Path, shown: Sequence[str]) -> str:

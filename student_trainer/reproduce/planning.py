@@ -6,19 +6,18 @@ cannot be had, with the reason. Rows of several tables that come to the same cel
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
-from student_trainer.curve.grid import recipe_for
 from student_trainer.distil.data import TrainingData
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe, changed
-from student_trainer.reproduce.cells import Task
 from student_trainer.reproduce.definition import Row, Table
-from student_trainer.reproduce.making import Given, Making, Trained, Untrained
 from student_trainer.reproduce.measures import Measure
+from student_trainer.reproduce.pool import Pool
 from student_trainer.reproduce.sizes import sizes_here
-from student_trainer.reproduce.subsets import Pool
+from student_trainer.trials.cells import Task
+from student_trainer.trials.making import Given, Making, Trained, Untrained
+from student_trainer.trials.subsets import recipe_for
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,8 @@ def lines_of(table: Table, setting: Setting, only: Sequence[str] = ()) -> list[L
 def tasks_of(lines: Sequence[Line]) -> list[Task]:
     """Every task once, with all its measures: what needs no training first, then seed by seed.
 
-    So a run that is stopped early has all rows of some seeds.
+    So a run that is stopped early has all rows of some seeds. Trainings on the same images follow one
+    another, small sets first, and decode them once.
     """
     merged: dict[str, Task] = {}
     for task in (task for line in lines for task in line.tasks):
@@ -107,7 +107,14 @@ def tasks_of(lines: Sequence[Line]) -> list[Task]:
         digests = {measure.digest() for measure in known.measures}
         more = [measure for measure in task.measures if measure.digest() not in digests]
         merged[task.making.name] = replace(known, measures=(*known.measures, *more))
-    return sorted(merged.values(), key=lambda task: -1 if task.making.seed is None else task.making.seed)
+    return sorted(merged.values(), key=_turn)
+
+
+def _turn(task: Task) -> tuple[int, int, str]:
+    making = task.making
+    if isinstance(making, Trained):
+        return making.seed, len(making.data), making.images_digest
+    return (-1, 0, "")
 
 
 def _needs_pool(row: Row) -> bool:
@@ -169,9 +176,10 @@ def _before(recipe: Recipe, setting: Setting) -> Iterator[Making]:
     """One where its weights are given; one for each seed where they are random."""
     found = {}
     for seed in setting.seeds:
-        images = partial(setting.pool.part, seed, len(setting.pool.data)) if setting.pool else None
         training = recipe.training.model_copy(update={"seed": seed})
-        making = Untrained(recipe.model_copy(update={"training": training}), images)
+        pool = setting.pool
+        images = pool.part(seed, len(pool.data)) if pool else setting.labelled
+        making = Untrained.before(recipe.model_copy(update={"training": training}), images)
         found[making.name] = making
     yield from found.values()
 

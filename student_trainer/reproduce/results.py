@@ -10,12 +10,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from student_trainer.curve.files import write_whole
 from student_trainer.errors import InvalidInput
-from student_trainer.reproduce.cells import Cell
 from student_trainer.reproduce.claims import Answer, BySeed, Difference, difference
 from student_trainer.reproduce.definition import Claim, Plot, Row, Table, Value
 from student_trainer.reproduce.planning import Line
+from student_trainer.trials.cells import Cell
+from student_trainer.trials.files import write_whole
 
 
 class _Part(BaseModel):

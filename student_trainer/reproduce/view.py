@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from student_trainer.curve.verdict import interval
 from student_trainer.reproduce.results import ClaimResult, ColumnWords, Gap, LineResult, TableResult
+from student_trainer.trials.seeds import interval
 
 NOTHING = "–"
 

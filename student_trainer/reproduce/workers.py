@@ -6,10 +6,12 @@ processes along; the cells continue next time.
 
 import multiprocessing
 import os
+import shutil
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -17,13 +19,15 @@ from pathlib import Path
 
 import torch
 
-from student_trainer.curve.files import write_whole
 from student_trainer.errors import TrainerError
-from student_trainer.reproduce import cells
-from student_trainer.reproduce.cells import Task
+from student_trainer.trials import cells
+from student_trainer.trials.cells import Task
+from student_trainer.trials.files import write_whole
 
 FAILURE, LOG = "failure.txt", "log.txt"
 """In a cell's folder: why it failed, and what it said where several run at a time."""
+_CACHE = "cache-{place}"
+"""Beside the cells, one for each that runs at the same time: decoded images of the last training."""
 
 
 @dataclass(frozen=True)
@@ -44,68 +48,88 @@ def run_all(tasks: Sequence[Task], root: Path, jobs: int, say: Callable[[str], N
         say: told of every cell.
     """
     waiting = [task for task in tasks if task.unmeasured(root)]
-    if jobs == 1 or len(waiting) <= 1:
-        return _here(waiting, root, say)
-    return _side_by_side(waiting, root, jobs, say)
+    caches = [root / _CACHE.format(place=place) for place in range(jobs)]
+    try:
+        if jobs == 1:
+            return _here(waiting, root, caches[0], say)
+        return _side_by_side(waiting, root, caches, say)
+    finally:
+        for cache in caches:
+            shutil.rmtree(cache, ignore_errors=True)
 
 
-def _here(tasks: Sequence[Task], root: Path, say: Callable[[str], None]) -> list[Failure]:
+def _here(tasks: Sequence[Task], root: Path, cache: Path, say: Callable[[str], None]) -> list[Failure]:
     failures = []
     for number, task in enumerate(tasks, 1):
         say(f"[{number}/{len(tasks)}] {task.making.name} ...")
-        reason = _attempt(task, root)
-        if reason is not None:
+        if (reason := _attempt(task, root, cache)) is not None:
             failures.append(Failure(task.making.name, reason))
             say(f"[{number}/{len(tasks)}] {task.making.name} failed: {reason}")
     return failures
 
 
-def _side_by_side(tasks: Sequence[Task], root: Path, jobs: int, say: Callable[[str], None]) -> list[Failure]:
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, torch.get_num_threads() // jobs)
+@dataclass(frozen=True)
+class _Running:
+    process: SpawnProcess
+    name: str
+    cache: Path
+
+
+def _side_by_side(
+    tasks: Sequence[Task], root: Path, caches: Sequence[Path], say: Callable[[str], None]
+) -> list[Failure]:
+    threads = max(1, torch.get_num_threads() // len(caches))
+    queue, free = list(enumerate(tasks, 1)), list(caches)
+    running: dict[int, _Running] = {}
     failures: list[Failure] = []
-    running: dict[int, tuple[SpawnProcess, str]] = {}
-    queue = list(enumerate(tasks, 1))
     try:
         while queue or running:
-            while queue and len(running) < jobs:
+            while queue and free:
                 number, task = queue.pop(0)
-                process = context.Process(target=_in_a_process, args=(task, root, threads), daemon=True)
-                process.start()
-                running[process.sentinel] = (process, task.making.name)
-                say(f"[{number}/{len(tasks)}] {task.making.name} ...")
+                begun = _begin(task, root, free.pop(0), threads)
+                running[begun.process.sentinel] = begun
+                say(f"[{number}/{len(tasks)}] {begun.name} ...")
             for sentinel in wait(list(running)):
                 assert isinstance(sentinel, int)
-                process, name = running.pop(sentinel)
-                process.join()
-                if (reason := _why(root / name, process.exitcode)) is not None:
-                    failures.append(Failure(name, reason))
-                    say(f"{name} failed: {reason}")
+                ended = running.pop(sentinel)
+                ended.process.join()
+                free.append(ended.cache)
+                if (reason := _why(root / ended.name, ended.process.exitcode)) is not None:
+                    failures.append(Failure(ended.name, reason))
+                    say(f"{ended.name} failed: {reason}")
     finally:
-        for process, _ in running.values():
-            process.terminate()
-        for process, _ in running.values():
-            process.join()
+        for one in running.values():
+            one.process.terminate()
+        for one in running.values():
+            one.process.join()
     return failures
 
 
-def _attempt(task: Task, root: Path) -> str | None:
+def _begin(task: Task, root: Path, cache: Path, threads: int) -> _Running:
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_in_a_process, args=(task, root, cache, threads), daemon=True)
+    process.start()
+    return _Running(process, task.making.name, cache)
+
+
+def _attempt(task: Task, root: Path, cache: Path) -> str | None:
     """Run one; the reason in a sentence if it fails, whatever it fails of."""
     folder = task.folder(root)
     (folder / FAILURE).unlink(missing_ok=True)
     try:
-        cells.run(task, root)
+        cells.run(task, root, cache)
     except TrainerError as error:
-        reason, details = str(error), str(error)
+        reason, details = str(error), ""
     except Exception as error:  # out of memory, a fault of ours: the other cells are worth having
         reason, details = f"{type(error).__name__}: {error}", traceback.format_exc()
     else:
         return None
-    write_whole(folder / FAILURE, f"{reason}\n\n{details}\n")
+    with suppress(TrainerError):  # on a full disk; the reason is told in any case
+        write_whole(folder / FAILURE, f"{reason}\n\n{details}")
     return reason
 
 
-def _in_a_process(task: Task, root: Path, threads: int) -> None:
+def _in_a_process(task: Task, root: Path, cache: Path, threads: int) -> None:
     """The whole life of a process that runs one cell."""
     _end_with_parent()
     torch.set_num_threads(threads)
@@ -113,7 +137,7 @@ def _in_a_process(task: Task, root: Path, threads: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOG).open("a", encoding="utf-8") as log:
         sys.stderr = log
-        failed = _attempt(task, root) is not None
+        failed = _attempt(task, root, cache) is not None
     sys.stderr = sys.__stderr__
     raise SystemExit(int(failed))
 

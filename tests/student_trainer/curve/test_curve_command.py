@@ -13,15 +13,15 @@ from PIL import Image
 from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.cli import main
-from student_trainer.curve import cells
 from student_trainer.curve.document import Curve, read_curve
-from student_trainer.curve.yardsticks import threshold
 from student_trainer.distil.data import from_transfer_set
 from student_trainer.distil.threshold import choose
 from student_trainer.distil.train import train
 from student_trainer.evaluate.label_free import score
 from student_trainer.recipe import load
 from student_trainer.run_folder import RunFolder
+from student_trainer.trials import cells, making
+from student_trainer.trials.yardsticks import threshold
 
 Buy = Callable[..., RunFolder]
 
@@ -52,7 +52,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         seen.append([image.digest for image in data.images])
         return train(recipe, data, folder)
 
-    monkeypatch.setattr(cells, "train", noting)
+    monkeypatch.setattr(making, "train", noting)
     return seen
 
 
@@ -86,7 +86,8 @@ def test_a_curve_is_trained_drawn_written_and_not_trained_again(
     # Weights and pixels are gone, the record stays.
     assert not list(run.curve.rglob("*.safetensors"))
     assert not list(run.curve.rglob("*.u8"))
-    assert len(list(run.curve.glob("*/cell.json"))) == 6
+    assert len(list(run.curve.glob("n*/made.json"))) == 6
+    assert len(list(run.curve.glob("before-*/made.json"))) == 2  # one for each start
 
     assert curve(run, "--sizes", "20,40,80", "--seeds", 2)[0] == 0
     assert (len(trainings), document(run)) == (6, found)
@@ -103,7 +104,7 @@ def test_the_quality_of_a_cell_is_that_of_its_student_on_the_images_held_back(
     from shared.extraction import describe
     from student_trainer.curve.grid import hold_back
 
-    monkeypatch.setattr(cells, "_make_room", lambda folder: None)
+    monkeypatch.setattr(cells, "_make_room", lambda folder, keep_student: None)
     run = buy(100)
     assert curve(run, "--sizes", "80", "--seeds", 1)[0] == 0
     data = from_transfer_set(run.transfer_set)
@@ -151,7 +152,7 @@ def test_a_curve_that_is_killed_continues_with_the_cell_it_was_at(
 ) -> None:
     run = buy(100)
     options = ("--sizes", "20,40", "--seeds", 2)
-    noted = cells.train
+    noted = making.train
 
     def kill(recipe: Any, data: Any, folder: Any) -> Any:
         if len(trainings) == 2:
@@ -159,14 +160,14 @@ def test_a_curve_that_is_killed_continues_with_the_cell_it_was_at(
         return noted(recipe, data, folder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cells, "train", kill)
+        patch.setattr(making, "train", kill)
         with pytest.raises(Killed):
             curve(run, *options)
     assert not run.curve_document.exists()
     assert curve(run, *options)[0] == 0
     assert [len(images) for images in trainings] == [20, 40, 20, 40]
     whole = document(run)
-    for record in run.curve.glob("*/cell.json"):
+    for record in run.curve.glob("*/made.json"):
         record.unlink()
     assert curve(run, *options)[0] == 0
     assert document(run) == whole  # trained anew from the beginning: the same numbers
@@ -213,7 +214,7 @@ def test_with_equal_steps_small_sizes_train_for_more_epochs(buy: Buy, curve: Any
 def test_a_damaged_record_is_measured_again(buy: Buy, curve: Any, trainings: list[list[str]]) -> None:
     run = buy(100)
     assert curve(run, "--sizes", "20", "--seeds", 1)[0] == 0
-    record = next(run.curve.glob("*/cell.json"))
+    record = next(run.curve.glob("n*/made.json"))
     record.write_text(record.read_text()[:40])
     assert curve(run, "--sizes", "20", "--seeds", 1)[0] == 0
     assert len(trainings) == 2

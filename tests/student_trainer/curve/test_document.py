@@ -7,8 +7,8 @@ import pytest
 from made_curves import curve_of
 
 from student_trainer.curve.document import read_curve
-from student_trainer.curve.files import write_whole
 from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.trials.files import write_whole
 
 
 def test_what_is_written_is_read_back_and_the_table_holds_every_cell(tmp_path: Path) -> None:

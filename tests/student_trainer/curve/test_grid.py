@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from student_trainer.acquire.records import EarlierChoice, PlanFacts
-from student_trainer.curve.curve import choice_is_nested
-from student_trainer.curve.grid import hold_back, nested_rows, recipe_for, sizes_of
+from student_trainer.curve.grid import hold_back, sizes_of
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe
+from student_trainer.trials.subsets import choice_is_nested, nested_rows, recipe_for
 
 DIGESTS = [f"{i:064x}" for i in range(200)]
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from student_trainer.curve.verdict import interval, judge
+from student_trainer.curve.verdict import judge
+from student_trainer.trials.seeds import interval
 
 
 def seeds(*values: float) -> dict[int, float]:

@@ -1,9 +1,8 @@
-"""How a network of a table comes about: trained, as it was before training, or given.
+"""How a network comes about: trained, as it was before training, or given.
 
 In: a recipe and what it learns from, or a checkpoint. Out: a checkpoint in the cell's folder.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +80,11 @@ class Trained:
         return self.recipe.training.seed
 
     @cached_property
+    def images_digest(self) -> str:
+        """Of the images alone: what is decoded for one such training serves another."""
+        return digest_of_list([image.digest for image in self.data.images])
+
+    @cached_property
     def name(self) -> str:
         """By size, seed and the digest of everything else."""
         digest = digest_of_list([*_recipe_facts(self.recipe), self.data.digest()])
@@ -106,9 +110,14 @@ class Untrained:
     """The student before its first step."""
 
     recipe: Recipe
-    images: Callable[[], TrainingData] | None = None
+    data: TrainingData | None = None
     """Training images: batch norm of random weights takes its statistics from them."""
     network: str = "before"
+
+    @classmethod
+    def before(cls, recipe: Recipe, data: TrainingData | None) -> "Untrained":
+        """The start of a training on ``data``, which matters only where the weights are random."""
+        return cls(recipe, data if recipe.student.weights == RANDOM else None)
 
     @property
     def seed(self) -> int | None:
@@ -120,13 +129,9 @@ class Untrained:
         """By the student, and by all of the recipe and the images where the weights are random."""
         student = self.recipe.student
         facts = [student.arch, student.pooling, _weights(self.recipe)]
-        if self._data is not None:
-            facts += [self.recipe.digest(), self._data.digest()]
+        if self.data is not None:
+            facts += [self.recipe.digest(), self.data.digest()]
         return f"before-{digest_of_list(facts)[:16]}"
-
-    @cached_property
-    def _data(self) -> TrainingData | None:
-        return self.images() if self.images is not None and self.seed is not None else None
 
     def checkpoint(self, folder: RunFolder) -> Path:
         """See :class:`Making`."""
@@ -135,9 +140,10 @@ class Untrained:
     def make(self, folder: RunFolder) -> Outcome:
         """See :class:`Making`."""
         student = build_student(self.recipe)
-        if self._data is not None:
+        if self.data is not None:
             preprocessing = Preprocessing(self.recipe.images.longest_side_px)
-            store = open_store(folder.cache, self._data.images, preprocessing)
+            multiple_px = self.recipe.images.side_multiple_px
+            store = open_store(folder.cache, self.data.images, preprocessing, side_multiple_px=multiple_px)
             calibrate(student, store, preprocessing, self.recipe.training.seed)
         save_network(student, folder.initial_student)
         return Outcome()

@@ -1,27 +1,27 @@
-"""One network of a table, from its making to its measures; what is done is never done again.
+"""One network, from its making to its measures; what is done is never done again.
 
 In: how a network comes about, what measures it, a folder. Out: a :class:`Cell`, and in the folder its
 records. A cell that was stopped continues: a training from its last checkpoint, a measuring from the next
 measure.
 
 A folder is named by all that decides the network, and each record of a measuring by all that decides its
-numbers beside the network. So tables share the cells that they have in common, and nothing is mixed up when a
-recipe, the images or the yardstick change.
+numbers beside the network. So a curve with more sizes or seeds reuses what is there, tables share the cells
+that they have in common, and nothing is mixed up when a recipe, the images or the yardstick change. Once a
+cell is measured its weights and decoded images are removed: many cells would fill the disk.
 """
 
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from student_trainer.curve.files import write_whole
-from student_trainer.reproduce.hardware import hardware, versions
-from student_trainer.reproduce.making import Making
-from student_trainer.reproduce.measures import Measure
 from student_trainer.run_folder import RunFolder
+from student_trainer.trials.files import write_whole
+from student_trainer.trials.hardware import hardware, versions
+from student_trainer.trials.making import Making
 
 
 class _Record(BaseModel):
@@ -58,11 +58,25 @@ class Measured(_Record):
 
 
 class Cell(Made):
-    """Both together, as ``results.json`` has it."""
+    """Both together."""
 
     folder: str
     measures: dict[str, float]
     measuring_seconds: float
+
+
+class Measure(Protocol):
+    """Numbers of a network."""
+
+    def digest(self) -> str:
+        """Of all that decides them beside the checkpoint."""
+
+    def measure(self, checkpoint: Path) -> dict[str, float]:
+        """The numbers by name.
+
+        Raises:
+            InvalidInput: the checkpoint or an image cannot be read.
+        """
 
 
 @dataclass(frozen=True)
@@ -79,8 +93,10 @@ class Task:
         return root / self.making.name
 
     def unmeasured(self, root: Path) -> list[Measure]:
-        """The measures that are still to be taken."""
+        """The measures that are still to be taken; all, where it is not known how the network was made."""
         folder = self.folder(root)
+        if _read(folder / "made.json", Made) is None:
+            return list(self.measures)
         return [measure for measure in self.measures if _measured(folder, measure) is None]
 
     def finished(self, root: Path, measure: Measure) -> Cell | None:
@@ -97,13 +113,19 @@ class Task:
         )
 
 
-def run(task: Task, root: Path) -> None:
+def run(task: Task, root: Path, cache: Path | None = None) -> None:
     """Make the network and take the measures that are missing.
+
+    Args:
+        task: what to do.
+        root: folder of the cells.
+        cache: for decoded images, where the next cell may learn from the same; None keeps none.
 
     Raises:
         TrainerError: as training and measuring do; the cell continues next time.
     """
-    folder = RunFolder.create(task.folder(root))
+    own = RunFolder.create(task.folder(root))
+    folder = own if cache is None else RunFolder(own.root, shared_cache=cache)
     waiting = task.unmeasured(root)
     made = _read(folder.root / "made.json", Made)
     if made is not None and not waiting:
@@ -117,7 +139,7 @@ def run(task: Task, root: Path) -> None:
         values = measure.measure(checkpoint)
         measured = Measured(values=values, seconds=time.monotonic() - started_s)
         write_whole(_record(folder.root, measure), measured.model_dump_json(indent=1) + "\n")
-    _make_room(folder, keep_student=task.keep)
+    _make_room(own, keep_student=task.keep)
 
 
 def _make(making: Making, folder: RunFolder) -> Made:

@@ -1,6 +1,6 @@
-"""What a curve's quality is measured by: labelled images, or bought descriptors that were held back.
+"""What a student is measured by: labelled images, or bought descriptors that were held back.
 
-In: a student's checkpoint. Out: named measures, of which one is drawn. No query is spent on measuring.
+In: a student's checkpoint. Out: named measures, of which one is its quality. No query is spent on measuring.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from shared.extraction import ImageSource, describe
 from shared.images import InvalidImage
 from shared.tensor_files import CheckpointError
 from shared.vectors import Float32Rows
-from student_trainer.curve.document import Yardstick
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.threshold import choose
 from student_trainer.errors import InvalidInput
@@ -24,30 +23,32 @@ from student_trainer.evaluate.label_free import score
 from student_trainer.evaluate.labelled import MEASURES, score_queries
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import THRESHOLD
+from student_trainer.trials.cells import Measure
 
 K = 10
 
 
-class Measure(Protocol):
-    """A yardstick at work."""
+@dataclass(frozen=True)
+class Words:
+    """What a yardstick is, for people."""
+
+    name: str
+    """On the axis, such as ``overlap@10``."""
+    sentence: str
+    images: int
+    """Images that are measured on."""
+
+
+class Yardstick(Measure, Protocol):
+    """A measure, one of whose numbers is the quality."""
 
     @property
     def drawn(self) -> str:
-        """The measure that is the curve's quality."""
+        """The name of that number."""
 
     @property
-    def words(self) -> Yardstick:
+    def words(self) -> Words:
         """What it is, for people."""
-
-    def digest(self) -> str:
-        """Of all that decides a measurement beside the checkpoint."""
-
-    def measure(self, checkpoint: Path) -> dict[str, float]:
-        """All measures of a network.
-
-        Raises:
-            InvalidInput: the checkpoint or an image cannot be read.
-        """
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,14 @@ class HeldBack:
     drawn = f"overlap@{K}"
 
     @property
-    def words(self) -> Yardstick:
-        """See :class:`Measure`."""
+    def words(self) -> Words:
+        """See :class:`Yardstick`."""
         sentence = (
             f"Of the {K} images that the teacher finds nearest, the share that is among the student's "
             f"{K} nearest: mean over {len(self.data):,} bought images that were held back, each ranking "
             "the others. The teacher itself has 1."
         )
-        return Yardstick(name=self.drawn, sentence=sentence, images=len(self.data))
+        return Words(name=self.drawn, sentence=sentence, images=len(self.data))
 
     def digest(self) -> str:
         """See :class:`Measure`."""
@@ -104,10 +105,10 @@ class Labelled:
     drawn = "mAP"
 
     @property
-    def words(self) -> Yardstick:
-        """See :class:`Measure`."""
+    def words(self) -> Words:
+        """See :class:`Yardstick`."""
         sentence = f"{MEASURES['map_step']}; {len(self.gallery.queries):,} queries of {self.source}."
-        return Yardstick(name="mAP (step)", sentence=sentence, images=len(self.gallery.paths))
+        return Words(name="mAP (step)", sentence=sentence, images=len(self.gallery.paths))
 
     def digest(self) -> str:
         """See :class:`Measure`."""

@@ -1,0 +1,48 @@
+"""The images that were bought, and the parts of them that rows learn from.
+
+In: a transfer set that was bought once. Out: training data for a seed and a size; no query is spent.
+"""
+
+from dataclasses import dataclass, field
+
+from student_trainer.distil.data import TrainingData
+from student_trainer.errors import InvalidInput
+from student_trainer.trials.subsets import nested_rows, sparse_rows
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What was bought, and how smaller sets are cut from it."""
+
+    data: TrainingData
+    in_order_of_choice: bool
+    """A smaller plan would have bought the first of these images, so they are the smaller set; otherwise
+    each seed draws its own."""
+    tau: float
+    """Above which two images are neighbours, for the sparse setting."""
+    _parts: dict[tuple[int, int, int | None], TrainingData] = field(default_factory=dict, repr=False)
+
+    def part(self, seed: int, size: int, sparse: int | None = None) -> TrainingData:
+        """``size`` images, or with ``sparse`` as many as can be had up to that; rows of one seed share them.
+
+        Raises:
+            InvalidInput: fewer than two images are sparse enough.
+        """
+        key = (seed, size, sparse)
+        if key not in self._parts:
+            self._parts[key] = self.data.take(sorted(self._rows(seed, size, sparse)))
+        return self._parts[key]
+
+    def _rows(self, seed: int, size: int, sparse: int | None) -> list[int]:
+        digests = [image.digest for image in self.data.images]
+        order = nested_rows(digests, seed, in_order_of_choice=self.in_order_of_choice)
+        if sparse is None:
+            return order[:size]
+        assert self.data.teacher is not None
+        rows = sparse_rows(self.data.teacher, order, self.tau, sparse, size)
+        if len(rows) < 2:
+            raise InvalidInput(
+                f"Only {len(rows)} of {len(self.data):,} bought images have at most {sparse} others above "
+                f"tau = {self.tau:g}: a sparse set needs images that resemble each other less."
+            )
+        return rows
