@@ -240,7 +240,7 @@ def test_a_file_that_claims_much_is_refused_in_little_memory(data: bytes, compla
 
 
 def test_a_memo_place_far_away_takes_no_memory() -> None:
-    """Python's own unpickler makes a table up to the place: 32 GB here."""
+    """Python's own unpickler makes a table up to the place: over 20 GB here."""
     tracemalloc.start()
     try:
         assert loads(b"\x80\x02K\x07r\xff\xff\xff\x7f0j\xff\xff\xff\x7f.") == 7
