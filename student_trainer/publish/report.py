@@ -75,7 +75,7 @@ class ExampleView:
 def build_page(facts: RunFacts) -> str:
     """Render the page; parts that are missing are named with the command that makes them."""
     evaluation = facts.evaluation
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(
         facts=facts,
         headline=wording.headline(facts),
@@ -94,7 +94,8 @@ def build_page(facts: RunFacts) -> str:
     )
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The template engine: everything is escaped, and what a template asks for must be there."""
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

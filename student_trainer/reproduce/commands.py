@@ -90,9 +90,10 @@ def reproduce(
     from student_trainer.distil.preflight import say
     from student_trainer.reproduce.inputs import Arguments, open_setting, sentences
     from student_trainer.reproduce.listing import listing
-    from student_trainer.reproduce.page import write_page
+    from student_trainer.reproduce.page import HTML, MARKDOWN, as_text, write_page
     from student_trainer.reproduce.planning import lines_of, tasks_of
-    from student_trainer.reproduce.results import read_results, table_result
+    from student_trainer.reproduce.results import read_results
+    from student_trainer.reproduce.settling import Run, table_result
     from student_trainer.reproduce.workers import run_all
 
     chosen = _tables(tables)
@@ -134,21 +135,13 @@ def reproduce(
                 interrupted = True
     reasons = {failure.cell: failure.reason for failure in failures}
     results = read_results(out / "results.json")
-    measured = {
-        table.name: table_result(
-            table,
-            lines[table.name],
-            cells,
-            settings=sentences(given, setting),
-            command=shlex.join(["student-trainer", *sys.argv[1:]]),
-            failures=reasons,
-        )
-        for table in chosen
-    }
+    told = Run(shlex.join(["student-trainer", *sys.argv[1:]]), tuple(sentences(given, setting)), reasons)
+    measured = {table.name: table_result(table, lines[table.name], cells, told) for table in chosen}
     results = results.model_copy(update={"tables": {**results.tables, **measured}})
     results.write(out / "results.json")
-    text = write_page(results, out, [table.name for table in chosen])
-    emit(results.model_dump(mode="json"), text, as_json=json)
+    write_page(results, out)
+    text = as_text(results, list(measured))
+    emit(results.model_dump(mode="json"), f"{text}\nWritten: {out / HTML}, {out / MARKDOWN}", as_json=json)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if failures:

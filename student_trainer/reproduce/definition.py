@@ -21,6 +21,7 @@ Value = str | int | float | bool
 """What ``each`` lists."""
 Network = Literal["trained", "before", "teacher"]
 Lesson = Literal["teacher", "labels", "all labels"]
+Fact = Literal["tau", "alone", "neighbours", "first loss", "last loss"]
 
 
 class _Part(BaseModel):
@@ -97,6 +98,9 @@ class Table(_Part):
     text: str = ""
     """What is compared, for the page."""
     measures: Literal["retrieval", "whitened", "cost"] = "retrieval"
+    facts: tuple[Fact, ...] = ()
+    """Columns beside the measures: of the images (the share that is alone above tau, their neighbours), or of
+    the training."""
     paper_columns: tuple[str, ...] = ()
     rows: Annotated[tuple[Row, ...], Field(alias="row", min_length=1)]
     claims: Annotated[tuple[Claim, ...], Field(alias="claim")] = ()

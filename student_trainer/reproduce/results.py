@@ -1,19 +1,17 @@
 """``results.json``: every cell with its numbers, what the paper has beside them, and which claims held.
 
-In: planned lines and the folder of the cells, or the bytes of the file. Out: the file, or a checked document.
+In: the fields below, or the bytes of the file. Out: the file, or a checked document.
 A run replaces the tables that it was asked for and keeps the others, so one page grows over several runs.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from student_trainer.errors import InvalidInput
-from student_trainer.reproduce.claims import Answer, BySeed, Difference, difference
-from student_trainer.reproduce.definition import Claim, Plot, Row, Table, Value
-from student_trainer.reproduce.planning import Line
+from student_trainer.reproduce.claims import Answer
+from student_trainer.reproduce.definition import Fact, Plot, Value
 from student_trainer.trials.cells import Cell
 from student_trainer.trials.files import write_whole
 
@@ -102,6 +100,7 @@ class TableResult(_Part):
     settings: tuple[str, ...]
     """What was used here, in sentences."""
     columns: tuple[ColumnWords, ...]
+    facts: tuple[Fact, ...] = ()
     paper_columns: tuple[str, ...]
     lines: tuple[LineResult, ...]
     claims: tuple[ClaimResult, ...]
@@ -141,148 +140,3 @@ def read_results(path: Path) -> Results:
             f"{path} is not what reproduce writes ({error.errors()[0]['msg']}). Move it away: the cells "
             "beside it are kept, and the same command writes it anew."
         ) from None
-
-
-def table_result(
-    table: Table,
-    lines: Sequence[Line],
-    cells: Path,
-    *,
-    settings: Sequence[str],
-    command: str,
-    failures: Mapping[str, str],
-) -> TableResult:
-    """A table from the cells that are done."""
-    found = [_line(line, cells) for line in lines]
-    measure = next((line.measure for line in lines if line.measure is not None), None)
-    columns = measure.columns if measure else ()
-    words = tuple(
-        ColumnWords(name=column.name, words=column.words, tested=column.tested, share=column.share)
-        for column in columns
-    )
-    by_row = {(line.row, line.student): line for line in found}
-    by_row |= {
-        (line.row, student): line
-        for line in found
-        if line.network == "teacher"
-        for student in _students(found)
-    }
-    compared = [_compared(line, by_row, words) for line in found]
-    claims = [
-        _claim(claim, student, by_row, table, words)
-        for student in _students(found)
-        for claim in table.claims
-        if all((row, student) in by_row and by_row[row, student].cells for row in claim.rows)
-    ]
-    own = {task.making.name for line in lines for task in line.tasks}
-    return TableResult(
-        name=table.name,
-        title=table.title,
-        source=table.source,
-        text=table.text,
-        measured_on=measure.sentence if measure else "",
-        settings=tuple(settings),
-        columns=words,
-        paper_columns=table.paper_columns,
-        lines=tuple(compared),
-        claims=tuple(claims),
-        plots=table.plots,
-        command=command,
-        failures={cell: why for cell, why in failures.items() if cell in own},
-    )
-
-
-def _students(lines: Sequence[LineResult]) -> list[str]:
-    return list(dict.fromkeys(line.student for line in lines))
-
-
-def _line(line: Line, root: Path) -> LineResult:
-    row = line.row
-    done = [task.finished(root, line.measure) for task in line.tasks] if line.measure else []
-    whose = _whose(row, line.student)
-    used = {} if line.images is None else {"images": line.images}
-    return LineResult(
-        row=row.id,
-        title=row.title.replace("{images}", f"{line.images:,}" if line.images is not None else ""),
-        student=line.student,
-        network=row.network,
-        learns_from=row.learns_from,
-        group=row.group,
-        values={**row.each, **used},
-        images=line.images,
-        paper_images=row.images,
-        changes=row.set,
-        cells=tuple(cell for cell in done if cell is not None),
-        planned=len(line.tasks),
-        left_out=line.left_out,
-        paper_student=whose,
-        paper=row.paper[whose] if whose else (),
-        against=row.against,
-        gaps={},
-    )
-
-
-def _whose(row: Row, student: str) -> str | None:
-    """This student's numbers; where the paper has none, those of the first that it has."""
-    return student if student in row.paper else next(iter(row.paper), None)
-
-
-def _compared(
-    line: LineResult, by_row: Mapping[tuple[str, str], LineResult], columns: Sequence[ColumnWords]
-) -> LineResult:
-    other = by_row.get((line.against or "", line.student))
-    if other is None:
-        return line
-    gaps = {
-        column.name: _gap(difference(line.by_seed(column.name), other.by_seed(column.name)))
-        for column in columns
-    }
-    return line.model_copy(update={"gaps": {name: gap for name, gap in gaps.items() if gap is not None}})
-
-
-def _claim(
-    claim: Claim,
-    student: str,
-    by_row: Mapping[tuple[str, str], LineResult],
-    table: Table,
-    columns: Sequence[ColumnWords],
-) -> ClaimResult:
-    findings = []
-    for column in columns:
-        if column.tested:
-            rows = [by_row[row, student].by_seed(column.name) for row in claim.rows]
-            gap = _of_rows(rows)
-            answer: Answer = gap.answer(claim.at_least) if gap else "cannot tell"
-            findings.append(Finding(column=column.name, answer=answer, gap=_gap(gap)))
-    return ClaimResult(
-        says=claim.says,
-        student=student,
-        rows=claim.rows,
-        at_least=claim.at_least,
-        findings=tuple(findings),
-        paper=_paper_gap(claim, table, student),
-    )
-
-
-def _of_rows(rows: Sequence[BySeed]) -> Difference | None:
-    better, than, *others = rows
-    return difference(better, than, (others[0], others[1]) if others else None)
-
-
-def _paper_gap(claim: Claim, table: Table, student: str) -> dict[str, float]:
-    """The paper's own difference, column by column, where it has every row."""
-    rows = [table.row(name) for name in claim.rows]
-    numbers = [row.paper[whose] for row in rows if (whose := _whose(row, student)) is not None]
-    if len(numbers) < len(rows):
-        return {}
-    gaps = {}
-    for column, *values in zip(table.paper_columns, *numbers, strict=True):
-        known = [value for value in values if value is not None]
-        if len(known) == len(values):
-            gain = known[0] - known[1]
-            gaps[column] = round(gain - (known[2] - known[3]) if len(known) > 2 else gain, 6)
-    return gaps
-
-
-def _gap(found: Difference | None) -> Gap | None:
-    return Gap(mean=found.mean, interval=found.interval, seeds=found.seeds) if found else None

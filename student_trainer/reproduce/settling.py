@@ -1,0 +1,164 @@
+"""From cells that are done to a table: what rows differ by, and which claims held.
+
+In: planned lines and the folder of the cells. Out: a :class:`student_trainer.reproduce.results.TableResult`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from student_trainer.reproduce.claims import Answer, BySeed, Difference, difference
+from student_trainer.reproduce.definition import Claim, Row, Table
+from student_trainer.reproduce.measures import Measure
+from student_trainer.reproduce.planning import Line
+from student_trainer.reproduce.results import (
+    ClaimResult,
+    ColumnWords,
+    Finding,
+    Gap,
+    LineResult,
+    TableResult,
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the command was, for the page."""
+
+    command: str
+    settings: tuple[str, ...]
+    failures: Mapping[str, str]
+    """Cell -> why it failed."""
+
+
+def table_result(table: Table, lines: Sequence[Line], cells: Path, run: Run) -> TableResult:
+    """A table from the cells that are done."""
+    own = {task.making.name for line in lines for task in line.tasks}
+    failures = {cell: why for cell, why in run.failures.items() if cell in own}
+    measure = next((line.measure for line in lines if line.measure is not None), None)
+    found = [line_result(line, cells) for line in lines]
+    return settled(table, found, measure, Run(run.command, run.settings, failures))
+
+
+def settled(table: Table, lines: Sequence[LineResult], measure: Measure | None, run: Run) -> TableResult:
+    """A table from its measured lines: what each differs by, and which claims held."""
+    words = tuple(ColumnWords(**asdict(column)) for column in (measure.columns if measure else ()))
+    students = list(dict.fromkeys(line.student for line in lines))
+    by_row = {(line.row, line.student): line for line in lines}
+    teachers = [line for line in lines if line.network == "teacher"]
+    by_row |= {(line.row, student): line for line in teachers for student in students}
+    claims = [
+        _claim(claim, student, by_row, table, words)
+        for student in students
+        for claim in table.claims
+        if all((row, student) in by_row and by_row[row, student].cells for row in claim.rows)
+    ]
+    return TableResult(
+        name=table.name,
+        title=table.title,
+        source=table.source,
+        text=table.text,
+        measured_on=measure.sentence if measure else "",
+        settings=run.settings,
+        columns=words,
+        facts=table.facts,
+        paper_columns=table.paper_columns,
+        lines=tuple(_compared(line, by_row, words) for line in lines),
+        claims=tuple(claims),
+        plots=table.plots,
+        command=run.command,
+        failures=dict(run.failures),
+    )
+
+
+def line_result(line: Line, root: Path) -> LineResult:
+    """A line as far as its cells are done."""
+    row = line.row
+    done = [task.finished(root, line.measure) for task in line.tasks] if line.measure else []
+    whose = _whose(row, line.student)
+    used = {} if line.images is None else {"images": line.images}
+    return LineResult(
+        row=row.id,
+        title=row.title.replace("{images}", f"{line.images:,}" if line.images is not None else ""),
+        student=line.student,
+        network=row.network,
+        learns_from=row.learns_from,
+        group=row.group,
+        values={**row.each, **used},
+        images=line.images,
+        paper_images=row.images,
+        changes=row.set,
+        cells=tuple(cell for cell in done if cell is not None),
+        planned=len(line.tasks),
+        left_out=line.left_out,
+        paper_student=whose,
+        paper=row.paper[whose] if whose else (),
+        against=row.against,
+        gaps={},
+    )
+
+
+def _whose(row: Row, student: str) -> str | None:
+    """This student's numbers; where the paper has none, those of the first that it has."""
+    return student if student in row.paper else next(iter(row.paper), None)
+
+
+def _compared(
+    line: LineResult, by_row: Mapping[tuple[str, str], LineResult], columns: Sequence[ColumnWords]
+) -> LineResult:
+    other = by_row.get((line.against or "", line.student))
+    if other is None:
+        return line
+    gaps = {
+        column.name: _gap(difference(line.by_seed(column.name), other.by_seed(column.name)))
+        for column in columns
+    }
+    return line.model_copy(update={"gaps": {name: gap for name, gap in gaps.items() if gap is not None}})
+
+
+def _claim(
+    claim: Claim,
+    student: str,
+    by_row: Mapping[tuple[str, str], LineResult],
+    table: Table,
+    columns: Sequence[ColumnWords],
+) -> ClaimResult:
+    findings = []
+    for column in columns:
+        if column.tested:
+            rows = [by_row[row, student].by_seed(column.name) for row in claim.rows]
+            gap = _of_rows(rows)
+            answer: Answer = gap.answer(claim.at_least) if gap else "cannot tell"
+            findings.append(Finding(column=column.name, answer=answer, gap=_gap(gap)))
+    return ClaimResult(
+        says=claim.says,
+        student=student,
+        rows=claim.rows,
+        at_least=claim.at_least,
+        findings=tuple(findings),
+        paper=_paper_gap(claim, table, student),
+    )
+
+
+def _of_rows(rows: Sequence[BySeed]) -> Difference | None:
+    better, than, *others = rows
+    return difference(better, than, (others[0], others[1]) if others else None)
+
+
+def _paper_gap(claim: Claim, table: Table, student: str) -> dict[str, float]:
+    """The paper's own difference, column by column, where it has every row."""
+    rows = [table.row(name) for name in claim.rows]
+    numbers = [row.paper[whose] for row in rows if (whose := _whose(row, student)) is not None]
+    if len(numbers) < len(rows):
+        return {}
+    gaps = {}
+    for column, *values in zip(table.paper_columns, *numbers, strict=True):
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            gain = known[0] - known[1]
+            gaps[column] = round(gain - (known[2] - known[3]) if len(known) > 2 else gain, 6)
+    return gaps
+
+
+def _gap(found: Difference | None) -> Gap | None:
+    return Gap(mean=found.mean, interval=found.interval, seeds=found.seeds) if found else None
