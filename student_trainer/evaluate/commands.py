@@ -1,7 +1,7 @@
 """The verb ``evaluate``: teacher, student before and students after, side by side.
 
-In: a run folder, a labelled manifest and perhaps the teacher's checkpoint. Out: a table on standard
-output, and ``evaluation.json`` in the run folder.
+In: a run folder, a labelled manifest or a benchmark, and perhaps the teacher's checkpoint. Out: a table on
+standard output, and ``evaluation.json`` in the run folder.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,18 +17,109 @@ from student_trainer.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from student_trainer.evaluate.comparison import Contestant
+    from student_trainer.evaluate.document import Evaluation
+
+LABELLED, BENCHMARK = "Labelled images", "Landmark benchmarks"
 
 
 def evaluate(
     *,
     run: Annotated[Path, typer.Option(help="Run folder with the trained student.")],
     manifest: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            help="Labelled CSV (path, label[, split][, query]), or a folder with one sub-folder a label."
+            help="Labelled CSV (path, label[, split][, query]), or a folder with one sub-folder a label.",
+            rich_help_panel=LABELLED,
         ),
-    ],
-    split: Annotated[str | None, typer.Option(help="Use only this split of the manifest.")] = None,
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Use only this split of the manifest.", rich_help_panel=LABELLED)
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="roxford5k, rparis6k, oxford5k, paris6k, or the folder of another in their layout.",
+            rich_help_panel=BENCHMARK,
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder of data sets; `student-trainer datasets` says what belongs there.",
+            rich_help_panel=BENCHMARK,
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="revisited or old; default: the data set's own.", rich_help_panel=BENCHMARK),
+    ] = None,
+    whiten_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Square-rooted PCA whitening learned on that data set's database; on retrieval-SfM-120k, "
+            "whitening learned from its matching pairs.",
+            rich_help_panel=BENCHMARK,
+        ),
+    ] = None,
+    whiten_power: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Power of the eigenvalues that PCA whitening divides by; 0.25 goes half the way.",
+            rich_help_panel=BENCHMARK,
+        ),
+    ] = 0.5,
+    whitening: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE[#NAME]",
+            help="A whitening that was learned before, or a public checkpoint that brings one.",
+            rich_help_panel=BENCHMARK,
+        ),
+    ] = None,
+    whiten_dims: Annotated[
+        int | None,
+        typer.Option(min=1, help="Dimensions that the whitening keeps.", rich_help_panel=BENCHMARK),
+    ] = None,
+    asymmetric: Annotated[
+        bool,
+        typer.Option(
+            "--asymmetric",
+            help="Also ask the teacher's database with the student's queries.",
+            rich_help_panel=BENCHMARK,
+        ),
+    ] = False,
+    alpha_qe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N:ALPHA", help="Expand queries by their best N images.", rich_help_panel=BENCHMARK
+        ),
+    ] = None,
+    dba: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N:ALPHA",
+            help="Augment every database image by its nearest N.",
+            rich_help_panel=BENCHMARK,
+        ),
+    ] = None,
+    distractors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A folder (or list) of images that no query should find, such as revisitop1m.",
+            rich_help_panel=BENCHMARK,
+        ),
+    ] = None,
+    half: Annotated[
+        bool,
+        typer.Option(
+            "--half", help="Keep the distractors' descriptors in float16.", rich_help_panel=BENCHMARK
+        ),
+    ] = False,
     teacher: Annotated[Path | None, typer.Option(help="The teacher's checkpoint, where you have it.")] = None,
     also: Annotated[
         list[str] | None,
@@ -45,36 +136,74 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print the evaluation as one JSON object.")] = False,
 ) -> None:
-    """Measure retrieval on labelled images: teacher and students side by side."""
-    from student_trainer.acquire.manifest import read_manifest, scan_folder
-    from student_trainer.evaluate.gallery import gallery_of
+    """Measure retrieval, teacher and students side by side: on labelled images, or on a landmark benchmark.
 
+    Descriptors of a benchmark are kept in the run folder's cache: what is interrupted continues, and a second
+    evaluation is quick.
+    """
+    from student_trainer.evaluate.benchmark_command import Wishes, evaluate_benchmark
+
+    wishes = Wishes(
+        dataset,
+        root,
+        protocol,
+        whiten_on,
+        whiten_power,
+        whitening,
+        whiten_dims,
+        asymmetric,
+        alpha_qe,
+        dba,
+        distractors,
+        half,
+    )
     folder = RunFolder.existing(run)
     chosen_scales = parse_scales(scales)
+    if (manifest is None) == (dataset is None):
+        raise InvalidInput("Give either --manifest FILE, or --dataset NAME with --root DIR.")
+    if manifest is None and split is not None:
+        raise InvalidInput("--split is for --manifest: a benchmark has its own queries and database.")
+    if manifest is not None:
+        wishes.refuse_any()
     contestants = _contestants(folder, teacher, also or (), image_size, teacher_image_size)
-    if manifest.is_dir() and split is not None:
-        raise InvalidInput(f"{manifest} is a folder and has no splits: give a CSV manifest, or drop --split.")
-    entries = scan_folder(manifest) if manifest.is_dir() else read_manifest(manifest, split)
-    gallery = gallery_of(entries)
-
-    from student_trainer.evaluate.comparison import Source, compare
+    if manifest is not None:
+        evaluation = _on_manifest(manifest, split, contestants, chosen_scales, device)
+    else:
+        evaluation = evaluate_benchmark(wishes, contestants, folder, chosen_scales, device)
     from student_trainer.evaluate.table import as_text
 
-    with progress("Describing", len(gallery.paths) * len(contestants), "images") as bar:
-        evaluation = compare(
-            contestants,
-            gallery,
-            Source(manifest, split),
-            chosen_scales,
-            device=device,
-            on_images=lambda name, done: bar.advance(done, note=name),
-        )
     evaluation.write(folder.evaluation)
     emit(
         evaluation.model_dump(mode="json"),
         f"{as_text(evaluation)}\n\nWritten: {folder.evaluation}. Next: student-trainer report --run {run}",
         as_json=json,
     )
+
+
+def _on_manifest(
+    manifest: Path,
+    split: str | None,
+    contestants: "Sequence[Contestant]",
+    scales: tuple[float, ...],
+    device: str,
+) -> "Evaluation":
+    from student_trainer.acquire.manifest import read_manifest, scan_folder
+    from student_trainer.evaluate.comparison import Source, compare
+    from student_trainer.evaluate.gallery import gallery_of
+
+    if manifest.is_dir() and split is not None:
+        raise InvalidInput(f"{manifest} is a folder and has no splits: give a CSV manifest, or drop --split.")
+    entries = scan_folder(manifest) if manifest.is_dir() else read_manifest(manifest, split)
+    gallery = gallery_of(entries)
+    with progress("Describing", len(gallery.paths) * len(contestants), "images") as bar:
+        return compare(
+            contestants,
+            gallery,
+            Source(manifest, split),
+            scales,
+            device=device,
+            on_images=lambda name, done: bar.advance(done, note=name),
+        )
 
 
 def parse_scales(text: str) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from shared.checkpoints import load_network
 from shared.extraction import describe, pick_device
 from shared.images import InvalidImage
+from shared.network import DescriptorNet
 from shared.tensor_files import CheckpointError
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate import examples
@@ -92,7 +93,7 @@ def compare(
         InvalidInput: an image or checkpoint that cannot be read, no such device, or no query with a
             relevant image.
     """
-    _check_device(device)
+    check_device(device)
     measured = {
         contestant.name: _measure(contestant, gallery, scales, device, on_images)
         for contestant in contestants
@@ -125,10 +126,7 @@ def _measure(
     device: str,
     on_images: Callable[[str, int], None] | None,
 ) -> _Measured:
-    try:
-        network = load_network(contestant.checkpoint)
-    except CheckpointError as error:
-        raise InvalidInput(f"The checkpoint of {contestant.name}: {error}") from None
+    network = open_network(contestant)
     try:
         descriptors = describe(
             network,
@@ -158,7 +156,20 @@ def _measure(
     )
 
 
-def _check_device(device: str) -> None:
+def open_network(contestant: Contestant) -> DescriptorNet:
+    """The network of a contestant.
+
+    Raises:
+        InvalidInput: its file cannot be read.
+    """
+    try:
+        return load_network(contestant.checkpoint)
+    except CheckpointError as error:
+        raise InvalidInput(f"The checkpoint of {contestant.name}: {error}") from None
+
+
+def check_device(device: str) -> None:
+    """Raises InvalidInput where there is no such device."""
     try:
         pick_device(device)
     except ValueError as error:

@@ -1,5 +1,8 @@
 """``evaluation.json``: what was measured, under which protocol, and a few rankings to look at.
 
+What a landmark benchmark adds (setups, whitening, distractors) is absent from other evaluations, and from
+older files.
+
 In: the fields below, or the bytes of the file. Out: the file, or a checked document.
 """
 
@@ -14,6 +17,8 @@ from student_trainer.evaluate.labelled import MEASURES
 
 TEACHER, BEFORE, STUDENT = "teacher", "student before", "student"
 """Names of the models that every evaluation may hold; further students go by the user's names."""
+ASYMMETRIC = "student asks, teacher's database"
+"""Queries by the student, database by the teacher."""
 
 Interval = tuple[float, float]
 
@@ -22,11 +27,42 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class BenchmarkFacts(_Part):
+    """What a landmark benchmark adds to the protocol."""
+
+    rules: str
+    """``revisited`` or ``old``."""
+    headline: str
+    """The setup whose scores stand in the model's own line."""
+    headline_name: str
+    """The same in words."""
+    setups: dict[str, str]
+    """Setup -> its name in words."""
+    distractors: int = 0
+    half_precision: bool = False
+    """The distractors' descriptors were kept in float16."""
+    whitening: str | None = None
+    query_expansion: str | None = None
+    augmentation: str | None = None
+    queries_bought: int | None = None
+    """Teacher descriptors of this evaluation that came through its API, one query each."""
+
+    def options(self) -> list[str]:
+        """Everything that was done beside comparing descriptors, in words."""
+        return [
+            *([f"Whitening: {self.whitening}"] if self.whitening else []),
+            *([f"Database augmentation: {self.augmentation}"] if self.augmentation else []),
+            *([f"Query expansion: {self.query_expansion}"] if self.query_expansion else []),
+            *(["Descriptors of distractors in float16"] if self.half_precision else []),
+        ]
+
+
 class Protocol(_Part):
     """How the numbers came about; enough to repeat them."""
 
     manifest: str
-    """File name only: a document that is passed on does not carry its owner's folders."""
+    """File name only: a document that is passed on does not carry its owner's folders. Of a benchmark, its
+    name."""
     split: str | None
     queries: int
     """Queries in the means."""
@@ -37,20 +73,51 @@ class Protocol(_Part):
     measures: dict[str, str] = MEASURES
     ties: str = "images of equal similarity stand in the order of the manifest"
     intervals: str = f"95 %, percentile bootstrap over queries, {DRAWS:,} draws, seed {SEED}"
+    benchmark: BenchmarkFacts | None = None
+
+    @property
+    def step_measure(self) -> str:
+        """Name of the measure by which models are compared in one number."""
+        return f"mAP (step, {self.benchmark.headline_name})" if self.benchmark else "mAP (step)"
 
     def sentence(self) -> str:
         """The protocol in words."""
+        factors = ", ".join(f"{scale:g}" for scale in self.scales)
+        scales = "Single scale" if self.scales == (1.0,) else f"Image scales {factors}"
+        left_out = self.queries_without_positives
+        without = f"; {left_out:,} without a relevant image are left out of the means" if left_out else ""
+        if self.benchmark is not None:
+            return self._of_benchmark(self.benchmark, without, scales)
         who = (
             f"Each of {self.queries:,} images ranks all the others"
             if self.leave_one_out
             else f"{self.queries:,} queries rank {self.database:,} database images"
         )
-        left_out = self.queries_without_positives
-        without = f"; {left_out:,} without a relevant image are left out of the means" if left_out else ""
         split = f", split {self.split}" if self.split else ""
-        factors = ", ".join(f"{scale:g}" for scale in self.scales)
-        scales = "Single scale" if self.scales == (1.0,) else f"Image scales {factors}"
         return f"{who} ({self.manifest}{split}){without}. Relevant means: the same label. {scales}."
+
+    def _of_benchmark(self, facts: BenchmarkFacts, without: str, scales: str) -> str:
+        among = f", {facts.distractors:,} of them distractors" if facts.distractors else ""
+        return (
+            f"{self.queries:,} queries rank {self.database:,} database images{among} ({self.manifest}, "
+            f"{facts.rules} protocol){without}. Where one score stands for a model it is that of the "
+            f"{facts.headline_name} setup. {'. '.join([scales, *facts.options()])}."
+        )
+
+
+class SetupLine(_Part):
+    """One model's scores in one setup of a benchmark; None where no query has a positive in it."""
+
+    map_trapezoid: float | None
+    map_step: float | None
+    mp_at_1: float | None
+    mp_at_5: float | None
+    mp_at_10: float | None
+    queries: int
+    """Queries in the means."""
+    queries_without_positives: int
+    intervals: dict[str, Interval]
+    """95 % interval of each measure."""
 
 
 class ModelScores(_Part):
@@ -72,13 +139,19 @@ class ModelScores(_Part):
     images_bought: int | None = None
     """Teacher descriptors that it learned from, one query each; None where no transfer set says."""
     dim: int
-    parameters: int
-    file_bytes: int
+    parameters: int | None
+    """None where the model is reached through an API alone."""
+    file_bytes: int | None
     """Size of the checkpoint."""
     image_size: int
     """Longest side, pixels."""
     checkpoint_sha256: str
-    """Of the file, as ``sha256sum`` prints it."""
+    """Of the file, as ``sha256sum`` prints it; of a teacher that is an API, its revision."""
+    setups: dict[str, SetupLine] = {}
+    """Every setup of a benchmark."""
+    whitened: bool = False
+    bridge: str | None = None
+    """How a student's queries came into the teacher's space, where they were asked of its database."""
 
 
 class Hit(_Part):

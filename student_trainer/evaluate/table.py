@@ -3,21 +3,43 @@
 In: the evaluation document. Out: the protocol in words, an aligned table, and the gains.
 """
 
-from student_trainer.evaluate.document import BEFORE, Evaluation, Interval, ModelScores
+from collections.abc import Sequence
 
+from student_trainer.evaluate.document import BEFORE, Evaluation, Interval, ModelScores, SetupLine
+
+UNKNOWN = "-"
+
+SETUP_HEADER = ("model", "setup", "mAP (trapezoidal)", "mAP (step)", "mP@1", "mP@5", "mP@10", "queries")
 HEADER = ("model", "mAP (step)", "mAP (trapezoidal)", "mP@10", "recall@1", "dim", "parameters", "image px")
 
 
 def as_text(evaluation: Evaluation) -> str:
     """The whole evaluation, 110 columns or less for usual names."""
-    rows = [HEADER, *(_row(name, model) for name, model in evaluation.models.items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    table.insert(1, "  ".join("-" * width for width in widths))
-    parts = [evaluation.protocol.sentence(), "", *(line.rstrip() for line in table), ""]
+    facts = evaluation.protocol.benchmark
+    if facts is None:
+        table = _aligned(HEADER, [_row(name, model) for name, model in evaluation.models.items()])
+    else:
+        table = _aligned(
+            SETUP_HEADER,
+            [
+                _setup_row(name, facts.setups[setup], line)
+                for name, model in evaluation.models.items()
+                for setup, line in model.setups.items()
+            ],
+        )
+    parts = [evaluation.protocol.sentence(), "", *table, ""]
     parts.append(f"In brackets: {evaluation.protocol.intervals}.")
     parts.extend(_gains(evaluation))
+    parts.extend(f"{name}: by {model.bridge}." for name, model in evaluation.models.items() if model.bridge)
     return "\n".join(parts)
+
+
+def _aligned(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    rows = [header, *body]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    table.insert(1, "  ".join("-" * width for width in widths))
+    return [line.rstrip() for line in table]
 
 
 def with_interval(value: float, bounds: Interval) -> str:
@@ -33,14 +55,23 @@ def _row(name: str, model: ModelScores) -> tuple[str, ...]:
         f"{model.mp_at_10:.3f}",
         f"{model.recall_at_1:.3f}",
         f"{model.dim:,}",
-        f"{model.parameters:,}",
+        UNKNOWN if model.parameters is None else f"{model.parameters:,}",
         f"{model.image_size:,}",
     )
 
 
+def _setup_row(name: str, setup: str, line: SetupLine) -> tuple[str, ...]:
+    means = (line.map_trapezoid, line.map_step, line.mp_at_1, line.mp_at_5, line.mp_at_10)
+    scores = [UNKNOWN if mean is None else f"{mean:.3f}" for mean in means]
+    if line.map_trapezoid is not None:
+        scores[0] = with_interval(line.map_trapezoid, line.intervals["map_trapezoid"])
+    return (name, setup, *scores, f"{line.queries:,}")
+
+
 def _gains(evaluation: Evaluation) -> list[str]:
+    measure = evaluation.protocol.step_measure
     return [
-        f"{name} against {BEFORE}, query by query: mAP (step) {model.gain_over_before:+.3f} "
+        f"{name} against {BEFORE}, query by query: {measure} {model.gain_over_before:+.3f} "
         f"[{model.gain_interval[0]:+.3f}, {model.gain_interval[1]:+.3f}]."
         for name, model in evaluation.models.items()
         if model.gain_over_before is not None and model.gain_interval is not None

@@ -74,8 +74,8 @@ def validation_curve(watched: Sequence[Watched]) -> str:
     return svg(draw, 2.6, "validation", f"Validation over {len(watched)} measurements: {spoken}.")
 
 
-def score_chart(models: Mapping[str, ModelScores]) -> str:
-    """mAP (step) of every model with its 95 % interval, first model on top.
+def score_chart(models: Mapping[str, ModelScores], measure: str = "mAP (step)") -> str:
+    """Step mAP, named as the protocol does, of every model with its 95 % interval, first model on top.
 
     Raises:
         ValueError: there are no models.
@@ -98,11 +98,11 @@ def score_chart(models: Mapping[str, ModelScores]) -> str:
         # Names are the user's: a pair of dollar signs in one is not mathematics.
         axes.set_yticks(places, [_shortened(name) for name in names], parse_math=False)
         axes.set_ylim(-0.6, len(names) - 0.3)
-        axes.set_xlabel("mAP (step)")
+        axes.set_xlabel(measure)
         axes.grid(axis="x")
 
     spoken = "; ".join(f"{name} {models[name].map_step:.3f}" for name in names)
-    return svg(draw, 0.9 + 0.45 * len(names), "scores", f"mAP (step) with 95 % intervals: {spoken}.")
+    return svg(draw, 0.9 + 0.45 * len(names), "scores", f"{measure} with 95 % intervals: {spoken}.")
 
 
 def _shortened(name: str) -> str:

@@ -20,6 +20,7 @@ from student_trainer.publish.facts import RunFacts
 from student_trainer.publish.thumbnails import Thumbnails
 
 TEMPLATES = Path(__file__).parent / "templates"
+UNKNOWN = "–"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,22 @@ class ScoreRow:
     parameters: str
     file_size: str
     image_size: str
+
+
+@dataclass(frozen=True)
+class SetupRow:
+    """One model's row in one setup of a benchmark; texts only."""
+
+    name: str
+    setup: str
+    map_trapezoid: str
+    interval: str
+    """Empty where there is none."""
+    map_step: str
+    mp_at_1: str
+    mp_at_5: str
+    mp_at_10: str
+    queries: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +99,10 @@ def build_page(facts: RunFacts) -> str:
         spent=wording.spent(facts),
         evaluation=evaluation,
         rows=tuple(_rows(evaluation.models)) if evaluation else (),
-        chart=Markup(figures.score_chart(evaluation.models)) if evaluation else None,  # noqa: S704
+        setup_rows=tuple(_setup_rows(evaluation)) if evaluation else (),
+        chart=Markup(figures.score_chart(evaluation.models, evaluation.protocol.step_measure))  # noqa: S704
+        if evaluation
+        else None,
         curve=Markup(figures.training_curve(facts.training.steps)) if facts.training.steps else None,  # noqa: S704
         validation=Markup(figures.validation_curve(facts.training.watched))  # noqa: S704
         if facts.training.watched
@@ -118,12 +138,35 @@ def _rows(models: Mapping[str, ModelScores]) -> Iterator[ScoreRow]:
             mp_at_10=f"{model.mp_at_10:.3f}",
             recall_at_1=f"{model.recall_at_1:.3f}",
             gain=_gain(model),
-            images_bought="–" if bought is None else f"{bought:,}",
+            images_bought=UNKNOWN if bought is None else f"{bought:,}",
             dim=f"{model.dim:,}",
-            parameters=f"{model.parameters:,}",
-            file_size=wording.megabytes(model.file_bytes),
+            parameters=UNKNOWN if model.parameters is None else f"{model.parameters:,}",
+            file_size=UNKNOWN if model.file_bytes is None else wording.megabytes(model.file_bytes),
             image_size=f"{model.image_size:,} px",
         )
+
+
+def _setup_rows(evaluation: Evaluation) -> Iterator[SetupRow]:
+    """Nothing where it is not a benchmark."""
+    facts = evaluation.protocol.benchmark
+    for name, model in evaluation.models.items():
+        for setup, line in model.setups.items():
+            low, high = line.intervals.get("map_trapezoid", (None, None))
+            yield SetupRow(
+                name=name,
+                setup=facts.setups[setup] if facts else setup,
+                map_trapezoid=_score(line.map_trapezoid),
+                interval="" if low is None or high is None else f"{low:.3f} to {high:.3f}",
+                map_step=_score(line.map_step),
+                mp_at_1=_score(line.mp_at_1),
+                mp_at_5=_score(line.mp_at_5),
+                mp_at_10=_score(line.mp_at_10),
+                queries=f"{line.queries:,}",
+            )
+
+
+def _score(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.3f}"
 
 
 def _gain(model: ModelScores) -> str:

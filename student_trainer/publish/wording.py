@@ -14,8 +14,9 @@ def headline(facts: RunFacts) -> str:
         return _without_scores(facts)
     cost = spent(facts)
     opening = f"With {cost}, a" if cost else "A"
+    size = f" of {rounded(student.parameters)} parameters" if student.parameters is not None else ""
     return (
-        f"{opening} student of {rounded(student.parameters)} parameters reaches mAP (step) "
+        f"{opening} student{size} reaches {facts.evaluation.protocol.step_measure} "
         f"{student.map_step:.3f}{_beside_teacher(facts.evaluation, student)}"
         f"{_beside_before(facts.evaluation, student)}."
     )

@@ -1,0 +1,168 @@
+"""``evaluate --dataset``: from the command line's wishes to a benchmark, its options and its evaluation.
+
+In: what was asked for. Out: the evaluation document; progress on standard error.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from student_trainer.acquire.manifest import scan_folder
+from student_trainer.datasets.ground_truth import Benchmark
+from student_trainer.datasets.image_list import read_image_list
+from student_trainer.datasets.known import DISTRACTORS, KNOWN, SFM120K, find_set
+from student_trainer.datasets.present import require_files
+from student_trainer.datasets.revisited import open_benchmark
+from student_trainer.datasets.sfm120k import open_sfm120k
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.benchmark import Options, passes
+from student_trainer.evaluate.benchmark_comparison import Comparison, Watch
+from student_trainer.evaluate.comparison import Contestant
+from student_trainer.evaluate.document import Evaluation
+from student_trainer.evaluate.expansion import Expansion
+from student_trainer.evaluate.revisited import SETUPS
+from student_trainer.evaluate.whitening import SQUARE_ROOTED
+from student_trainer.evaluate.whitening_sources import FromDatabase, FromPairs, WhiteningSource, open_file
+from student_trainer.progress import progress
+from student_trainer.run_folder import RunFolder
+
+OLD_NAMES = {"roxford5k": "oxford5k", "rparis6k": "paris6k"}
+"""The benchmarks of the old protocol on the photographs of the revisited ones."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The options of ``evaluate`` that are about benchmarks, as they were given."""
+
+    dataset: str | None = None
+    root: Path | None = None
+    protocol: str | None = None
+    whiten_on: str | None = None
+    whiten_power: float = SQUARE_ROOTED
+    whitening: str | None = None
+    whiten_dims: int | None = None
+    asymmetric: bool = False
+    alpha_qe: str | None = None
+    dba: str | None = None
+    distractors: Path | None = None
+    half: bool = False
+
+    def refuse_any(self) -> None:
+        """Labelled images have none of this.
+
+        Raises:
+            InvalidInput: one of the options was given.
+        """
+        for field in fields(self):
+            if getattr(self, field.name) != field.default:
+                option = f"--{field.name.replace('_', '-')}"
+                raise InvalidInput(f"{option} is for benchmarks: give --dataset instead of --manifest.")
+
+
+def evaluate_benchmark(
+    wishes: Wishes,
+    contestants: Sequence[Contestant],
+    run: RunFolder,
+    scales: tuple[float, ...],
+    device: str = "auto",
+) -> Evaluation:
+    """Open everything that is named, then measure every model.
+
+    Raises:
+        InvalidInput: something is not there, or does not fit.
+        StorageFailed: descriptors cannot be kept.
+    """
+    benchmark = open_named(wishes.dataset or "", wishes.root, wishes.protocol)
+    options = _options(wishes, scales)
+    images = len(benchmark.images) + len(benchmark.queries) + len(options.distractors)
+    whitened = options.whitening.images if options.whitening else 0
+    rows = (len(benchmark.images) + len(options.distractors)) * passes(options)
+    with progress("Describing", (images + whitened) * len(contestants), "images") as bar:
+        compared = 0
+
+        def on_rows(name: str, done: int) -> None:
+            nonlocal compared
+            compared = done if compared >= rows else compared + done
+            bar.advance(0, f"{name}: compared {compared:,} of {rows:,} rows")
+
+        watch = Watch(on_images=lambda name, done: bar.advance(done, name), on_rows=on_rows)
+        comparison = Comparison(benchmark, options, run, scales, device, watch)
+        return comparison.evaluate(contestants, asymmetric=wishes.asymmetric)
+
+
+def open_named(dataset: str, root: Path | None, protocol: str | None = None) -> Benchmark:
+    """A public benchmark below ``root``, or one in a folder of its own.
+
+    Args:
+        dataset: a public name, or a folder with a ground truth in it (also below ``root``).
+        root: the folder of data sets.
+        protocol: ``revisited`` or ``old``; of the public ones, the data set of that protocol is opened.
+
+    Raises:
+        InvalidInput: it is not there (what to download is said), or of the other protocol.
+    """
+    if protocol is not None and protocol not in SETUPS:
+        raise InvalidInput(f"--protocol {protocol!r}: choose {' or '.join(SETUPS)}.")
+    name = _of_protocol(dataset, protocol)
+    if name in KNOWN:
+        if root is None:
+            raise InvalidInput(f"--dataset {dataset}: give the folder of data sets with --root DIR.")
+        benchmark = open_benchmark(find_set(root, name))
+    else:
+        below = None if root is None else root / name
+        benchmark = open_benchmark(below if below is not None and below.exists() else Path(name))
+    if protocol is not None and benchmark.protocol != protocol:
+        raise InvalidInput(
+            f"--protocol {protocol}: the ground truth of {benchmark.name} follows the {benchmark.protocol} "
+            "protocol. Leave --protocol out, or name another data set."
+        )
+    return benchmark
+
+
+def _of_protocol(dataset: str, protocol: str | None) -> str:
+    if protocol == "old":
+        return OLD_NAMES.get(dataset, dataset)
+    if protocol == "revisited":
+        return {old: new for new, old in OLD_NAMES.items()}.get(dataset, dataset)
+    return dataset
+
+
+def _options(wishes: Wishes, scales: tuple[float, ...]) -> Options:
+    return Options(
+        whitening=_whitening(wishes, scales),
+        dims=wishes.whiten_dims,
+        query_expansion=None if wishes.alpha_qe is None else Expansion.parse(wishes.alpha_qe, "--alpha-qe"),
+        augmentation=None if wishes.dba is None else Expansion.parse(wishes.dba, "--dba"),
+        distractors=() if wishes.distractors is None else tuple(_distractors(wishes.distractors)),
+        half=wishes.half,
+    )
+
+
+def _whitening(wishes: Wishes, scales: tuple[float, ...]) -> WhiteningSource | None:
+    if wishes.whiten_on is not None and wishes.whitening is not None:
+        raise InvalidInput(
+            "Give either --whiten-on, which learns a whitening, or --whitening FILE, not both."
+        )
+    if wishes.whitening is not None:
+        path, _, name = wishes.whitening.partition("#")
+        return open_file(Path(path), scales, name or None)
+    if wishes.whiten_on is None:
+        return None
+    if wishes.whiten_on == SFM120K:
+        if wishes.root is None:
+            raise InvalidInput(f"--whiten-on {SFM120K}: give the folder of data sets with --root DIR.")
+        pairs = FromPairs(open_sfm120k(find_set(wishes.root, SFM120K), "val"))
+        paths = pairs.split.paths
+        require_files([paths[place] for place in pairs.used], SFM120K)
+        return pairs
+    other = open_named(wishes.whiten_on, wishes.root)
+    require_files(other.image_paths, other.name)
+    return FromDatabase(other, wishes.whiten_power)
+
+
+def _distractors(where: Path) -> list[Path]:
+    """Of a folder with a public list the images that it lists, of another folder all files."""
+    listed = where / KNOWN[DISTRACTORS].index_file
+    if listed.is_file() or where.is_file():
+        return [entry.path for entry in read_image_list(listed if listed.is_file() else where)]
+    return [entry.path for entry in scan_folder(where)]

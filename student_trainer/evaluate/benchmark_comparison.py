@@ -1,0 +1,126 @@
+"""Teacher and students side by side on a landmark benchmark.
+
+In: checkpoints, a benchmark, scales and options. Out: the evaluation document. Every network describes the
+same files in its own way; what differs between networks (longest side, whitening) is written into its line.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from student_trainer.datasets.ground_truth import Benchmark
+from student_trainer.datasets.present import require_files, require_images
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.asymmetric import bridge
+from student_trainer.evaluate.benchmark import Measured, Options, View, measure, view
+from student_trainer.evaluate.benchmark_document import Line, document_of
+from student_trainer.evaluate.comparison import Contestant, check_device, open_network
+from student_trainer.evaluate.describing import Describer
+from student_trainer.evaluate.document import ASYMMETRIC, STUDENT, TEACHER, Evaluation, sha256_of_file
+from student_trainer.evaluate.ranking import Float32Rows
+from student_trainer.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a caller is told while it waits."""
+
+    on_images: Callable[[str, int], None] = lambda name, images: None
+    """(model, images described since the last call)."""
+    on_rows: Callable[[str, int], None] = lambda name, rows: None
+    """(model, database rows compared since the last call)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A benchmark, and how every model is measured on it."""
+
+    benchmark: Benchmark
+    options: Options
+    run: RunFolder
+    """Its cache keeps descriptors; the student's map into the teacher's space is learned from it."""
+    scales: tuple[float, ...] = (1.0,)
+    device: str = "auto"
+    watch: Watch = field(default_factory=Watch)
+
+    def evaluate(self, contestants: Sequence[Contestant], *, asymmetric: bool = False) -> Evaluation:
+        """Describe, whiten, rank and score with every model.
+
+        Args:
+            contestants: at least one, names distinct.
+            asymmetric: also ask the teacher's database with the student's queries.
+
+        Raises:
+            InvalidInput: images that are missing or cannot be read, a checkpoint that cannot, no such device,
+                options that do not fit, or a benchmark without any positive.
+            StorageFailed: descriptors cannot be kept.
+        """
+        check_device(self.device)
+        require_images(self.benchmark)
+        require_files(self.options.distractors, "the distractors")
+        if asymmetric and TEACHER not in {contestant.name for contestant in contestants}:
+            raise InvalidInput("--asymmetric asks the teacher's database: give --teacher as well.")
+        lines: dict[str, Line] = {}
+        views: dict[str, View] = {}
+        for contestant in contestants:
+            describer = self.describer(contestant)
+            seen = view(describer, self.benchmark, self.options)
+            lines[contestant.name] = self._line(contestant, describer, seen)
+            if asymmetric and contestant.name in (TEACHER, STUDENT):
+                views[contestant.name] = seen
+        if asymmetric:
+            student = self.describer(next(one for one in contestants if one.name == STUDENT))
+            lines[ASYMMETRIC] = self._asymmetric(lines[STUDENT], student, views[STUDENT], views[TEACHER])
+        return document_of(lines, self.benchmark, self.options, self.scales)
+
+    def describer(self, contestant: Contestant) -> Describer:
+        """How a model looks at images.
+
+        Raises:
+            InvalidInput: its checkpoint cannot be read.
+        """
+        return Describer(
+            open_network(contestant),
+            contestant.longest_side_px,
+            self.scales,
+            self.device,
+            self.run.cache,
+            apply_exif=False,
+            on_images=lambda images: self.watch.on_images(contestant.name, images),
+        )
+
+    def _line(self, contestant: Contestant, describer: Describer, seen: View) -> Line:
+        network = describer.network
+        return Line(
+            measured=self._measured(contestant.name, seen, seen.whitened(seen.queries)),
+            arch=network.spec.arch,
+            dim=network.dim,
+            longest_side_px=contestant.longest_side_px,
+            checkpoint_sha256=sha256_of_file(contestant.checkpoint),
+            whitened=seen.whitening is not None,
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            file_bytes=contestant.checkpoint.stat().st_size,
+            objective=contestant.objective,
+            images_bought=contestant.images_bought,
+        )
+
+    def _asymmetric(self, line: Line, student: Describer, asks: View, answers: View) -> Line:
+        """The student's queries, brought into the teacher's space and asked of its database."""
+        dim = answers.queries.shape[1]
+        crossing = bridge(self.run, student, dim)
+        queries = answers.whitened(crossing.apply(asks.queries))
+        return replace(
+            line,
+            measured=self._measured(ASYMMETRIC, answers, queries),
+            dim=dim,
+            whitened=answers.whitening is not None,
+            bridge=crossing.words,
+        )
+
+    def _measured(self, name: str, seen: View, queries: Float32Rows) -> Measured:
+        def on_rows(rows: int) -> None:
+            self.watch.on_rows(name, rows)
+
+        try:
+            return measure(queries, seen.searched(), self.benchmark, self.options, on_rows)
+        except ValueError as error:
+            raise InvalidInput(f"{self.benchmark.name}, {name}: {error}") from None
