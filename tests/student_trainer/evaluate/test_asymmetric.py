@@ -1,0 +1,146 @@
+"""Queries by the student, database by the teacher: the map between them, its origin, and refusals."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_benchmark_runs import SIDE_PX, call, make_run, teacher_of
+from made_benchmarks import make_revisited, write_view
+
+from shared.checkpoints import load_network, save_network
+from shared.digest import sha256_hex
+from shared.extraction import describe
+from shared.images import Preprocessing
+from shared.vectors import encode_rows
+from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
+from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.datasets.revisited import open_benchmark
+from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.evaluate.asymmetric import Bridge, bridge, learn_projection
+from student_trainer.evaluate.describing import Describer
+from student_trainer.evaluate.document import ASYMMETRIC, STUDENT, TEACHER, read_evaluation
+from student_trainer.evaluate.ranking import rank
+from student_trainer.evaluate.revisited import evaluate as scores_of
+from student_trainer.run_folder import RunFolder
+
+BOUGHT = 12
+
+
+def buy(run: RunFolder, paths: list[Path], vectors: np.ndarray) -> None:
+    """A transfer set of these images and descriptors."""
+    images = [PlannedImage(sha256_hex(p.read_bytes()), p, "JPEG", p.stat().st_size, 96, 72) for p in paths]
+    TransferSet.create(run.transfer_set, PlanFacts("random", 0, "a folder"), chosen=images)
+    with TransferSet.open(run.transfer_set) as bought:
+        dim = vectors.shape[1]
+        bought.set_teacher(Teacher("http://localhost", "k", "distinct", "cd" * 32, "ef" * 32, "t", dim, True))
+        with bought.transaction():
+            bought.connection.execute("INSERT INTO receipts VALUES (1, '{}')")
+            for image, row in zip(images, vectors, strict=True):
+                bought.connection.execute(
+                    "INSERT INTO descriptors VALUES (?, ?, 1)", (image.digest, encode_rows(row))
+                )
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    for number in range(BOUGHT):
+        write_view(tmp_path / "bought" / f"{number:02}.jpg", 4, number, 0)
+    return sorted((tmp_path / "bought").iterdir())
+
+
+@pytest.fixture
+def run(tmp_path: Path, paths: list[Path]) -> RunFolder:
+    """A run folder that bought its teacher's descriptors of a dozen images."""
+    run = make_run(tmp_path / "run", paths)
+    buy(run, paths, describe(load_network(teacher_of(run)), paths, SIDE_PX))
+    return run
+
+
+def looking(run: RunFolder) -> Describer:
+    return Describer(load_network(run.student), SIDE_PX)
+
+
+def test_the_map_is_the_ridge_solution_and_without_a_ridge_exact_where_it_can_be():
+    random = np.random.default_rng(0)
+    student, truth = random.standard_normal((50, 6)), random.standard_normal((9, 6))
+    teacher = student @ truth.T
+    np.testing.assert_allclose(learn_projection(student, teacher, ridge=0).projection, truth, atol=1e-10)
+    noisy = teacher + random.standard_normal(teacher.shape)
+    learned = learn_projection(student, noisy, ridge=0.3).projection
+    # The gradient of the penalised error is zero at its least.
+    weight = 0.3 * np.trace(student.T @ student) / 6
+    gradient = (student @ learned.T - noisy).T @ student + weight * learned
+    assert np.abs(gradient).max() < 1e-9
+
+
+def test_descriptors_that_are_no_pairs_have_no_map():
+    with pytest.raises(ValueError, match="3 student and 2 teacher descriptors are no pairs"):
+        learn_projection(np.eye(3), np.eye(3)[:2])
+    with pytest.raises(ValueError, match="0 student and 0 teacher"):
+        learn_projection(np.empty((0, 3)), np.empty((0, 3)))
+
+
+def test_the_map_is_learned_from_what_was_bought_and_saved_for_these_weights(run, paths):
+    learned = bridge(run, looking(run), 64)
+    assert learned.words.startswith(f"a linear map learned from {BOUGHT} bought descriptors, mean cosine ")
+    teacher = describe(load_network(teacher_of(run)), paths, SIDE_PX)
+    student = describe(load_network(run.student), paths, SIDE_PX)
+    crossed = learned.apply(student)
+    assert crossed.shape == (BOUGHT, 64)
+    expected = learn_projection(student, teacher)
+    np.testing.assert_allclose(crossed, expected.apply(student), atol=1e-5)
+    saved = bridge(run, looking(run), 64)
+    assert saved.words == "a linear map that was saved in student_to_teacher.safetensors"
+    assert (saved.projection.projection == learned.projection.projection).all()
+    save_network(load_network(run.initial_student), run.student)
+    assert "learned from" in bridge(run, looking(run), 64).words
+
+
+def test_what_was_bought_from_another_teacher_is_refused(run):
+    with pytest.raises(InvalidInput, match=r"12 descriptors of 64 dimensions, the teacher's have 2,048"):
+        bridge(run, looking(run), 2048)
+
+
+def test_a_plan_that_bought_nothing_is_refused(run, paths):
+    run.transfer_set.unlink()
+    image = PlannedImage("ab" * 32, paths[0], "JPEG", 10, 20, 30)
+    TransferSet.create(run.transfer_set, PlanFacts("random", 0, "a folder"), chosen=[image])
+    with pytest.raises(InvalidInput, match="holds 0 descriptors"):
+        bridge(run, looking(run), 64)
+
+
+def test_a_map_that_cannot_be_read_or_written_says_so(run):
+    run.projection.write_bytes(b"nothing")
+    with pytest.raises(InvalidInput, match="Delete it: it is learned again"):
+        bridge(run, looking(run), 64)
+    run.projection.unlink()
+    run.projection.mkdir()
+    with pytest.raises(StorageFailed, match="cannot be written"):
+        bridge(run, looking(run), 64)
+
+
+def test_a_student_in_the_teachers_space_is_not_moved():
+    rows = np.eye(3, dtype=np.float32)
+    assert Bridge("", None).apply(rows) is rows
+
+
+def test_the_command_asks_the_teachers_database_with_the_students_queries(run, tmp_path):
+    folder = make_revisited(tmp_path / "data", "roxford5k", sights=3)
+    text = call("--run", run.root, "--dataset", folder, "--teacher", teacher_of(run), "--asymmetric")
+    models = read_evaluation(run.evaluation).models
+    assert list(models)[-1] == ASYMMETRIC
+    assert f"{ASYMMETRIC}: by a linear map learned from 12 bought descriptors" in text
+    assert models[ASYMMETRIC].dim == models[TEACHER].dim == 64
+    assert models[ASYMMETRIC].parameters == models[STUDENT].parameters
+    benchmark, plain = open_benchmark(folder), Preprocessing(SIDE_PX, apply_exif=False)
+    boxes = [truth.box for truth in benchmark.ground_truth]
+    queries = describe(
+        load_network(run.student), benchmark.query_paths, SIDE_PX, boxes=boxes, preprocessing=plain
+    )
+    database = describe(load_network(teacher_of(run)), benchmark.image_paths, SIDE_PX, preprocessing=plain)
+    crossed = bridge(run, looking(run), 64).apply(queries)
+    expected = scores_of(rank(crossed, database), benchmark.ground_truth)
+    for setup in "EMH":
+        assert models[ASYMMETRIC].setups[setup].map_trapezoid == pytest.approx(
+            expected[setup]["map_trapezoid"]
+        )
