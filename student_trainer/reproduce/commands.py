@@ -4,7 +4,6 @@ In: names of tables, bought descriptors, something to measure on, a recipe. Out:
 ``reproduce.md`` and ``reproduce.html`` in the folder. Offline: no query is spent.
 """
 
-import shlex
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
@@ -39,11 +38,23 @@ def reproduce(
     ] = None,
     manifest: Annotated[Path | None, typer.Option(help="Labelled CSV or folder to measure on.")] = None,
     split: Annotated[str | None, typer.Option(help="Measure on this split of the manifest.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Measure on roxford5k, rparis6k, oxford5k, paris6k instead."),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the data sets.")] = None,
     train_split: Annotated[
         str | None, typer.Option(help="Supervised rows learn from this split of the manifest.")
     ] = None,
+    sfm120k: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Supervised rows learn from SfM-120k in this folder.")
+    ] = None,
     teacher: Annotated[Path | None, typer.Option(help="The teacher's checkpoint, for its rows.")] = None,
     recipe: Annotated[str, typer.Option(help="Recipe that every row starts from.")] = "paper-resnet34",
+    recipe_for: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROW=RECIPE", help="Another recipe's method for one row; repeatable."),
+    ] = None,
     student: Annotated[
         list[str] | None,
         typer.Option(metavar="ARCH[=WEIGHTS]", help="Student in place of the recipe's; repeatable."),
@@ -67,7 +78,10 @@ def reproduce(
     teacher_image_size: Annotated[
         int | None, typer.Option(help="The same for the teacher; default: the students'.", min=16)
     ] = None,
-    scales: Annotated[str, typer.Option(help="Image scales to measure at, such as 1,0.7071,0.5.")] = "1",
+    scales: Annotated[
+        str | None,
+        typer.Option(help="Image scales to measure at; default: 1, on data sets 1,0.7071,0.5."),
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option(metavar="ROW", help="Only rows of this id; * stands for anything.")
     ] = None,
@@ -88,27 +102,35 @@ def reproduce(
     May be stopped at any time: the same command continues, and a cell that is done is not run again.
     """
     from student_trainer.distil.preflight import say
-    from student_trainer.reproduce.inputs import Arguments, open_setting, sentences
+    from student_trainer.reproduce.inputs import Arguments, open_setting
     from student_trainer.reproduce.listing import listing
     from student_trainer.reproduce.page import HTML, MARKDOWN, as_text, write_page
     from student_trainer.reproduce.planning import lines_of, tasks_of
     from student_trainer.reproduce.results import read_results
     from student_trainer.reproduce.settling import Run, table_result
+    from student_trainer.reproduce.wording import command, sentences
     from student_trainer.reproduce.workers import run_all
+    from student_trainer.reproduce.yardsticks import MeasureOn
 
     chosen = _tables(tables)
     given = Arguments(
         recipe=recipe,
         changes=tuple([*([] if weights is None else [f"student.weights={weights}"]), *(changes or ())]),
         students=tuple(student or ()),
+        row_recipes=tuple(recipe_for or ()),
         transfer_set=transfer_set,
-        manifest=manifest,
-        split=split,
+        measure_on=MeasureOn(
+            manifest=manifest,
+            split=split,
+            datasets=tuple(dataset.split(",")) if dataset else (),
+            root=root,
+            image_size=image_size,
+            teacher_image_size=teacher_image_size,
+            scales=parse_scales(scales) if scales else None,
+        ),
         train_split=train_split,
+        sfm120k=sfm120k,
         teacher=teacher,
-        image_size=image_size,
-        teacher_image_size=teacher_image_size,
-        scales=parse_scales(scales),
         seeds=seeds,
         sizes=sizes,
         equal_steps=equal_steps,
@@ -135,8 +157,13 @@ def reproduce(
                 interrupted = True
     reasons = {failure.cell: failure.reason for failure in failures}
     results = read_results(out / "results.json")
-    told = Run(shlex.join(["student-trainer", *sys.argv[1:]]), tuple(sentences(given, setting)), reasons)
-    measured = {table.name: table_result(table, lines[table.name], cells, told) for table in chosen}
+    line = command(sys.argv[1:])
+    measured = {
+        table.name: table_result(
+            table, lines[table.name], cells, Run(line, tuple(sentences(given, setting, table)), reasons)
+        )
+        for table in chosen
+    }
     results = results.model_copy(update={"tables": {**results.tables, **measured}})
     results.write(out / "results.json")
     write_page(results, out)

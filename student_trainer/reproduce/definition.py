@@ -37,6 +37,8 @@ class Row(_Part):
     """On the page; ``{images}`` becomes the number of images that were used."""
     network: Network = "trained"
     """``before``: the student before its first step; ``teacher``: the checkpoint that was given."""
+    recipe: str | None = None
+    """Objective, training and averaging of another recipe; student and images stay the run's."""
     set: tuple[str, ...] = ()
     """Changes of the recipe, ``section.key=value``."""
     learns_from: Lesson = "teacher"

@@ -1,27 +1,23 @@
 """What a run was given on the command line, opened and checked before anything is trained.
 
-In: paths and names. Out: a :class:`student_trainer.reproduce.planning.Setting`, and sentences that say what
-was used.
+In: paths and names. Out: a :class:`student_trainer.reproduce.planning.Setting`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
+import numpy as np
+
 from student_trainer.acquire.transfer_set import TransferSet
-from student_trainer.distil.data import TrainingData, add_labels, from_manifest, from_transfer_set
+from student_trainer.distil.data import TrainingData, from_manifest, from_sfm120k, from_transfer_set
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.gallery import gallery_of
 from student_trainer.recipe import Recipe, load
-from student_trainer.reproduce.measures import Cost, OnManifest
-from student_trainer.reproduce.planning import Setting, Yardstick
+from student_trainer.reproduce.planning import Setting
 from student_trainer.reproduce.pool import Pool
+from student_trainer.reproduce.yardsticks import MeasureOn, yardsticks
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.subsets import choice_is_nested
-from student_trainer.trials.yardsticks import Labelled, threshold
-
-TIMED_IMAGES = 20
+from student_trainer.trials.yardsticks import threshold
 
 
 @dataclass(frozen=True)
@@ -32,14 +28,13 @@ class Arguments:
     changes: tuple[str, ...]
     students: tuple[str, ...]
     """``ARCH`` or ``ARCH=WEIGHTS``; empty: the recipe's own."""
+    row_recipes: tuple[str, ...]
+    """``ROW=RECIPE``."""
     transfer_set: Path | None
-    manifest: Path | None
-    split: str | None
+    measure_on: MeasureOn
     train_split: str | None
+    sfm120k: Path | None
     teacher: Path | None
-    image_size: int | None
-    teacher_image_size: int | None
-    scales: tuple[float, ...]
     seeds: int
     sizes: str | None
     equal_steps: bool
@@ -60,7 +55,7 @@ def open_setting(given: Arguments) -> Setting:
     pool = _pool(given.transfer_set, recipe) if given.transfer_set else None
     labelled, why = _labels(given)
     if labelled is not None and pool is not None:
-        pool, why = _with_labels(pool, given)
+        pool, why = _with_labels(pool, labelled)
     first = recipe.training.seed
     return Setting(
         students=recipes,
@@ -69,34 +64,12 @@ def open_setting(given: Arguments) -> Setting:
         labelled=labelled,
         no_labels=why,
         teacher=given.teacher,
-        yardsticks=_yardsticks(given, recipe),
+        yardsticks=yardsticks(given.measure_on, recipe, pool.data.images if pool else ()),
+        row_recipes=_row_recipes(given.row_recipes),
         equal_steps=given.equal_steps,
         keep_students=given.keep_students,
         sizes=given.sizes,
     )
-
-
-def sentences(given: Arguments, setting: Setting) -> list[str]:
-    """What was used here, for the page."""
-    recipe = next(iter(setting.students.values()))
-    training = recipe.training
-    length = "as many steps as one on all bought images" if given.equal_steps else f"{training.epochs} epochs"
-    said = [
-        f"Recipe {given.recipe}"
-        + (f" with {', '.join(given.changes)}" if given.changes else "")
-        + f": images of {recipe.images.longest_side_px} px, batches of at most {training.batch_size:,}, "
-        f"{length} for every row, learning rate {training.learning_rate:g}.",
-    ]
-    if setting.pool is not None:
-        order = (
-            "the first that were chosen" if setting.pool.in_order_of_choice else "drawn anew for each seed"
-        )
-        said.append(
-            f"{len(setting.pool.data):,} images were bought; smaller sets are nested in larger ones, {order}."
-        )
-    if setting.labelled is not None:
-        said.append(f"Supervised rows with all labels learn from {len(setting.labelled):,} images.")
-    return said
 
 
 def _students(given: Arguments) -> dict[str, Recipe]:
@@ -108,6 +81,16 @@ def _students(given: Arguments) -> dict[str, Recipe]:
         arch, equals, weights = student.partition("=")
         chosen = [f"student.arch={arch}", *([f"student.weights={weights}"] if equals else [])]
         recipes[arch] = load(given.recipe, [*given.changes, *chosen])
+    return recipes
+
+
+def _row_recipes(given: tuple[str, ...]) -> dict[str, str]:
+    recipes = {}
+    for row_and_recipe in given:
+        row, equals, recipe = row_and_recipe.partition("=")
+        if not (row and equals and recipe):
+            raise InvalidInput(f"--recipe-for {row_and_recipe!r} is not of the form ROW=RECIPE.")
+        recipes[row] = recipe
     return recipes
 
 
@@ -124,40 +107,35 @@ def _pool(path: Path, recipe: Recipe) -> Pool:
 
 
 def _labels(given: Arguments) -> tuple[TrainingData | None, str]:
-    if given.manifest is None or given.train_split is None:
-        return None, "no labels to learn from: --manifest FILE --train-split NAME"
-    return from_manifest(given.manifest, given.train_split), ""
+    """All labelled training images, or why there are none."""
+    manifest = given.measure_on.manifest
+    if given.train_split is not None:
+        if manifest is None or given.sfm120k is not None:
+            raise InvalidInput(
+                "--train-split names a split of a manifest: give --manifest FILE, and leave out --sfm120k."
+            )
+        if given.train_split == given.measure_on.split:
+            raise InvalidInput(
+                f"--split and --train-split are both {given.train_split!r}: a student would be measured on "
+                "the images that it learned from."
+            )
+        return from_manifest(manifest, given.train_split), ""
+    if given.sfm120k is not None:
+        return from_sfm120k(given.sfm120k, None), ""
+    return None, "no labels to learn from: --manifest FILE --train-split NAME, or --sfm120k DIR"
 
 
-def _with_labels(pool: Pool, given: Arguments) -> tuple[Pool, str]:
-    """Labels of the bought images, where the manifest knows every one."""
-    assert given.manifest is not None
-    try:
-        return replace(pool, data=add_labels(pool.data, given.manifest, given.train_split)), ""
-    except InvalidInput as error:
-        return pool, str(error)
-
-
-def _yardsticks(given: Arguments, recipe: Recipe) -> dict[str, Yardstick]:
-    if given.manifest is None:
-        return {}
-    gallery = gallery_of(_entries(given.manifest, given.split))
-    size_px = given.image_size or recipe.images.longest_side_px
-    teacher_px = given.teacher_image_size or size_px
-    device = recipe.training.device
-    labelled = Labelled(gallery, given.manifest.name, size_px, device, given.scales)
-    cost = Cost(gallery.paths[:TIMED_IMAGES], size_px, device)
-    return {
-        "retrieval": Yardstick(
-            OnManifest(labelled), OnManifest(replace(labelled, longest_side_px=teacher_px))
-        ),
-        "cost": Yardstick(cost, replace(cost, longest_side_px=teacher_px)),
+def _with_labels(pool: Pool, labelled: TrainingData) -> tuple[Pool, str]:
+    """The bought images with their labels, where they are known of every one; matched by their bytes."""
+    assert labelled.labels is not None
+    known = {
+        image.digest: label for image, label in zip(labelled.images, labelled.labels.tolist(), strict=True)
     }
-
-
-def _entries(manifest: Path, split: str | None) -> Sequence[Entry]:
-    if not manifest.is_dir():
-        return read_manifest(manifest, split)
-    if split is not None:
-        raise InvalidInput(f"{manifest} is a folder and has no splits: give a CSV manifest, or drop --split.")
-    return scan_folder(manifest)
+    unknown = [image.path for image in pool.data.images if image.digest not in known]
+    if unknown:
+        return pool, (
+            f"{len(unknown):,} of {len(pool.data):,} bought images are not among the labelled ones, the "
+            f"first is {unknown[0].name}"
+        )
+    labels = np.array([known[image.digest] for image in pool.data.images], dtype=np.int64)
+    return replace(pool, data=replace(pool.data, labels=labels)), ""

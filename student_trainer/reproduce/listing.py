@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from student_trainer.distil.schedule import Schedule
+from student_trainer.distil.course import course
+from student_trainer.distil.preflight import unfitted_objective
 from student_trainer.reproduce.workers import FAILURE
 from student_trainer.trials.cells import Task
 from student_trainer.trials.making import Trained
@@ -92,7 +93,8 @@ def _entry(task: Task, root: Path) -> Entry:
 def _images_to_see(task: Task) -> int:
     if not isinstance(task.making, Trained):
         return 0
-    schedule = Schedule(len(task.making.data), task.making.recipe.training)
+    recipe = task.making.recipe
+    schedule = course(recipe, unfitted_objective(recipe), task.making.data)
     return schedule.images_seen(schedule.total_steps)
 
 

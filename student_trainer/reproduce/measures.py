@@ -5,7 +5,6 @@ In: a checkpoint. Out: a number for each column. No query is spent on measuring.
 
 import time
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -20,7 +19,6 @@ from shared.network import DescriptorNet
 from shared.tensor_files import CheckpointError
 from student_trainer.errors import InvalidInput
 from student_trainer.trials.hardware import hardware
-from student_trainer.trials.yardsticks import Labelled
 
 PAPER_SCALES = (1.0, 2**-0.5, 0.5)
 
@@ -37,6 +35,11 @@ class Column:
     """Whether claims are tested on it."""
     share: bool = True
     """Between 0 and 1, and printed in percent."""
+    key: str = ""
+    """Under which its number is kept, where that is not its name."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.key or self.name)
 
 
 class Measure(Protocol):
@@ -54,45 +57,11 @@ class Measure(Protocol):
         """Of all that decides the numbers beside the checkpoint."""
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
-        """A number for each column.
+        """A number for the key of each column, and perhaps others; what cannot be had is left out.
 
         Raises:
             InvalidInput: the checkpoint or an image cannot be read.
         """
-
-
-@dataclass(frozen=True)
-class OnManifest:
-    """Retrieval on labelled images, as ``evaluate`` measures it."""
-
-    labelled: Labelled
-
-    columns = (
-        Column("mAP", "mean over queries of the step average precision"),
-        Column("mP@10", "mean precision among the first 10", tested=False),
-    )
-
-    @property
-    def sentence(self) -> str:
-        """See :class:`Measure`."""
-        gallery = self.labelled.gallery
-        return (
-            f"{len(gallery.queries):,} queries rank {len(gallery.database):,} images of "
-            f"{self.labelled.source} at {self.labelled.longest_side_px} px; relevant means the same label."
-        )
-
-    @cached_property
-    def _digest(self) -> str:
-        return self.labelled.digest()
-
-    def digest(self) -> str:
-        """See :class:`Measure`."""
-        return self._digest
-
-    def measure(self, checkpoint: Path) -> dict[str, float]:
-        """See :class:`Measure`."""
-        values = self.labelled.measure(checkpoint)
-        return {"mAP": values["mAP"], "mP@10": values["mp_at_10"]}
 
 
 @dataclass(frozen=True)

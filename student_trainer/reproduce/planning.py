@@ -10,7 +10,7 @@ from pathlib import Path
 
 from student_trainer.distil.data import TrainingData
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import Recipe, changed
+from student_trainer.recipe import Recipe, changed, load
 from student_trainer.reproduce.definition import Row, Table
 from student_trainer.reproduce.measures import Measure
 from student_trainer.reproduce.pool import Pool
@@ -44,6 +44,8 @@ class Setting:
     teacher: Path | None = None
     yardsticks: Mapping[str, Yardstick] = field(default_factory=dict)
     """By what a table's ``measures`` names."""
+    row_recipes: Mapping[str, str] = field(default_factory=dict)
+    """Row -> the recipe that it takes in place of the table's."""
     equal_steps: bool = False
     """As many steps for every training as one on all bought images has, instead of as many epochs."""
     keep_students: bool = False
@@ -128,11 +130,28 @@ def _line(
         return Line(row, student, left_out=why)
     yardstick = setting.yardsticks[table.measures]
     measure = yardstick.teacher if row.network == "teacher" else yardstick.student
-    changes = changed(recipe, row.set, f"Row {row.id!r} of {table.name}") if row.set else recipe
+    own = _own_recipe(row, recipe, setting)
+    changes = changed(own, row.set, f"Row {row.id!r} of {table.name}") if row.set else own
     images = _images(row, setting, sizes)
     makings = _makings(row, changes, recipe, setting, images)
     tasks = tuple(Task(making, (measure,), keep=setting.keep_students) for making in makings)
     return Line(row, student, measure, tasks, images)
+
+
+def _own_recipe(row: Row, base: Recipe, setting: Setting) -> Recipe:
+    """The base, or with the method of the recipe that the row names; machine and memory stay the base's."""
+    name = setting.row_recipes.get(row.id, row.recipe)
+    if name is None:
+        return base
+    method = load(name)
+    kept = {key: getattr(base.training, key) for key in ("seed", "chunk_size", "precision", "device")}
+    return base.model_copy(
+        update={
+            "objective": method.objective,
+            "training": method.training.model_copy(update=kept),
+            "averaging": method.averaging,
+        }
+    )
 
 
 def _missing(row: Row, table: Table, setting: Setting) -> str | None:

@@ -29,19 +29,19 @@ def _sweep(plot: Plot, column: ColumnWords, table: TableResult) -> Sweep:
     points: dict[str, list[Point]] = {}
     several = len({line.student for line in table.lines}) > 1
     for line in table.lines:
-        if line.group in plot.lines and plot.x in line.values and line.cells:
+        if line.group in plot.lines and plot.x in line.values and line.by_seed(column):
             name = _name(plot.lines[line.group], line.values) + (f", {line.student}" if several else "")
-            points.setdefault(name, []).append(_point(line, plot.x, column.name))
+            points.setdefault(name, []).append(_point(line, plot.x, column))
     lines = tuple(SweepLine(name, tuple(sorted(found, key=_place))) for name, found in points.items())
     levels = {
-        line.title: 100 * fmean(line.by_seed(column.name).values())
+        line.title: 100 * fmean(line.by_seed(column).values())
         for line in table.lines
-        if line.network != "trained" and line.cells
+        if line.network != "trained" and line.by_seed(column)
     }
     return Sweep(_AXES.get(plot.x, plot.x), f"{column.name} (%)", lines, levels)
 
 
-def _point(line: LineResult, x: str, column: str) -> Point:
+def _point(line: LineResult, x: str, column: ColumnWords) -> Point:
     values = [100 * value for value in line.by_seed(column).values()]
     return Point(float(line.values[x]), fmean(values), interval(values))
 

@@ -35,6 +35,8 @@ class ColumnWords(_Part):
     words: str
     tested: bool
     share: bool
+    key: str = ""
+    """Under which cells have it, where that is not its name."""
 
 
 class LineResult(_Part):
@@ -63,9 +65,10 @@ class LineResult(_Part):
     gaps: dict[str, Gap]
     """Column -> this row minus the one that it is compared with."""
 
-    def by_seed(self, column: str) -> dict[int | None, float]:
-        """Seed -> what was measured."""
-        return {cell.seed: cell.measures[column] for cell in self.cells}
+    def by_seed(self, column: ColumnWords) -> dict[int | None, float]:
+        """Seed -> what was measured, where it was."""
+        found = {cell.seed: cell.measures.get(column.key or column.name) for cell in self.cells}
+        return {seed: value for seed, value in found.items() if value is not None}
 
 
 class Finding(_Part):

@@ -109,10 +109,7 @@ def _compared(
     other = by_row.get((line.against or "", line.student))
     if other is None:
         return line
-    gaps = {
-        column.name: _gap(difference(line.by_seed(column.name), other.by_seed(column.name)))
-        for column in columns
-    }
+    gaps = {column.name: _gap(difference(line.by_seed(column), other.by_seed(column))) for column in columns}
     return line.model_copy(update={"gaps": {name: gap for name, gap in gaps.items() if gap is not None}})
 
 
@@ -126,7 +123,7 @@ def _claim(
     findings = []
     for column in columns:
         if column.tested:
-            rows = [by_row[row, student].by_seed(column.name) for row in claim.rows]
+            rows = [by_row[row, student].by_seed(column) for row in claim.rows]
             gap = _of_rows(rows)
             answer: Answer = gap.answer(claim.at_least) if gap else "cannot tell"
             findings.append(Finding(column=column.name, answer=answer, gap=_gap(gap)))

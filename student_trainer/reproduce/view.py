@@ -137,7 +137,7 @@ def _row(line: LineResult, table: TableResult, *, several: bool) -> RowView:
 
 def _mean(line: LineResult, column: ColumnWords) -> tuple[str, str]:
     """``43.9`` and ``[42.1, 45.7]``: the mean over seeds, and its interval."""
-    values = list(line.by_seed(column.name).values())
+    values = list(line.by_seed(column).values())
     if not values:
         return NOTHING, ""
     if not column.share:

@@ -82,7 +82,7 @@ class HeldBack:
         """Overlap, and AP where some image has a neighbour above tau."""
         assert self.data.teacher is not None
         paths = [image.path for image in self.data.images]
-        rows = _described(checkpoint, paths, self.longest_side_px, self.device)
+        rows = described(checkpoint, paths, self.longest_side_px, self.device)
         scores = score(rows, self.data.teacher, K, self.tau)
         measures = {self.drawn: scores.overlap}
         if scores.average_precision is not None:
@@ -121,8 +121,15 @@ class Labelled:
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """The four means of ``evaluate``."""
+        return self.scores(self.described(checkpoint, self.gallery.paths))
+
+    def described(self, checkpoint: Path, paths: Sequence[ImageSource]) -> Float32Rows:
+        """Descriptors of images as this yardstick takes them: float32 [n, d]."""
+        return described(checkpoint, paths, self.longest_side_px, self.device, self.scales)
+
+    def scores(self, rows: Float32Rows) -> dict[str, float]:
+        """The four means, of descriptors [n, d] of the gallery's images."""
         gallery = self.gallery
-        rows = _described(checkpoint, gallery.paths, self.longest_side_px, self.device, self.scales)
         means = score_queries(
             rows[gallery.queries],
             rows[gallery.database],
@@ -143,13 +150,18 @@ def threshold(recipe: Recipe, data: TrainingData) -> float:
     return choose(data.teacher).tau
 
 
-def _described(
+def described(
     checkpoint: Path,
     paths: Sequence[ImageSource],
     side_px: int,
     device: str,
     scales: Sequence[float] = (1.0,),
 ) -> Float32Rows:
+    """Descriptors of images by a network on disk: float32 [n, d].
+
+    Raises:
+        InvalidInput: the checkpoint or an image cannot be read.
+    """
     try:
         return describe(load_network(checkpoint), paths, side_px, scales, device=device)
     except CheckpointError as error:

@@ -1,0 +1,80 @@
+"""Tables measured on labelled photographs: an image is relevant to a query that has its label.
+
+In: a checkpoint. Out: mAP and mP@10; of whitened descriptors too, where a whitening can be learned from
+images that are not measured on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from shared.digest import digest_of_list
+from student_trainer.distil.images import SourceImage
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.whitening import learn_pca
+from student_trainer.reproduce.measures import Column
+from student_trainer.trials.yardsticks import Labelled
+
+_PLAIN = (
+    Column("mAP", "mean over queries of the step average precision"),
+    Column("mP@10", "mean precision among the first 10", tested=False),
+)
+_WHITENED = (
+    Column("mAP whitened", "the same of descriptors after square-rooted PCA"),
+    Column("mP@10 whitened", "the same of descriptors after square-rooted PCA", tested=False),
+)
+
+
+@dataclass(frozen=True)
+class OnManifest:
+    """Retrieval as ``evaluate`` measures it."""
+
+    labelled: Labelled
+    whiten_on: tuple[SourceImage, ...] = ()
+    """Images that each network learns its whitening from; none: not whitened."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """See :class:`student_trainer.reproduce.measures.Measure`."""
+        return (*_PLAIN, *_WHITENED) if self.whiten_on else _PLAIN
+
+    @property
+    def sentence(self) -> str:
+        """See :class:`student_trainer.reproduce.measures.Measure`."""
+        gallery, scales = self.labelled.gallery, self.labelled.scales
+        several = f" and scales {', '.join(f'{scale:.2g}' for scale in scales)}" if scales != (1.0,) else ""
+        whitened = (
+            f" Whitenings are learned from {len(self.whiten_on):,} other images." if self.whiten_on else ""
+        )
+        return (
+            f"{len(gallery.queries):,} queries rank {len(gallery.database):,} images of "
+            f"{self.labelled.source} at {self.labelled.longest_side_px} px{several}; relevant means the same "
+            f"label.{whitened}"
+        )
+
+    @cached_property
+    def _digest(self) -> str:
+        whitening = [image.digest for image in self.whiten_on]
+        return digest_of_list([self.labelled.digest(), *whitening]) if whitening else self.labelled.digest()
+
+    def digest(self) -> str:
+        """See :class:`student_trainer.reproduce.measures.Measure`."""
+        return self._digest
+
+    def measure(self, checkpoint: Path) -> dict[str, float]:
+        """See :class:`student_trainer.reproduce.measures.Measure`."""
+        rows = self.labelled.described(checkpoint, self.labelled.gallery.paths)
+        values = self._named(_PLAIN, self.labelled.scores(rows))
+        if not self.whiten_on:
+            return values
+        others = self.labelled.described(checkpoint, [image.path for image in self.whiten_on])
+        try:
+            whitening = learn_pca(others)
+        except ValueError as error:
+            raise InvalidInput(f"The whitening of {checkpoint.name}: {error}") from None
+        return values | self._named(_WHITENED, self.labelled.scores(whitening.apply(rows)))
+
+    def _named(self, columns: Sequence[Column], scores: dict[str, float]) -> dict[str, float]:
+        mean, at_ten = columns
+        return {mean.name: scores[self.labelled.drawn], at_ten.name: scores["mp_at_10"]}

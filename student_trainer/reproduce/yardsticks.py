@@ -1,0 +1,122 @@
+"""What a run measures on: labelled photographs, or landmark benchmarks.
+
+In: a manifest, or the names of benchmarks and the folder that they lie in. Out: for each kind of table its
+measure, for the students and for the teacher.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
+from student_trainer.datasets.ground_truth import Benchmark
+from student_trainer.datasets.known import KNOWN, find_set
+from student_trainer.datasets.present import require_images
+from student_trainer.datasets.revisited import open_benchmark
+from student_trainer.distil.images import SourceImage
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.gallery import gallery_of
+from student_trainer.recipe import Recipe
+from student_trainer.recipe_checks import nearest
+from student_trainer.reproduce.measures import PAPER_SCALES, Cost
+from student_trainer.reproduce.on_benchmarks import OnBenchmarks, elsewhere
+from student_trainer.reproduce.on_manifest import OnManifest
+from student_trainer.reproduce.planning import Yardstick
+from student_trainer.trials.yardsticks import Labelled
+
+TIMED_IMAGES = 20
+BENCHMARK_PX = 1024
+"""Longest side at which the field measures on these benchmarks."""
+
+
+@dataclass(frozen=True)
+class MeasureOn:
+    """The words of the command line that are about measuring."""
+
+    manifest: Path | None = None
+    split: str | None = None
+    datasets: tuple[str, ...] = ()
+    root: Path | None = None
+    image_size: int | None = None
+    teacher_image_size: int | None = None
+    scales: tuple[float, ...] | None = None
+    """None: one on a manifest, the paper's three on benchmarks."""
+
+
+def yardsticks(wish: MeasureOn, recipe: Recipe, bought: Sequence[SourceImage]) -> dict[str, Yardstick]:
+    """What each kind of table is measured by; a kind that cannot be measured is left out.
+
+    Args:
+        wish: what was named.
+        recipe: its image size is the default on a manifest.
+        bought: images that a whitening may be learned from, since they are not measured on.
+
+    Raises:
+        InvalidInput: nothing is named, or both, or something that is not there.
+    """
+    if wish.datasets and wish.manifest is not None:
+        raise InvalidInput("A run measures on one thing: give --manifest or --dataset, not both.")
+    if wish.datasets:
+        return _on_benchmarks(wish, recipe)
+    if wish.manifest is None:
+        raise InvalidInput(
+            "There is nothing to measure on: give --manifest FILE --split NAME for labelled photographs, or "
+            "--dataset roxford5k,rparis6k --root DIR."
+        )
+    return _on_manifest(wish, wish.manifest, recipe, tuple(bought))
+
+
+def _on_manifest(
+    wish: MeasureOn, manifest: Path, recipe: Recipe, bought: tuple[SourceImage, ...]
+) -> dict[str, Yardstick]:
+    gallery = gallery_of(_entries(manifest, wish.split))
+    size_px = wish.image_size or recipe.images.longest_side_px
+    teacher_px = wish.teacher_image_size or size_px
+    labelled = Labelled(gallery, manifest.name, size_px, recipe.training.device, wish.scales or (1.0,))
+    for_teacher = replace(labelled, longest_side_px=teacher_px)
+    cost = Cost(gallery.paths[:TIMED_IMAGES], size_px, recipe.training.device)
+    found = {
+        "retrieval": Yardstick(OnManifest(labelled), OnManifest(for_teacher)),
+        "cost": Yardstick(cost, replace(cost, longest_side_px=teacher_px)),
+    }
+    if bought:
+        found["whitened"] = Yardstick(OnManifest(labelled, bought), OnManifest(for_teacher, bought))
+    return found
+
+
+def _on_benchmarks(wish: MeasureOn, recipe: Recipe) -> dict[str, Yardstick]:
+    benchmarks = tuple(_benchmark(name, wish.root) for name in wish.datasets)
+    size_px = wish.image_size or BENCHMARK_PX
+    teacher_px = wish.teacher_image_size or size_px
+    device = recipe.training.device
+    measure = OnBenchmarks(benchmarks, size_px, wish.scales or PAPER_SCALES, device)
+    for_teacher = replace(measure, longest_side_px=teacher_px)
+    cost = Cost(benchmarks[0].image_paths[:TIMED_IMAGES], size_px, device)
+    found = {
+        "retrieval": Yardstick(measure, for_teacher),
+        "cost": Yardstick(cost, replace(cost, longest_side_px=teacher_px)),
+    }
+    if all(elsewhere(benchmark, benchmarks) for benchmark in benchmarks):
+        found["whitened"] = Yardstick(replace(measure, whitened=True), replace(for_teacher, whitened=True))
+    return found
+
+
+def _benchmark(name: str, root: Path | None) -> Benchmark:
+    known = [known for known, described in KNOWN.items() if described.queries]
+    if name not in known:
+        raise InvalidInput(
+            f"--dataset {name}: choose from {', '.join(known)}, several with a comma.{nearest(name, known)}"
+        )
+    if root is None:
+        raise InvalidInput(f"--dataset {name} lies in a folder of data sets: name it with --root DIR.")
+    benchmark = open_benchmark(find_set(root, name))
+    require_images(benchmark)
+    return benchmark
+
+
+def _entries(manifest: Path, split: str | None) -> list[Entry]:
+    if not manifest.is_dir():
+        return read_manifest(manifest, split)
+    if split is not None:
+        raise InvalidInput(f"{manifest} is a folder and has no splits: give a CSV manifest, or drop --split.")
+    return scan_folder(manifest)
