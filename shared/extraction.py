@@ -174,7 +174,12 @@ def _corners(index: int, box: Box | None) -> Corners | None:
     return left, top, right, bottom
 
 
-def _load(source: ImageSource, box: Corners | None, preprocessing: Preprocessing) -> Pixels:
+def load_part(source: ImageSource, box: Corners | None, preprocessing: Preprocessing) -> Pixels:
+    """What the network is shown of an image: uint8 [H, W, 3], a box shrunk by its whole image's factor.
+
+    Raises:
+        InvalidImage, OSError: the image cannot be read, or the box holds no pixels of it.
+    """
     if not isinstance(source, bytes | Image.Image):
         source = Path(source)
     if box is None:
@@ -197,7 +202,7 @@ def _decoded(
         started = 0
         for index, source in enumerate(images):
             while started < len(images) and len(ahead) < 4 * workers:
-                ahead.append(pool.submit(_load, images[started], boxes[started], preprocessing))
+                ahead.append(pool.submit(load_part, images[started], boxes[started], preprocessing))
                 started += 1
             try:
                 yield index, ahead.popleft().result()

@@ -77,6 +77,16 @@ class RunFolder:
         return self.root / "student.safetensors"
 
     @property
+    def evaluation_set(self) -> Path:
+        """What ``evaluate --teacher-url`` bought to measure the teacher (SQLite, as the transfer set)."""
+        return self.root / "evaluation_set.sqlite"
+
+    @property
+    def evaluation_crops(self) -> Path:
+        """The parts of query images that were bought so, as they were sent."""
+        return self.root / "evaluation_crops"
+
+    @property
     def projection(self) -> Path:
         """The map into the teacher's space, where ``evaluate --asymmetric`` learned one."""
         return self.root / "student_to_teacher.safetensors"

@@ -73,8 +73,8 @@ def fetch(
             if dry_run:
                 emit(terms.result(), "Nothing was spent (--dry-run).", as_json=json)
                 return
-            _ask_for_yes(yes)
-            outcome = _fetch_with_progress(transfer_set, access, terms, settings)
+            ask_for_yes(yes)
+            outcome = fetch_with_progress(transfer_set, access, terms, settings)
         summary, refusals = transfer_set.summary(), transfer_set.refusals()
     emit(*of_fetch(outcome, summary, refusals, run), as_json=json)
     if outcome.interrupted and not summary.complete:
@@ -157,11 +157,17 @@ def verify(
     emit(*of_verify(found, held), as_json=json)
 
 
-def _ask_for_yes(yes: bool) -> None:
+def ask_for_yes(yes: bool) -> None:
+    """Let the user agree to a cost that was shown.
+
+    Raises:
+        InvalidInput: nobody can be asked, and ``--yes`` was not given.
+        typer.Exit: not agreed to.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise InvalidInput("Spending needs a yes: run fetch on a terminal, or with --yes. Nothing was spent.")
+        raise InvalidInput("Spending needs a yes: run it on a terminal, or with --yes. Nothing was spent.")
     try:
         agreed = typer.confirm("Spend them?", err=True)
     except typer.Abort:  # Ctrl-C or the end of the input at the question
@@ -171,9 +177,10 @@ def _ask_for_yes(yes: bool) -> None:
         raise typer.Exit(INTERRUPTED)
 
 
-def _fetch_with_progress(
+def fetch_with_progress(
     transfer_set: "TransferSet", access: "Access", terms: "Quote", settings: "FetchSettings"
 ) -> "Outcome":
+    """Fetch what is missing, with a bar; raises as :func:`student_trainer.acquire.session.fetch`."""
     from student_trainer.acquire import session
 
     before = transfer_set.summary()

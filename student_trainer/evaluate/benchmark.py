@@ -16,7 +16,7 @@ from shared.learned_whitening import LearnedWhitening
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.blocks import Rows
-from student_trainer.evaluate.describing import Describer
+from student_trainer.evaluate.describing import Sight
 from student_trainer.evaluate.expansion import Expansion, augment_database, expand_queries
 from student_trainer.evaluate.ranking import Float32Rows, Ranks
 from student_trainer.evaluate.revisited import HEADLINE, SETUPS, SetupScores, graded, ignored, score
@@ -84,7 +84,7 @@ class Measured:
     """Per query, database indices of its best images without those that the headline setup ignores."""
 
 
-def view(describer: Describer, benchmark: Benchmark, options: Options) -> View:
+def view(sight: Sight, benchmark: Benchmark, options: Options) -> View:
     """Describe queries (their boxes alone), database and distractors, and learn the whitening.
 
     Raises:
@@ -92,11 +92,11 @@ def view(describer: Describer, benchmark: Benchmark, options: Options) -> View:
         StorageFailed: descriptors cannot be kept.
     """
     boxes = [truth.box for truth in benchmark.ground_truth]
-    queries = describer.rows(benchmark.query_paths, boxes)
-    database: Rows = describer.rows(benchmark.image_paths)
+    queries = sight.rows(benchmark.query_paths, boxes)
+    database: Rows = sight.rows(benchmark.image_paths)
     if options.distractors:
-        database = Joined([database, describer.stored(options.distractors, half=options.half)])
-    whitening = options.whitening.whitening(describer, options.dims) if options.whitening else None
+        database = Joined([database, sight.stored(options.distractors, half=options.half)])
+    whitening = options.whitening.whitening(sight, options.dims) if options.whitening else None
     if whitening is not None and options.dims is not None and options.dims > len(whitening.projection):
         raise InvalidInput(
             f"--whiten-dims {options.dims}: the whitening gives {len(whitening.projection)} dimensions."

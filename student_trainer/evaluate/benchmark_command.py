@@ -4,10 +4,11 @@ In: what was asked for. Out: the evaluation document; progress on standard error
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from student_trainer.acquire.manifest import scan_folder
+from student_trainer.acquire.session import access_to
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.image_list import read_image_list
 from student_trainer.datasets.known import DISTRACTORS, KNOWN, SFM120K, find_set
@@ -15,8 +16,9 @@ from student_trainer.datasets.present import require_files
 from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.datasets.sfm120k import open_sfm120k
 from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.asked_teacher import AskedTeacher, ask
 from student_trainer.evaluate.benchmark import Options, passes
-from student_trainer.evaluate.benchmark_comparison import Comparison, Watch
+from student_trainer.evaluate.benchmark_comparison import Comparison, Watch, require_everything
 from student_trainer.evaluate.comparison import Contestant
 from student_trainer.evaluate.document import Evaluation
 from student_trainer.evaluate.expansion import Expansion
@@ -28,6 +30,14 @@ from student_trainer.run_folder import RunFolder
 
 OLD_NAMES = {"roxford5k": "oxford5k", "rparis6k": "paris6k"}
 """The benchmarks of the old protocol on the photographs of the revisited ones."""
+
+
+@dataclass(frozen=True)
+class Payment:
+    """With which key a teacher behind an API is asked, and whether that was agreed to."""
+
+    key: str | None = field(default=None, repr=False)
+    yes: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,7 @@ class Wishes:
     dba: str | None = None
     distractors: Path | None = None
     half: bool = False
+    teacher_url: str | None = None
 
     def refuse_any(self) -> None:
         """Labelled images have none of this.
@@ -53,9 +64,9 @@ class Wishes:
         Raises:
             InvalidInput: one of the options was given.
         """
-        for field in fields(self):
-            if getattr(self, field.name) != field.default:
-                option = f"--{field.name.replace('_', '-')}"
+        for wish in fields(self):
+            if getattr(self, wish.name) != wish.default:
+                option = f"--{wish.name.replace('_', '-')}"
                 raise InvalidInput(f"{option} is for benchmarks: give --dataset instead of --manifest.")
 
 
@@ -64,20 +75,24 @@ def evaluate_benchmark(
     contestants: Sequence[Contestant],
     run: RunFolder,
     scales: tuple[float, ...],
+    *,
+    payment: Payment = Payment(),
     device: str = "auto",
 ) -> Evaluation:
-    """Open everything that is named, then measure every model.
+    """Open everything that is named, buy what the teacher has to be asked for, then measure every model.
 
     Raises:
         InvalidInput: something is not there, or does not fit.
         StorageFailed: descriptors cannot be kept.
+        TrainerError, typer.Exit: see :func:`student_trainer.evaluate.purchase.purchase`.
     """
     benchmark = open_named(wishes.dataset or "", wishes.root, wishes.protocol)
     options = _options(wishes, scales)
-    images = len(benchmark.images) + len(benchmark.queries) + len(options.distractors)
-    whitened = options.whitening.images if options.whitening else 0
+    whitened = options.whitening.images if options.whitening else ()
+    asked = _asked(wishes, run, benchmark, options, payment)
+    images = len(benchmark.images) + len(benchmark.queries) + len(options.distractors) + len(whitened)
     rows = (len(benchmark.images) + len(options.distractors)) * passes(options)
-    with progress("Describing", (images + whitened) * len(contestants), "images") as bar:
+    with progress("Describing", images * len(contestants), "images") as bar:
         compared = 0
 
         def on_rows(name: str, done: int) -> None:
@@ -87,7 +102,18 @@ def evaluate_benchmark(
 
         watch = Watch(on_images=lambda name, done: bar.advance(done, name), on_rows=on_rows)
         comparison = Comparison(benchmark, options, run, scales, device, watch)
-        return comparison.evaluate(contestants, asymmetric=wishes.asymmetric)
+        return comparison.evaluate(contestants, asymmetric=wishes.asymmetric, asked=asked)
+
+
+def _asked(
+    wishes: Wishes, run: RunFolder, benchmark: Benchmark, options: Options, payment: Payment
+) -> AskedTeacher | None:
+    if wishes.teacher_url is None:
+        return None
+    require_everything(benchmark, options)
+    others = [*options.distractors, *(options.whitening.images if options.whitening else ())]
+    access = access_to(wishes.teacher_url, payment.key)
+    return ask(run, benchmark, others, access, yes=payment.yes)
 
 
 def open_named(dataset: str, root: Path | None, protocol: str | None = None) -> Benchmark:
@@ -152,12 +178,11 @@ def _whitening(wishes: Wishes, scales: tuple[float, ...]) -> WhiteningSource | N
         if wishes.root is None:
             raise InvalidInput(f"--whiten-on {SFM120K}: give the folder of data sets with --root DIR.")
         pairs = FromPairs(open_sfm120k(find_set(wishes.root, SFM120K), "val"))
-        paths = pairs.split.paths
-        require_files([paths[place] for place in pairs.used], SFM120K)
+        require_files(pairs.images, SFM120K)
         return pairs
-    other = open_named(wishes.whiten_on, wishes.root)
-    require_files(other.image_paths, other.name)
-    return FromDatabase(other, wishes.whiten_power)
+    other = FromDatabase(open_named(wishes.whiten_on, wishes.root), wishes.whiten_power)
+    require_files(other.images, other.benchmark.name)
+    return other
 
 
 def _distractors(where: Path) -> list[Path]:

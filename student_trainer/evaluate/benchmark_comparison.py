@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.present import require_files, require_images
 from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.asked_teacher import AskedTeacher
 from student_trainer.evaluate.asymmetric import bridge
 from student_trainer.evaluate.benchmark import Measured, Options, View, measure, view
 from student_trainer.evaluate.benchmark_document import Line, document_of
@@ -30,6 +31,16 @@ class Watch:
     """(model, database rows compared since the last call)."""
 
 
+def require_everything(benchmark: Benchmark, options: Options) -> None:
+    """Every image of database and queries, and every distractor.
+
+    Raises:
+        InvalidInput: some are missing; they are counted, and the first five named.
+    """
+    require_images(benchmark)
+    require_files(options.distractors, "the distractors")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A benchmark, and how every model is measured on it."""
@@ -42,12 +53,19 @@ class Comparison:
     device: str = "auto"
     watch: Watch = field(default_factory=Watch)
 
-    def evaluate(self, contestants: Sequence[Contestant], *, asymmetric: bool = False) -> Evaluation:
+    def evaluate(
+        self,
+        contestants: Sequence[Contestant],
+        *,
+        asymmetric: bool = False,
+        asked: AskedTeacher | None = None,
+    ) -> Evaluation:
         """Describe, whiten, rank and score with every model.
 
         Args:
             contestants: at least one, names distinct.
             asymmetric: also ask the teacher's database with the student's queries.
+            asked: the teacher, where it is an API; its descriptors are bought already.
 
         Raises:
             InvalidInput: images that are missing or cannot be read, a checkpoint that cannot, no such device,
@@ -55,12 +73,14 @@ class Comparison:
             StorageFailed: descriptors cannot be kept.
         """
         check_device(self.device)
-        require_images(self.benchmark)
-        require_files(self.options.distractors, "the distractors")
-        if asymmetric and TEACHER not in {contestant.name for contestant in contestants}:
+        require_everything(self.benchmark, self.options)
+        if asymmetric and asked is None and TEACHER not in {contestant.name for contestant in contestants}:
             raise InvalidInput("--asymmetric asks the teacher's database: give --teacher as well.")
         lines: dict[str, Line] = {}
         views: dict[str, View] = {}
+        if asked is not None:
+            views[TEACHER] = view(asked, self.benchmark, self.options)
+            lines[TEACHER] = self._line_of_asked(asked, views[TEACHER])
         for contestant in contestants:
             describer = self.describer(contestant)
             seen = view(describer, self.benchmark, self.options)
@@ -70,7 +90,8 @@ class Comparison:
         if asymmetric:
             student = self.describer(next(one for one in contestants if one.name == STUDENT))
             lines[ASYMMETRIC] = self._asymmetric(lines[STUDENT], student, views[STUDENT], views[TEACHER])
-        return document_of(lines, self.benchmark, self.options, self.scales)
+        bought = None if asked is None else asked.purchased.queries_charged
+        return document_of(lines, self.benchmark, self.options, self.scales, bought)
 
     def describer(self, contestant: Contestant) -> Describer:
         """How a model looks at images.
@@ -101,6 +122,17 @@ class Comparison:
             file_bytes=contestant.checkpoint.stat().st_size,
             objective=contestant.objective,
             images_bought=contestant.images_bought,
+        )
+
+    def _line_of_asked(self, asked: AskedTeacher, seen: View) -> Line:
+        teacher = asked.purchased.teacher
+        return Line(
+            measured=self._measured(TEACHER, seen, seen.whitened(seen.queries)),
+            arch=teacher.model,
+            dim=teacher.dim,
+            longest_side_px=asked.longest_side_px,
+            checkpoint_sha256=teacher.revision,
+            whitened=seen.whitening is not None,
         )
 
     def _asymmetric(self, line: Line, student: Describer, asks: View, answers: View) -> Line:

@@ -44,7 +44,7 @@ class Line:
     measured: Measured
     arch: str
     dim: int
-    longest_side_px: int
+    longest_side_px: int | None
     checkpoint_sha256: str
     whitened: bool
     parameters: int | None = None
@@ -56,9 +56,13 @@ class Line:
 
 
 def document_of(
-    lines: Mapping[str, Line], benchmark: Benchmark, options: Options, scales: tuple[float, ...]
+    lines: Mapping[str, Line],
+    benchmark: Benchmark,
+    options: Options,
+    scales: tuple[float, ...],
+    queries_bought: int | None = None,
 ) -> Evaluation:
-    """Write the lines down.
+    """Write the lines down; ``queries_bought`` where the teacher was asked through its API.
 
     Raises:
         InvalidInput: no query has a positive, or the whitening fitted no model.
@@ -80,6 +84,7 @@ def document_of(
         whitening=_whitening_words(options, lines),
         query_expansion=str(options.query_expansion) if options.query_expansion else None,
         augmentation=str(options.augmentation) if options.augmentation else None,
+        queries_bought=queries_bought,
     )
     return Evaluation(
         protocol=Protocol(

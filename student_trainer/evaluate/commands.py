@@ -4,7 +4,7 @@ In: a run folder, a labelled manifest or a benchmark, and perhaps the teacher's 
 standard output, and ``evaluation.json`` in the run folder.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -121,6 +121,26 @@ def evaluate(
         ),
     ] = False,
     teacher: Annotated[Path | None, typer.Option(help="The teacher's checkpoint, where you have it.")] = None,
+    teacher_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The teacher's service, where it is an API alone: its descriptors of the benchmark are "
+            "bought, and it is said beforehand what that costs.",
+            rich_help_panel=BENCHMARK,
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TEACHER_API_KEY",
+            help="API key for --teacher-url; better set in the environment, and not the training's.",
+            rich_help_panel=BENCHMARK,
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Spend without asking.", rich_help_panel=BENCHMARK)
+    ] = False,
     also: Annotated[
         list[str] | None,
         typer.Option(help="NAME=RUN_DIR: another run's student beside this one; repeatable."),
@@ -141,7 +161,9 @@ def evaluate(
     Descriptors of a benchmark are kept in the run folder's cache: what is interrupted continues, and a second
     evaluation is quick.
     """
-    from student_trainer.evaluate.benchmark_command import Wishes, evaluate_benchmark
+    from student_trainer.evaluate.benchmark_command import Payment, Wishes, evaluate_benchmark
+    from student_trainer.evaluate.contestants import line_up
+    from student_trainer.evaluate.table import as_text
 
     wishes = Wishes(
         dataset,
@@ -156,6 +178,7 @@ def evaluate(
         dba,
         distractors,
         half,
+        teacher_url,
     )
     folder = RunFolder.existing(run)
     chosen_scales = parse_scales(scales)
@@ -163,15 +186,17 @@ def evaluate(
         raise InvalidInput("Give either --manifest FILE, or --dataset NAME with --root DIR.")
     if manifest is None and split is not None:
         raise InvalidInput("--split is for --manifest: a benchmark has its own queries and database.")
+    if teacher_url is not None and teacher is not None:
+        raise InvalidInput("Give the teacher once: --teacher FILE where you have it, or --teacher-url URL.")
     if manifest is not None:
         wishes.refuse_any()
-    contestants = _contestants(folder, teacher, also or (), image_size, teacher_image_size)
+    contestants = line_up(folder, teacher, also or (), image_size, teacher_image_size)
     if manifest is not None:
         evaluation = _on_manifest(manifest, split, contestants, chosen_scales, device)
     else:
-        evaluation = evaluate_benchmark(wishes, contestants, folder, chosen_scales, device)
-    from student_trainer.evaluate.table import as_text
-
+        evaluation = evaluate_benchmark(
+            wishes, contestants, folder, chosen_scales, payment=Payment(key, yes), device=device
+        )
     evaluation.write(folder.evaluation)
     emit(
         evaluation.model_dump(mode="json"),
@@ -219,71 +244,3 @@ def parse_scales(text: str) -> tuple[float, ...]:
     if not all(0 < scale <= 4 for scale in scales):  # also refuses NaN
         raise InvalidInput(f"--scales {text!r}: every scale must be above 0 and at most 4.")
     return scales
-
-
-def _contestants(
-    folder: RunFolder,
-    teacher: Path | None,
-    also: Sequence[str],
-    image_size: int | None,
-    teacher_image_size: int | None,
-) -> "list[Contestant]":
-    """Who is measured, in the order of the table: teacher, student before, student, others."""
-    from student_trainer.evaluate.comparison import Contestant
-    from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER
-
-    runs = {STUDENT: folder} | _named_runs(also, taken=(TEACHER, BEFORE, STUDENT))
-    bought = _bought(runs.values())
-    students = [_student(name, run, image_size, bought) for name, run in runs.items()]
-    side = students[0].longest_side_px
-    first = []
-    if teacher is not None:
-        if not teacher.is_file():
-            raise InvalidInput(f"There is no teacher checkpoint {teacher}.")
-        first.append(Contestant(TEACHER, teacher, teacher_image_size or side))
-    if folder.initial_student.is_file():
-        first.append(Contestant(BEFORE, folder.initial_student, side))
-    return [*first, *students]
-
-
-def _named_runs(also: Sequence[str], taken: Sequence[str]) -> dict[str, RunFolder]:
-    runs: dict[str, RunFolder] = {}
-    for name_and_run in also:
-        name, equals, other = name_and_run.partition("=")
-        if not (equals and name and other):
-            raise InvalidInput(f"--also {name_and_run!r} is not of the form NAME=RUN_DIR.")
-        if name in taken or name in runs:
-            raise InvalidInput(f"--also {name_and_run!r}: the name {name!r} is taken.")
-        runs[name] = RunFolder.existing(Path(other))
-    return runs
-
-
-def _student(name: str, run: RunFolder, image_size: int | None, bought: Mapping[str, int]) -> "Contestant":
-    """A run's student, at the size that it was trained for unless another is given."""
-    from student_trainer import recipe
-    from student_trainer.evaluate.comparison import Contestant
-    from student_trainer.evaluate.provenance import learned_from
-
-    if not run.student.is_file():
-        raise InvalidInput(
-            f"{run.root} has no student yet. Make it with: student-trainer train --run {run.root}"
-        )
-    trained = recipe.load(run.recipe) if run.recipe.is_file() else None
-    size = image_size or (trained.images.longest_side_px if trained else None)
-    if size is None:
-        raise InvalidInput(f"{run.recipe} is missing, so the image size is unknown: give --image-size.")
-    return Contestant(
-        name,
-        run.student,
-        size,
-        objective=trained.objective.name if trained else None,
-        images_bought=bought.get(learned_from(run.student) or ""),
-    )
-
-
-def _bought(runs: Iterable[RunFolder]) -> dict[str, int]:
-    """Transfer set digest -> images; runs that are compared may share one that stands in only one folder."""
-    from student_trainer.evaluate.provenance import held
-
-    sets = [held(run.transfer_set) for run in runs if run.transfer_set.is_file()]
-    return {transfer_set.digest: transfer_set.images for transfer_set in sets}

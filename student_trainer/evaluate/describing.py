@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -31,6 +31,20 @@ IMAGES_IN_A_PART = 2_048
 Boxes: TypeAlias = Sequence[Corners | None]
 
 
+class Sight(Protocol):
+    """A model that gives images their descriptors: a network at hand, or a teacher that was asked."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a descriptor."""
+
+    def rows(self, paths: Sequence[Path], boxes: Boxes | None = None) -> Float32Rows:
+        """See :meth:`Describer.rows`."""
+
+    def stored(self, paths: Sequence[Path], boxes: Boxes | None = None, *, half: bool = False) -> Rows:
+        """See :meth:`Describer.stored`."""
+
+
 @dataclass(frozen=True)
 class Describer:
     """A network, how it looks at images, and where its rows are kept."""
@@ -46,6 +60,11 @@ class Describer:
     on_images: Callable[[int], None] = lambda images: None
     """Called with the number of images done; those that were kept count as done at once."""
     _identity: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def dim(self) -> int:
+        """See :class:`Sight`."""
+        return self.network.dim
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -54,6 +54,11 @@ class BenchmarkFacts(_Part):
             *([f"Database augmentation: {self.augmentation}"] if self.augmentation else []),
             *([f"Query expansion: {self.query_expansion}"] if self.query_expansion else []),
             *(["Descriptors of distractors in float16"] if self.half_precision else []),
+            *(
+                [f"The teacher was asked through its API, {self.queries_bought:,} queries in all"]
+                if self.queries_bought is not None
+                else []
+            ),
         ]
 
 
@@ -143,8 +148,8 @@ class ModelScores(_Part):
     """None where the model is reached through an API alone."""
     file_bytes: int | None
     """Size of the checkpoint."""
-    image_size: int
-    """Longest side, pixels."""
+    image_size: int | None
+    """Longest side, pixels; None where a teacher behind an API does not say."""
     checkpoint_sha256: str
     """Of the file, as ``sha256sum`` prints it; of a teacher that is an API, its revision."""
     setups: dict[str, SetupLine] = {}

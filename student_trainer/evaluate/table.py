@@ -56,7 +56,7 @@ def _row(name: str, model: ModelScores) -> tuple[str, ...]:
         f"{model.recall_at_1:.3f}",
         f"{model.dim:,}",
         UNKNOWN if model.parameters is None else f"{model.parameters:,}",
-        f"{model.image_size:,}",
+        UNKNOWN if model.image_size is None else f"{model.image_size:,}",
     )
 
 

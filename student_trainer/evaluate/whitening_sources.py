@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.learned_whitening import LearnedWhitening
 from shared.public_networks import read_learned_whitenings
@@ -18,7 +19,7 @@ from shared.whitening_files import MULTI_SCALE, SINGLE_SCALE
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.sfm120k import SfmSplit
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.describing import Describer
+from student_trainer.evaluate.describing import Sight
 from student_trainer.evaluate.whitening import SQUARE_ROOTED, learn_from_pairs, learn_pca
 
 
@@ -30,14 +31,14 @@ class WhiteningSource(Protocol):
         """What it is, for the protocol of an evaluation."""
 
     @property
-    def images(self) -> int:
-        """How many images a network has to describe for it."""
+    def images(self) -> tuple[Path, ...]:
+        """What a network has to describe for it."""
 
-    def whitening(self, describer: Describer, dims: int | None) -> LearnedWhitening | None:
+    def whitening(self, sight: Sight, dims: int | None) -> LearnedWhitening | None:
         """The whitening of the network's descriptors; None where there is none for them.
 
         Args:
-            describer: the network, at the scales of the evaluation.
+            sight: the network, at the scales of the evaluation.
             dims: how many dimensions will be kept; None for all.
 
         Raises:
@@ -58,13 +59,13 @@ class FromDatabase:
         return f"PCA on {self.benchmark.name} (eigenvalues to the power -{self.power:g})"
 
     @property
-    def images(self) -> int:
+    def images(self) -> tuple[Path, ...]:
         """See :class:`WhiteningSource`."""
-        return len(self.benchmark.images)
+        return self.benchmark.image_paths
 
-    def whitening(self, describer: Describer, dims: int | None) -> LearnedWhitening:
+    def whitening(self, sight: Sight, dims: int | None) -> LearnedWhitening:
         """See :class:`WhiteningSource`."""
-        rows = describer.rows(self.benchmark.image_paths)
+        rows = sight.rows(self.images)
         try:
             return learn_pca(rows, dims, self.power)
         except ValueError as error:
@@ -83,22 +84,23 @@ class FromPairs:
         return f"learned on {len(self.split.pairs):,} matching pairs of SfM-120k, {self.split.name}"
 
     @property
-    def images(self) -> int:
-        """See :class:`WhiteningSource`."""
-        return len(self.used)
+    def images(self) -> tuple[Path, ...]:
+        """See :class:`WhiteningSource`; images that stand in no pair need not be there."""
+        paths = self.split.paths
+        return tuple(paths[place] for place in self._used)
 
     @property
-    def used(self) -> np.ndarray:
-        """Places of the images that stand in a pair; only these need to be there."""
+    def _used(self) -> NDArray[np.int64]:
+        """Places of the images that stand in a pair."""
         return np.unique(np.concatenate([self.split.pairs.queries, self.split.pairs.positives]))
 
-    def whitening(self, describer: Describer, dims: int | None) -> LearnedWhitening:
+    def whitening(self, sight: Sight, dims: int | None) -> LearnedWhitening:
         """See :class:`WhiteningSource`."""
-        used, paths, pairs = self.used, self.split.paths, self.split.pairs
-        rows = describer.rows([paths[place] for place in used])
-        places = (np.searchsorted(used, side) for side in (pairs.queries, pairs.positives))
+        pairs, used = self.split.pairs, self._used
+        rows = sight.rows(self.images)
+        queries, positives = (np.searchsorted(used, side) for side in (pairs.queries, pairs.positives))
         try:
-            return learn_from_pairs(rows, *places)
+            return learn_from_pairs(rows, queries, positives)
         except ValueError as error:
             raise InvalidInput(f"--whiten-on {self.split.root.name}: {error}") from None
 
@@ -111,16 +113,16 @@ class FromFile:
     learned_on: str
     found: LearnedWhitening
 
-    images = 0
+    images = ()
 
     @property
     def words(self) -> str:
         """See :class:`WhiteningSource`."""
         return f"{self.path.name}, learned on {self.learned_on}"
 
-    def whitening(self, describer: Describer, dims: int | None) -> LearnedWhitening | None:
+    def whitening(self, sight: Sight, dims: int | None) -> LearnedWhitening | None:
         """See :class:`WhiteningSource`."""
-        return self.found if self.found.dim == describer.network.dim else None
+        return self.found if self.found.dim == sight.dim else None
 
 
 def open_file(path: Path, scales: tuple[float, ...], learned_on: str | None = None) -> FromFile:

@@ -142,7 +142,7 @@ def _rows(models: Mapping[str, ModelScores]) -> Iterator[ScoreRow]:
             dim=f"{model.dim:,}",
             parameters=UNKNOWN if model.parameters is None else f"{model.parameters:,}",
             file_size=UNKNOWN if model.file_bytes is None else wording.megabytes(model.file_bytes),
-            image_size=f"{model.image_size:,} px",
+            image_size=UNKNOWN if model.image_size is None else f"{model.image_size:,} px",
         )
 
 

@@ -25,7 +25,7 @@ def test_pairs_of_a_training_set_teach_a_whitening_from_their_images_alone(tmp_p
     queries = np.arange(0, 138, 2)
     split = SfmSplit(tmp_path, "val", cids, np.arange(140) // 2, Pairs(queries, queries + 1))
     source = FromPairs(split)
-    assert source.images == 138
+    assert len(source.images) == 138
     assert source.words == "learned on 69 matching pairs of SfM-120k, val"
     network = network_that_sees(split.paths[:16], 0, "resnet18-64")
     learned = source.whitening(Describer(network, SIDE_PX), None)

@@ -1,0 +1,85 @@
+"""Who is measured: the run's student, as it was before and after, its teacher, and other runs' students.
+
+In: a run folder and the options of ``evaluate``. Out: contestants, in the order of the table.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from student_trainer import recipe
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.comparison import Contestant
+from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER
+from student_trainer.evaluate.provenance import held, learned_from
+from student_trainer.run_folder import RunFolder
+
+
+def line_up(
+    folder: RunFolder,
+    teacher: Path | None,
+    also: Sequence[str],
+    image_size: int | None,
+    teacher_image_size: int | None,
+) -> list[Contestant]:
+    """Who is measured, in the order of the table: teacher, student before, student, others.
+
+    Args:
+        folder: the run whose student it is about.
+        teacher: its checkpoint, where it is at hand.
+        also: ``NAME=RUN_DIR`` of other students.
+        image_size: longest side in px for the students; None for each run's recipe.
+        teacher_image_size: for the teacher; None for the student's.
+
+    Raises:
+        InvalidInput: a run without a student, a teacher that is not there, a name that is taken, or an image
+            size that nobody states.
+    """
+    runs = {STUDENT: folder} | _named_runs(also, taken=(TEACHER, BEFORE, STUDENT))
+    bought = _bought(runs.values())
+    students = [_student(name, run, image_size, bought) for name, run in runs.items()]
+    side = students[0].longest_side_px
+    first = []
+    if teacher is not None:
+        if not teacher.is_file():
+            raise InvalidInput(f"There is no teacher checkpoint {teacher}.")
+        first.append(Contestant(TEACHER, teacher, teacher_image_size or side))
+    if folder.initial_student.is_file():
+        first.append(Contestant(BEFORE, folder.initial_student, side))
+    return [*first, *students]
+
+
+def _named_runs(also: Sequence[str], taken: Sequence[str]) -> dict[str, RunFolder]:
+    runs: dict[str, RunFolder] = {}
+    for name_and_run in also:
+        name, equals, other = name_and_run.partition("=")
+        if not (equals and name and other):
+            raise InvalidInput(f"--also {name_and_run!r} is not of the form NAME=RUN_DIR.")
+        if name in taken or name in runs:
+            raise InvalidInput(f"--also {name_and_run!r}: the name {name!r} is taken.")
+        runs[name] = RunFolder.existing(Path(other))
+    return runs
+
+
+def _student(name: str, run: RunFolder, image_size: int | None, bought: Mapping[str, int]) -> Contestant:
+    """A run's student, at the size that it was trained for unless another is given."""
+    if not run.student.is_file():
+        raise InvalidInput(
+            f"{run.root} has no student yet. Make it with: student-trainer train --run {run.root}"
+        )
+    trained = recipe.load(run.recipe) if run.recipe.is_file() else None
+    size = image_size or (trained.images.longest_side_px if trained else None)
+    if size is None:
+        raise InvalidInput(f"{run.recipe} is missing, so the image size is unknown: give --image-size.")
+    return Contestant(
+        name,
+        run.student,
+        size,
+        objective=trained.objective.name if trained else None,
+        images_bought=bought.get(learned_from(run.student) or ""),
+    )
+
+
+def _bought(runs: Iterable[RunFolder]) -> dict[str, int]:
+    """Transfer set digest -> images; runs that are compared may share one that stands in only one folder."""
+    sets = [held(run.transfer_set) for run in runs if run.transfer_set.is_file()]
+    return {transfer_set.digest: transfer_set.images for transfer_set in sets}
