@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe_checks import explain, nearest
@@ -136,6 +137,9 @@ class Table(_Part):
         return next(row for row in self.rows if row.id == name)
 
 
+_PARTS: dict[str, type[BaseModel]] = {"row": Row, "claim": Claim, "plot": Plot}
+
+
 def shipped_tables() -> list[str]:
     """Names of the tables that come with the package."""
     return sorted(path.stem for path in SHIPPED.glob("*.toml"))
@@ -164,9 +168,19 @@ def parse_table(document: dict[str, Any], name: str) -> Table:
     try:
         return Table.model_validate({**expanded(document), "name": name})
     except ValidationError as error:
-        raise InvalidInput(f"The table {name}: {explain(error.errors()[0], Table)}") from None
+        raise InvalidInput(f"The table {name}: {_explained(error.errors()[0])}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput(f"The table {name}: {error}.") from None
+
+
+def _explained(error: ErrorDetails) -> str:
+    """One sentence; of a row, a claim or a plot with its number."""
+    kind, *place = error["loc"] or ("",)
+    if kind not in _PARTS or not place:
+        return explain(error, Table)
+    number, *within = place
+    inside = explain({**error, "loc": tuple(within)}, _PARTS[str(kind)])
+    return f"{kind} {int(number) + 1}: {inside}"
 
 
 def _find(name_or_path: str) -> Path:

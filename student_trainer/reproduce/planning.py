@@ -8,15 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from shared.network import NetworkSpec
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.preflight import unfitted_objective
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import Recipe, changed, load
+from student_trainer.recipe import IMAGENET, RANDOM, Recipe, changed, load
 from student_trainer.reproduce.definition import Row, Table
 from student_trainer.reproduce.measures import Measure
 from student_trainer.reproduce.pool import Pool
 from student_trainer.reproduce.sizes import sizes_here
-from student_trainer.trials.cells import Task
-from student_trainer.trials.making import Given, Making, Trained, Untrained
+from student_trainer.trials.cells import Making, Task
+from student_trainer.trials.making import Given, Trained, Untrained
 from student_trainer.trials.subsets import recipe_for
 
 
@@ -132,6 +134,7 @@ def _line(
     measure = yardstick.teacher if row.network == "teacher" else yardstick.student
     own = _own_recipe(row, recipe, setting)
     changes = changed(own, row.set, f"Row {row.id!r} of {table.name}") if row.set else own
+    _check(row, changes, table)
     images = _images(row, setting, sizes)
     makings = _makings(row, changes, recipe, setting, images)
     tasks = tuple(Task(making, (measure,), keep=setting.keep_students) for making in makings)
@@ -152,6 +155,25 @@ def _own_recipe(row: Row, base: Recipe, setting: Setting) -> Recipe:
             "averaging": method.averaging,
         }
     )
+
+
+def _check(row: Row, recipe: Recipe, table: Table) -> None:
+    """Refuse now what would fail in every cell."""
+    where = f"Row {row.id!r} of {table.name}"
+    try:
+        NetworkSpec(recipe.student.arch, recipe.student.pooling)
+    except ValueError as error:
+        raise InvalidInput(f"{where}: {error}") from None
+    weights = recipe.student.weights
+    if weights not in (IMAGENET, RANDOM) and not Path(weights).is_file():
+        raise InvalidInput(f"{where}: there are no weights {weights}.")
+    objective = unfitted_objective(recipe)
+    if row.network == "trained" and objective.needs_labels != (row.learns_from != "teacher"):
+        needed = "labels" if objective.needs_labels else "the teacher"
+        raise InvalidInput(
+            f"{where}: the objective {objective.name!r} learns from {needed}, and the row from "
+            f"{row.learns_from}: set its learns_from, or another objective.name."
+        )
 
 
 def _missing(row: Row, table: Table, setting: Setting) -> str | None:

@@ -17,8 +17,6 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-import torch
-
 from student_trainer.errors import TrainerError
 from student_trainer.trials import cells
 from student_trainer.trials.cells import Task
@@ -78,6 +76,8 @@ class _Running:
 def _side_by_side(
     tasks: Sequence[Task], root: Path, caches: Sequence[Path], say: Callable[[str], None]
 ) -> list[Failure]:
+    import torch
+
     threads = max(1, torch.get_num_threads() // len(caches))
     queue, free = list(enumerate(tasks, 1)), list(caches)
     running: dict[int, _Running] = {}
@@ -132,6 +132,8 @@ def _attempt(task: Task, root: Path, cache: Path) -> str | None:
 def _in_a_process(task: Task, root: Path, cache: Path, threads: int) -> None:
     """The whole life of a process that runs one cell."""
     _end_with_parent()
+    import torch
+
     torch.set_num_threads(threads)
     folder = task.folder(root)
     folder.mkdir(parents=True, exist_ok=True)

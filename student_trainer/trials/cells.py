@@ -12,16 +12,16 @@ cell is measured its weights and decoded images are removed: many cells would fi
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.files import write_whole
 from student_trainer.trials.hardware import hardware, versions
-from student_trainer.trials.making import Making
 
 
 class _Record(BaseModel):
@@ -63,6 +63,47 @@ class Cell(Made):
     folder: str
     measures: dict[str, float]
     measuring_seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a making tells."""
+
+    images: int = 0
+    epochs: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+class Making(Protocol):
+    """A way to a network."""
+
+    @property
+    def network(self) -> str:
+        """``trained``, ``before`` or ``teacher``."""
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """By which the network comes about; None where it is given."""
+
+    @property
+    def seed(self) -> int | None:
+        """Which of several that differ by chance; None where there is one only."""
+
+    @property
+    def name(self) -> str:
+        """Of the cell's folder: by all that decides the network."""
+
+    def checkpoint(self, folder: RunFolder) -> Path:
+        """Where the network is, once it is made."""
+
+    def make(self, folder: RunFolder) -> Outcome:
+        """Make it, or continue.
+
+        Raises:
+            TrainerError: it cannot be made.
+        """
 
 
 class Measure(Protocol):

@@ -9,14 +9,14 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 _CPU_FACTS = Path("/proc/cpuinfo")
 
 
 @lru_cache
 def hardware() -> str:
     """``2 cores of AMD EPYC 7B13, no GPU``."""
+    import torch  # takes a second, and is loaded anyway where something was computed
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{cores} cores of {_processor()}, {card}"

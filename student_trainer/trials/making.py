@@ -3,10 +3,9 @@
 In: a recipe and what it learns from, or a checkpoint. Out: a checkpoint in the cell's folder.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -23,47 +22,7 @@ from student_trainer.publish.training_log import read_training_log
 from student_trainer.recipe import IMAGENET, RANDOM, Recipe
 from student_trainer.recipe_checks import THRESHOLD
 from student_trainer.run_folder import RunFolder
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a making tells."""
-
-    images: int = 0
-    epochs: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    facts: dict[str, float] = field(default_factory=dict)
-
-
-class Making(Protocol):
-    """A way to a network."""
-
-    @property
-    def network(self) -> str:
-        """``trained``, ``before`` or ``teacher``."""
-
-    @property
-    def recipe(self) -> Recipe | None:
-        """By which the network comes about; None where it is given."""
-
-    @property
-    def seed(self) -> int | None:
-        """Which of several that differ by chance; None where there is one only."""
-
-    @property
-    def name(self) -> str:
-        """Of the cell's folder: by all that decides the network."""
-
-    def checkpoint(self, folder: RunFolder) -> Path:
-        """Where the network is, once it is made."""
-
-    def make(self, folder: RunFolder) -> Outcome:
-        """Make it, or continue.
-
-        Raises:
-            TrainerError: it cannot be made.
-        """
+from student_trainer.trials.cells import Outcome
 
 
 @dataclass(frozen=True)
@@ -91,11 +50,11 @@ class Trained:
         return f"n{len(self.data):06}-seed{self.seed}-{digest[:16]}"
 
     def checkpoint(self, folder: RunFolder) -> Path:
-        """See :class:`Making`."""
+        """See :class:`student_trainer.trials.cells.Making`."""
         return folder.student
 
     def make(self, folder: RunFolder) -> Outcome:
-        """See :class:`Making`."""
+        """See :class:`student_trainer.trials.cells.Making`."""
         outcome = train(self.recipe, self.data, folder)
         log = read_training_log(folder.metrics)
         facts = _neighbours(self.recipe, self.data)
@@ -134,11 +93,11 @@ class Untrained:
         return f"before-{digest_of_list(facts)[:16]}"
 
     def checkpoint(self, folder: RunFolder) -> Path:
-        """See :class:`Making`."""
+        """See :class:`student_trainer.trials.cells.Making`."""
         return folder.initial_student
 
     def make(self, folder: RunFolder) -> Outcome:
-        """See :class:`Making`."""
+        """See :class:`student_trainer.trials.cells.Making`."""
         student = build_student(self.recipe)
         if self.data is not None:
             preprocessing = Preprocessing(self.recipe.images.longest_side_px)
@@ -164,7 +123,7 @@ class Given:
         return f"{self.network}-{sha256_of_file(self.file)[:16]}"
 
     def checkpoint(self, folder: RunFolder) -> Path:
-        """See :class:`Making`."""
+        """See :class:`student_trainer.trials.cells.Making`."""
         return self.file
 
     def make(self, folder: RunFolder) -> Outcome:

@@ -3,12 +3,8 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import t
 
 from student_trainer.curve.verdict import judge
-from student_trainer.trials.seeds import interval
 
 
 def seeds(*values: float) -> dict[int, float]:
@@ -60,15 +56,6 @@ def test_no_more_than_one_doubling_is_foretold() -> None:
     assert judge({200: seeds(0.4, 0.4), 400: seeds(0.5, 0.5)}, "mAP").more == 400
     found = judge({200: seeds(0.4, 0.4), 400: seeds(0.5, 0.5)}, "mAP")
     assert found.gain == pytest.approx(0.1)
-
-
-@given(st.lists(st.floats(-1, 1), min_size=2, max_size=31), st.floats(-0.5, 0.5))
-def test_the_interval_is_student_s_around_the_mean(values: list[float], shift: float) -> None:
-    low, high = interval(values) or (0.0, 0.0)
-    mean = sum(values) / len(values)
-    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    reach = t.ppf(0.975, len(values) - 1) * spread / math.sqrt(len(values))
-    assert (low, high) == (pytest.approx(mean - reach, abs=1e-3), pytest.approx(mean + reach, abs=1e-3))
 
 
 def test_differences_are_taken_seed_by_seed() -> None:

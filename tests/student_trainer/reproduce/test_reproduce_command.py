@@ -1,0 +1,332 @@
+"""``student-trainer reproduce`` on tiny images: what it trains, leaves, does not do twice, and refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Run
+
+from student_trainer.reproduce.results import Results, read_results
+from student_trainer.trials import making
+
+Trainings = list[tuple[str, int]]
+
+
+def results(out: Path) -> Results:
+    return read_results(out / "results.json")
+
+
+@pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """The process dies at the n-th training."""
+
+    def at(number: int) -> None:
+        noted, begun = making.train, []
+
+        def dying(recipe: Any, data: Any, folder: Any) -> Any:
+            begun.append(folder)
+            if len(begun) == number:
+                raise Killed
+            return noted(recipe, data, folder)
+
+        monkeypatch.setattr(making, "train", dying)
+
+    return at
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def test_a_table_is_trained_measured_and_written_and_no_cell_runs_twice(
+    reproduce: Run, inputs: Any, trainings: Trainings, tmp_path: Path
+) -> None:
+    options = (*inputs.options(tmp_path), "--seeds", 2, "--teacher", inputs.teacher)
+    ended = reproduce("table6", *options)
+    assert ended.code == 0, ended.err
+    # Seed by seed; of the paper's 2,000 images all that were bought.
+    assert trainings == [("rank-mixup", 36)] * 4
+    table = results(tmp_path).tables["table6"]
+    assert [(line.row, line.images, len(line.cells)) for line in table.lines] == [
+        ("all-grad", 36, 2), ("ours", 36, 2),
+    ]  # fmt: skip
+    [claim] = table.claims
+    [finding] = claim.findings
+    all_grad, ours = ({c.seed: c.measures["mAP"] for c in line.cells} for line in table.lines)
+    assert finding.gap is not None
+    assert finding.gap.mean == pytest.approx(sum(ours[seed] - all_grad[seed] for seed in (0, 1)) / 2)
+    cell = table.lines[0].cells[0]
+    assert cell.recipe is not None and cell.recipe["objective"]["grad_through_mixed"] is True
+    assert cell.facts["tau"] == 0.7 and 0 <= cell.facts["alone"] <= 1
+    assert cell.seconds > 0 and "cores of" in cell.hardware and set(cell.versions) >= {"torch", "ration"}
+    assert "Gradient through mixed descriptors (Table 6 of the paper)" in ended.out
+    assert (tmp_path / "reproduce.html").is_file() and (tmp_path / "reproduce.md").is_file()
+    # The records stay; weights and pixels are gone.
+    assert not list(tmp_path.rglob("*.safetensors")) and not list(tmp_path.rglob("*.u8"))
+    assert len(list(tmp_path.glob("cells/*/made.json"))) == 4
+
+    trainings.clear()
+    assert reproduce("table6", *options).code == 0
+    assert trainings == []
+    assert reproduce("table2", *options, "--only", "ours", "--only", "teacher", "--only", "before").code == 0
+    assert trainings == []  # "ours" on all bought images is the same cell in both
+    tables = results(tmp_path).tables
+    assert list(tables) == ["table6", "table2"]
+    assert [line.row for line in tables["table2"].lines] == ["teacher", "before", "ours"]
+    assert [len(line.cells) for line in tables["table2"].lines] == [1, 2, 2]  # random weights: a start each
+
+
+def test_sizes_shrink_together_and_each_set_is_a_part_of_the_larger_one(
+    reproduce: Run, inputs: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: dict[str, list[set[str]]] = {}
+    train = making.train
+
+    def noting(recipe: Any, data: Any, folder: Any) -> Any:
+        images = {image.digest for image in data.images}
+        seen.setdefault(recipe.objective.name, []).append(images)
+        return train(recipe, data, folder)
+
+    monkeypatch.setattr(making, "train", noting)
+    ended = reproduce("table4", *inputs.options(tmp_path), "--seeds", 1)
+    assert ended.code == 0, ended.err
+    assert [len(images) for images in seen["rank"]] == [10, 18, 36]  # 9 would be too few to rank
+    assert seen["rank"][0] < seen["rank"][1] < seen["rank"][2]
+    assert seen["rank-mixup"] == seen["rank"]
+    assert "![" in (tmp_path / "reproduce.md").read_text()
+    seen.clear()
+    assert reproduce("table4", *inputs.options(tmp_path), "--seeds", 1, "--sizes", "12,20,36").code == 0
+    assert [len(images) for images in seen["rank"]] == [12, 20]
+
+
+def test_a_run_that_is_killed_continues_with_the_cell_it_was_at(
+    reproduce: Run, inputs: Any, trainings: Trainings, kill_at: Callable[[int], None], tmp_path: Path
+) -> None:
+    options = (*inputs.options(tmp_path), "--seeds", 1)
+    whole = tmp_path / "whole"
+    assert reproduce("table6", *inputs.options(whole), "--seeds", 1).code == 0
+    trainings.clear()
+    kill_at(2)
+    with pytest.raises(Killed):
+        reproduce("table6", *options)
+    assert len(trainings) == 1
+    listed = reproduce("table6", *options, "--list")
+    assert [line.split()[0] for line in listed.out.splitlines()[:2]] == ["done", "begun"]
+    assert reproduce("table6", *options).code == 0
+    assert len(trainings) == 2
+    found, expected = (results(out).tables["table6"].lines for out in (tmp_path, whole))
+    assert [[c.measures for c in line.cells] for line in found] == [
+        [c.measures for c in line.cells] for line in expected
+    ]
+
+
+def test_a_cell_that_fails_is_named_and_loses_no_other(
+    reproduce: Run, inputs: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    train, broken = making.train, True
+
+    def failing(recipe: Any, data: Any, folder: Any) -> Any:
+        if broken and recipe.objective.settings.get("grad_through_mixed"):
+            raise MemoryError("no room for it")
+        return train(recipe, data, folder)
+
+    monkeypatch.setattr(making, "train", failing)
+    options = (*inputs.options(tmp_path), "--seeds", 1)
+    ended = reproduce("table6", *options)
+    assert ended.code == 8
+    assert "1 of 2 cells failed; the others are done." in ended.err
+    assert "MemoryError: no room for it" in ended.err
+    table = results(tmp_path).tables["table6"]
+    assert [len(line.cells) for line in table.lines] == [0, 1]
+    [reason] = table.failures.values()
+    assert reason == "MemoryError: no room for it"
+    assert "no room for it" in (tmp_path / "reproduce.html").read_text()
+    assert "failed" in reproduce("table6", *options, "--list").out
+    [told] = tmp_path.glob("cells/*/failure.txt")
+    assert "Traceback" in told.read_text()
+    broken = False
+    assert reproduce("table6", *options).code == 0
+    assert [len(line.cells) for line in results(tmp_path).tables["table6"].lines] == [1, 1]
+    assert results(tmp_path).tables["table6"].failures == {}
+    assert not told.exists()
+
+
+def test_supervised_rows_learn_from_labels_of_the_same_images_or_of_all(
+    reproduce: Run, inputs: Any, trainings: Trainings, tmp_path: Path
+) -> None:
+    tuples = tmp_path / "tuples.toml"
+    tuples.write_text(
+        inputs.recipe.read_text()
+        .replace('name = "rank"\ntau = 0.7', 'name = "contrastive"\nnegatives = 2\nanchors_per_epoch = 4')
+        .replace("longest_side_px = 24", "longest_side_px = 999")  # a row takes the method alone
+    )
+    rows = ("--only", "supervised*", "--only", "contrastive", "--seeds", 1)
+    options = (*inputs.options(tmp_path / "out"), *rows, "--recipe-for", f"contrastive={tuples}")
+    ended = reproduce("table2", *options)
+    assert ended.code == 0, ended.err
+    assert trainings == []
+    assert "supervised AP, all labels is left out: no labels to learn from" in ended.out
+    ended = reproduce("table2", *options, "--train-split", "train")
+    assert ended.code == 0, ended.err
+    assert sorted(trainings) == [("ap", 36), ("contrastive", 36)]  # all labels are those of the same images
+    lines = {line.row: line for line in results(tmp_path / "out").tables["table2"].lines}
+    recipe = lines["contrastive"].cells[0].recipe
+    assert recipe is not None
+    assert (recipe["images"]["longest_side_px"], recipe["objective"]["negatives"]) == (24, 2)
+    # All labels, but not all bought images among them.
+    some = tmp_path / "some.csv"
+    rows_kept = inputs.manifest.read_text().splitlines()
+    some.write_text("\n".join([rows_kept[0], *(f"{inputs.root}/{row}" for row in rows_kept[3:])]))
+    ended = reproduce("table2", *options, "--manifest", some, "--train-split", "train", "--page-only")
+    assert "2 of 36 bought images are not among the labelled ones" in ended.out
+
+
+def test_the_sparse_rows_share_their_images_and_say_how_sparse_they_are(
+    reproduce: Run, inputs: Any, trainings: Trainings, tmp_path: Path
+) -> None:
+    options = (*inputs.options(tmp_path), "--seeds", 1, "--only", "no-aug", "--only", "no-ml-tau-0.5")
+    ended = reproduce("table7", *options)
+    assert ended.code == 0, ended.err
+    counts = {images for _, images in trainings}
+    assert len(trainings) == 2 and len(counts) == 1 and counts < set(range(2, 36))
+    lines = {line.row: line for line in results(tmp_path).tables["table7"].lines}
+    assert lines["no-aug"].cells[0].facts["neighbours"] <= 3
+    assert lines["no-ml-tau-0.5"].cells[0].facts["tau"] == 0.5
+    assert "| alone (%) | neighbours |" in ended.out
+
+
+def test_time_and_parameters_are_measured_without_bought_images(
+    reproduce: Run, inputs: Any, tmp_path: Path
+) -> None:
+    words = ("--out", tmp_path, "--manifest", inputs.manifest, "--split", "test", "--recipe", inputs.recipe)
+    ended = reproduce("table1", *words, "--teacher", inputs.teacher, "--set", "training.seed=4", "--json")
+    assert ended.code == 0, ended.err
+    lines = {line["row"]: line for line in ended.json["tables"]["table1"]["lines"]}
+    for line in lines.values():
+        assert line["cells"][0]["measures"]["parameters"] == pytest.approx(41_329, rel=0.2)
+        assert line["cells"][0]["measures"]["ms an image"] > 0
+
+
+def test_whitened_numbers_come_from_a_whitening_of_the_bought_images(
+    reproduce: Run, inputs: Any, tmp_path: Path
+) -> None:
+    options = (*inputs.options(tmp_path), "--teacher", inputs.teacher, "--only", "teacher")
+    ended = reproduce("table3", *options)
+    assert ended.code == 0, ended.err
+    assert "mAP whitened (%)" in ended.out
+    assert "Whitenings are learned from 36 other images." in ended.out
+    [line] = results(tmp_path).tables["table3"].lines
+    assert set(line.cells[0].measures) == {"mAP", "mP@10", "mAP whitened", "mP@10 whitened"}
+
+
+def test_kept_students_are_measured_otherwise_without_training_again(
+    reproduce: Run, inputs: Any, trainings: Trainings, tmp_path: Path
+) -> None:
+    options = (*inputs.options(tmp_path), "--only", "ours", "--seeds", 1)
+    assert reproduce("table6", *options, "--keep-students").code == 0
+    assert reproduce("table6", *options, "--keep-students", "--scales", "1,0.7071").code == 0
+    assert len(trainings) == 1
+    assert reproduce("table6", *options, "--scales", "1,0.5").code == 0  # and now it is not kept
+    assert len(trainings) == 1
+    assert reproduce("table6", *options, "--image-size", 32).code == 0
+    assert len(trainings) == 2
+
+
+def test_what_is_listed_is_not_run_and_the_page_may_be_written_alone(
+    reproduce: Run, inputs: Any, trainings: Trainings, tmp_path: Path
+) -> None:
+    options = (*inputs.options(tmp_path), "--seeds", 2, "--only", "ours")
+    listed = reproduce("table6", *options, "--list", "--json").json
+    assert [cell["state"] for cell in listed["cells"]] == ["waiting", "waiting"]
+    assert (listed["done"], listed["seconds_left"]) == (0, None)
+    assert not (tmp_path / "cells").exists()
+    assert reproduce("table6", *options, "--seeds", 1).code == 0
+    listed = reproduce("table6", *options, "--list", "--json").json
+    assert [cell["state"] for cell in listed["cells"]] == ["done", "waiting"]
+    assert listed["seconds_left"] > 0
+    assert reproduce("table6", *options, "--page-only").code == 0
+    assert len(trainings) == 1
+    table = results(tmp_path).tables["table6"]
+    assert (len(table.lines[0].cells), table.lines[0].planned) == (1, 2)
+    assert "--page-only" not in table.command
+
+
+def test_a_table_of_ones_own_with_equal_steps(
+    reproduce: Run, inputs: Any, own_table: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = own_table('title = "Own"\n[[row]]\nid = "n{images}"\neach.images = [12, 36]')
+    options = (*inputs.options(tmp_path / "out"), "--seeds", 1, "--set", "training.batch_size=12")
+    ended = reproduce(path, *options, "--equal-steps")
+    assert ended.code == 0, ended.err
+    steps = [line.cells[0].steps for line in results(tmp_path / "out").tables["own"].lines]
+    assert steps == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("tabel2",), "There is no table 'tabel2'"),
+        (("table6", "--transfer-set", "nowhere"), "There is no transfer set nowhere"),
+        (("table6", "--only", "theirs"), "--only theirs: there is no such row; there are all-grad, ours."),
+        (("table6", "--teacher", "nowhere"), "There is no teacher checkpoint nowhere"),
+        (("table6", "--train-split", "test"), "--split and --train-split are both 'test'"),
+        (("table6", "--recipe-for", "ours"), "--recipe-for 'ours' is not of the form ROW=RECIPE"),
+        (("table6", "--dataset", "roxford5k"), "give --manifest or --dataset, not both"),
+        (("table6", "--sizes", "10,20"), "the table has 1 numbers of images (2,000), so give as many"),
+        (("table6", "--student", "resnet1"), "Row 'all-grad' of table6: Unknown architecture 'resnet1'"),
+        (("table6", "--student", "resnet34=none.pth"), "there are no weights"),
+        (("table6", "--train-split", "train", "--sfm120k", "x"), "--train-split names a split of a manifest"),
+        (("table6", "--set", "objective.tua=1"), "objective.tua is unknown"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_trained(
+    reproduce: Run, inputs: Any, trainings: Trainings, words: tuple[str, ...], complaint: str, tmp_path: Path
+) -> None:
+    table, *more = words
+    ended = reproduce(table, *inputs.options(tmp_path), *more)
+    assert (ended.code, complaint in ended.err) == (2, True), ended.err
+    assert trainings == []
+    assert not (tmp_path / "cells").exists()
+
+
+def test_a_row_that_learns_from_what_its_objective_does_not_is_refused(
+    reproduce: Run, inputs: Any, own_table: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = own_table('title = "Own"\n[[row]]\nid = "a"\nset = ["objective.name=ap"]')
+    ended = reproduce(path, *inputs.options(tmp_path / "out"))
+    assert ended.code == 2
+    assert "'ap' learns from labels, and the row from teacher: set its learns_from" in ended.err
+
+
+def test_there_must_be_something_to_learn_from_and_to_measure_on(
+    reproduce: Run, inputs: Any, tmp_path: Path
+) -> None:
+    bare = ("--out", tmp_path, "--recipe", inputs.recipe)
+    assert "There is nothing to measure on" in reproduce("table6", *bare).err
+    measured = (*bare, "--manifest", inputs.manifest, "--split", "test")
+    assert "name them with --transfer-set" in reproduce("table6", *measured).err
+    assert "choose from roxford5k" in reproduce("table6", *bare, "--dataset", "oxford").err
+    assert "name it with --root DIR" in reproduce("table6", *bare, "--dataset", "roxford5k").err
+    assert (
+        "in " + str(tmp_path) in reproduce("table6", *bare, "--dataset", "roxford5k", "--root", tmp_path).err
+    )
+
+
+def test_another_file_in_place_of_the_results_is_not_overwritten(
+    reproduce: Run, inputs: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "results.json").write_text(json.dumps({"format": "other"}))
+    ended = reproduce("table1", *inputs.options(tmp_path))
+    assert ended.code == 2
+    assert "is not what reproduce writes" in ended.err
+    assert "other" in (tmp_path / "results.json").read_text()
+
+
+def test_two_runs_in_one_folder_are_refused(reproduce: Run, inputs: Any, tmp_path: Path) -> None:
+    from student_trainer.acquire.lock import exclusive
+    from student_trainer.run_folder import RunFolder
+
+    with exclusive(RunFolder(tmp_path)):
+        assert "is at work on" in reproduce("table1", *inputs.options(tmp_path)).err

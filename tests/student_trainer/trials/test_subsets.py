@@ -1,0 +1,80 @@
+"""Parts of a transfer set: nested, drawn by seed, sparse; and the recipe for a part."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from student_trainer.acquire.records import EarlierChoice, PlanFacts
+from student_trainer.recipe import Recipe
+from student_trainer.trials.subsets import choice_is_nested, nested_rows, recipe_for, sparse_rows
+
+DIGESTS = [f"{i:064x}" for i in range(200)]
+
+
+@given(seed=st.integers(0, 1000), size=st.integers(1, 200))
+def test_subsets_are_nested_and_every_seed_draws_others(seed: int, size: int) -> None:
+    rows = nested_rows(DIGESTS, seed, in_order_of_choice=False)
+    assert sorted(rows) == list(range(200))
+    assert rows != nested_rows(DIGESTS, seed + 1, in_order_of_choice=False)
+    # The rows that a seed takes are the same images, however the transfer set is ordered.
+    other = nested_rows(DIGESTS[::-1], seed, in_order_of_choice=False)
+    assert [DIGESTS[row] for row in rows[:size]] == [DIGESTS[::-1][row] for row in other[:size]]
+
+
+def test_a_choice_with_a_first_image_is_cut_where_a_smaller_plan_would_have_ended() -> None:
+    assert nested_rows(DIGESTS, 3, in_order_of_choice=True) == list(range(200))
+    assert choice_is_nested(PlanFacts("k-center", 0, ""))
+    assert choice_is_nested(PlanFacts("density", 0, ""))
+    assert not choice_is_nested(PlanFacts("random", 0, ""))
+    assert not choice_is_nested(PlanFacts("cluster", 0, ""))
+    grown = PlanFacts("k-center", 0, "", earlier=(EarlierChoice("random", 0, "", 9),))
+    assert not choice_is_nested(grown)
+
+
+def test_a_cell_s_recipe_differs_by_its_seed_alone_unless_steps_are_to_be_equal() -> None:
+    recipe = Recipe.model_validate({"training": {"epochs": 30, "batch_size": 100}})
+    same = recipe_for(recipe, 7, 500, 2000, equal_steps=False)
+    assert same == recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": 7})})
+    equal = recipe_for(recipe, 7, 500, 2000, equal_steps=True)
+    assert equal.training.epochs * 5 == recipe.training.epochs * 20
+    assert equal.averaging.epochs == (80, 120)
+    assert equal.training.epochs * equal.training.learning_rate_decay == pytest.approx(30 * 0.01)
+    assert recipe_for(recipe, 0, 2000, 2000, equal_steps=True) == recipe
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    images=st.integers(1, 40),
+    at_most=st.integers(0, 4),
+    size=st.integers(1, 40),
+    tau=st.floats(-0.5, 0.95),
+)
+def test_sparse_images_have_few_neighbours_and_none_is_left_out_without_need(
+    seed: int, images: int, at_most: int, size: int, tau: float
+) -> None:
+    random = np.random.default_rng(seed)
+    teacher = random.standard_normal((images, 3)).astype(np.float32) * random.uniform(0.5, 2, (images, 1))
+    teacher = teacher.astype(np.float32)
+    order = random.permutation(images).tolist()
+    chosen = sparse_rows(teacher, order, tau, at_most, size)
+    assert len(set(chosen)) == len(chosen) <= size
+    assert chosen == sorted(chosen, key=order.index)
+    assert most_neighbours(teacher, chosen, tau) <= at_most
+    if len(chosen) < size:
+        for row in set(order) - set(chosen):
+            before = [one for one in chosen if order.index(one) < order.index(row)]
+            assert most_neighbours(teacher, [*before, row], tau) > at_most
+
+
+def most_neighbours(teacher: np.ndarray, rows: list[int], tau: float) -> int:
+    """Straight from the definition: cosines of all pairs, an image not its own neighbour."""
+    counts = [
+        sum(
+            teacher[a] @ teacher[b] / np.linalg.norm(teacher[a]) / np.linalg.norm(teacher[b]) > tau
+            for b in rows
+            if b != a
+        )
+        for a in rows
+    ]
+    return max(counts, default=0)
