@@ -1,5 +1,6 @@
 """Tables as they are written: what comes with the package, rows for every combination, refusals."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,12 @@ def test_what_does_not_hold_together_is_refused(own_table: Write, text: str, com
     with pytest.raises(InvalidInput) as refusal:
         read_table(str(own_table(text)))
     assert complaint in str(refusal.value)
+
+
+def test_the_table_that_the_document_shows_is_one(own_table: Write) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "reproducing.md").read_text()
+    [example] = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(read_table(str(own_table(example))).rows) == 6
 
 
 def test_a_table_that_is_not_there_is_refused_with_a_suggestion() -> None:
