@@ -1,0 +1,1 @@
+"""Experiments that a document reports: they answered a question once, and can be asked again."""

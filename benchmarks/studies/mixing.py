@@ -1,0 +1,248 @@
+"""When does mixing help, and which part of it does harm? Variants of the mixed loss beside the plain one.
+
+In: a run folder with bought descriptors, a labelled manifest, weights of MobileNetV2. Out: a line for each
+variant on standard output, and every training in a file of JSON lines, by which a run that was stopped
+continues. Only the upper modules of the student are trained (``--trained-from``), on kept features, with the
+whole subset as one batch and a constant learning rate, so that a training takes seconds and nothing but the
+loss differs. Each variant is compared with ``rank`` on the same images, seed by seed.
+
+    python -m benchmarks.studies.mixing RUN --manifest M --split test --weights W --out FILE
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.studies.mixed_labels import MixedLabels
+from shared.images import Preprocessing
+from shared.network import DescriptorNet
+from student_trainer.acquire.manifest import read_manifest
+from student_trainer.distil.backward import describe_without_graph, three_stage_backward
+from student_trainer.distil.batches import BatchSource
+from student_trainer.distil.data import TrainingData, from_transfer_set
+from student_trainer.distil.frozen_layers import trained_part, with_features
+from student_trainer.distil.images import digest_files, open_store
+from student_trainer.distil.objectives import get
+from student_trainer.distil.student import build_student, make_trainable
+from student_trainer.evaluate.gallery import Gallery, gallery_of
+from student_trainer.evaluate.labelled import score
+from student_trainer.recipe import load
+from student_trainer.run_folder import RunFolder
+from student_trainer.trials.subsets import nested_rows, sparse_rows
+
+SIDE_PX, SIDE_MULTIPLE_PX, CHUNK = 160, 8, 64
+TAU, SPARSE_AT_MOST = 0.75, 3
+STEPS, LEARNING_RATE, WEIGHT_DECAY = 20, 1e-4, 1e-6
+RANK = "rank"
+
+Loss = Callable[[Tensor, Tensor, None], Tensor]
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A loss on a kind of subset."""
+
+    name: str
+    images: int
+    loss: Callable[[int], Loss]
+    """From a seed."""
+    sparse: bool = False
+
+    @property
+    def baseline(self) -> tuple[int, bool, str]:
+        """What it is compared with."""
+        return self.images, self.sparse, RANK
+
+
+def variants() -> Iterator[Variant]:
+    """The whole study."""
+    for images in (150, 500):
+        yield Variant(RANK, images, rank())
+        for inherit in ("both", "none", "dominant"):
+            for alpha in (0.2, 1.0):
+                yield Variant(
+                    f"labels of {inherit}, alpha {alpha:g}", images, mixed(inherit=inherit, alpha=alpha)
+                )
+        yield Variant("lambda for each round", images, mixed(drawn="round"))
+        yield Variant("lambda for each pair", images, mixed(drawn="pair"))
+        yield Variant("lambda 0.5", images, mixed(lam=0.5))
+        yield Variant("lambda 0.5, labels of none", images, mixed(lam=0.5, inherit="none"))
+        yield Variant("gradient through mixtures", images, mixed(through=True))
+        yield Variant("only originals ask", images, mixed(queries="originals"))
+        yield Variant(
+            "only originals ask, labels of none", images, mixed(queries="originals", inherit="none")
+        )
+    for tau in (0.6, 0.65, 0.7, 0.8):
+        yield Variant(f"rank, tau {tau:g}", 500, rank(tau=tau))
+        yield Variant(f"rank-mixup, alpha 0.2, tau {tau:g}", 500, rank_mixup(alpha=0.2, tau=tau))
+    for alpha in (0.1, 0.4):
+        yield Variant(f"rank-mixup, alpha {alpha:g}", 500, rank_mixup(alpha=alpha))
+    for bins in (25, 40):
+        yield Variant(f"rank, {bins} bins on [0, 1]", 500, rank(low=0.0, bins=bins))
+    yield Variant("rank-mixup, alpha 0.2, 40 bins on [0, 1]", 500, rank_mixup(alpha=0.2, low=0.0, bins=40))
+    yield Variant("rank-mixup, 25 bins on [0, 1]", 500, rank_mixup(low=0.0, bins=25))
+    yield Variant(RANK, 500, rank(), sparse=True)
+    yield Variant("rank, tau 0.65", 500, rank(tau=0.65), sparse=True)
+    for alpha in (0.2, 1.0):
+        yield Variant(f"rank-mixup, alpha {alpha:g}", 500, rank_mixup(alpha=alpha), sparse=True)
+    for tau in (0.75, 0.65):
+        yield Variant(
+            f"rank-mixup, no mixup labels, tau {tau:g}",
+            500,
+            rank_mixup(label_mixed=False, tau=tau),
+            sparse=True,
+        )
+    yield Variant("rank-mixup, alpha 0.2, tau 0.65", 500, rank_mixup(alpha=0.2, tau=0.65), sparse=True)
+
+
+def rank(**settings: float) -> Callable[[int], Loss]:
+    """The product's ``rank``."""
+    return lambda seed: get("rank")(**settings)
+
+
+def rank_mixup(**settings: float) -> Callable[[int], Loss]:
+    """The product's ``rank-mixup``, ten rounds."""
+    return lambda seed: get("rank-mixup")(seed=seed, **settings)
+
+
+def mixed(**settings: object) -> Callable[[int], Loss]:
+    """A variant that the product does not have, five rounds."""
+    return lambda seed: MixedLabels(seed=seed, **settings)  # type: ignore[arg-type]
+
+
+class Bench:
+    """What the trainings share: features of the frozen modules, of the bought images and of the test's."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        self.trained_from: int = arguments.trained_from
+        self.recipe = load("quick-cpu", [f"student.weights={arguments.weights}"])
+        self.bought = from_transfer_set(RunFolder.existing(arguments.run).transfer_set, partial=True)
+        self.gallery: Gallery = gallery_of(read_manifest(arguments.manifest, arguments.split))
+        self.start = self._student()
+        tested = TrainingData(tuple(digest_files(self.gallery.paths)))
+        self.learned = self._features(self.bought, folder / "bought")
+        self.tested = self._features(tested, folder / "tested")
+
+    @cached_property
+    def teacher(self) -> Tensor:
+        """[n, D]."""
+        assert self.bought.teacher is not None
+        return torch.from_numpy(self.bought.teacher)
+
+    def rows(self, variant: Variant, seed: int) -> list[int]:
+        """Which bought images."""
+        digests = [image.digest for image in self.bought.images]
+        order = nested_rows(digests, seed, in_order_of_choice=False)
+        if not variant.sparse:
+            return order[: variant.images]
+        return sparse_rows(self.teacher.numpy(), order, TAU, SPARSE_AT_MOST, variant.images)
+
+    def train(self, variant: Variant, seed: int) -> dict[str, float]:
+        """One training: mAP half way and at the end, and the loss at first and at last."""
+        upper = trained_part(self._student(), self.trained_from)
+        adam = torch.optim.Adam(upper.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        loss, rows = variant.loss(seed), np.array(self.rows(variant, seed))
+        teacher, half = self.teacher[rows], float("nan")
+        losses = []
+        for step in range(STEPS):
+            if hasattr(loss, "step"):
+                loss.step = step
+            found = three_stage_backward(
+                upper, lambda: self.learned.chunks(rows), len(rows), lambda found: loss(found, teacher, None)
+            )
+            adam.step()
+            losses.append(found.loss)
+            if step + 1 == STEPS // 2:
+                half = self.map_step(upper)
+        return {"half": half, "end": self.map_step(upper), "first_loss": losses[0], "last_loss": losses[-1]}
+
+    def map_step(self, network: nn.Module) -> float:
+        """On the labelled images."""
+        rows = np.arange(len(self.tested.store))
+        found = describe_without_graph(network, lambda: self.tested.chunks(rows), len(rows)).numpy()
+        gallery = self.gallery
+        return score(
+            found[gallery.queries],
+            found[gallery.database],
+            gallery.query_labels,
+            gallery.database_labels,
+            gallery.own_index,
+        ).map_step
+
+    def _student(self) -> DescriptorNet:
+        student = build_student(self.recipe)
+        make_trainable(student, freeze=True, device=CPU)
+        return student
+
+    def _features(self, data: TrainingData, folder: Path) -> BatchSource:
+        size = Preprocessing(SIDE_PX)
+        store = open_store(folder, data.images, size, side_multiple_px=SIDE_MULTIPLE_PX)
+        source = BatchSource(store, data, size, CHUNK, CPU)
+        return with_features(source, self.start, self.trained_from, folder)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run what is missing, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.mixing")
+    parser.add_argument("run", type=Path, help="run folder with bought descriptors")
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--split")
+    parser.add_argument("--weights", type=Path, required=True, help="ImageNet weights of MobileNetV2")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines; features lie beside it")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trained-from", type=int, default=14)
+    arguments = parser.parse_args(words)
+    done = _done(arguments.out)
+    bench = Bench(arguments, arguments.out.with_suffix(".cache"))
+    for variant in variants():
+        for seed in range(arguments.seeds):
+            key = (variant.images, variant.sparse, variant.name, seed)
+            if key not in done:
+                started_s = time.perf_counter()
+                done[key] = bench.train(variant, seed)
+                _append(arguments.out, key, done[key] | {"seconds": time.perf_counter() - started_s})
+        print(_line(variant, done, arguments.seeds), flush=True)
+
+
+Key = tuple[int, bool, str, int]
+
+
+def _done(path: Path) -> dict[Key, dict[str, float]]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    found: dict[Key, dict[str, float]] = defaultdict(dict)
+    for line in map(json.loads, lines):
+        found[line["images"], line["sparse"], line["name"], line["seed"]] = line
+    return dict(found)
+
+
+def _append(path: Path, key: Key, values: dict[str, float]) -> None:
+    names = ("images", "sparse", "name", "seed")
+    with path.open("a") as file:
+        file.write(json.dumps(dict(zip(names, key, strict=True)) | values) + "\n")
+
+
+def _line(variant: Variant, done: dict[Key, dict[str, float]], seeds: int) -> str:
+    """Means over the seeds, and the differences to ``rank`` with their standard errors, in points."""
+    kind = f"{variant.images}{' sparse' if variant.sparse else ''}"
+    parts = [f"{kind:>10} {variant.name:<42}"]
+    for moment in ("half", "end"):
+        ours = [done[variant.images, variant.sparse, variant.name, seed][moment] for seed in range(seeds)]
+        base = [done[(*variant.baseline, seed)][moment] for seed in range(seeds)]
+        gain = 100 * (np.array(ours) - np.array(base))
+        error = gain.std(ddof=1) / seeds**0.5 if seeds > 1 else float("nan")
+        parts.append(f"{moment} {np.mean(ours):.3f} ({gain.mean():+.1f} +- {error:.1f})")
+    return "  ".join(parts)
+
+
+if __name__ == "__main__":
+    main()
