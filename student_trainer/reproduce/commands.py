@@ -5,20 +5,14 @@ In: names of tables, bought descriptors, something to measure on, a recipe. Out:
 """
 
 import sys
-from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from student_trainer.acquire.lock import exclusive
-from student_trainer.errors import InvalidInput, TrainingFailed
+from student_trainer.errors import TrainingFailed
 from student_trainer.evaluate.commands import parse_scales
 from student_trainer.output import emit
-from student_trainer.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from student_trainer.reproduce.definition import Table
 
 INTERRUPTED = 130
 
@@ -102,17 +96,12 @@ def reproduce(
     May be stopped at any time: the same command continues, and a cell that is done is not run again.
     """
     from student_trainer.distil.preflight import say
-    from student_trainer.reproduce.inputs import Arguments, open_setting
+    from student_trainer.reproduce.inputs import Arguments
     from student_trainer.reproduce.listing import listing
-    from student_trainer.reproduce.page import HTML, MARKDOWN, as_text, write_page
-    from student_trainer.reproduce.planning import lines_of, tasks_of
-    from student_trainer.reproduce.results import read_results
-    from student_trainer.reproduce.settling import Run, table_result
-    from student_trainer.reproduce.wording import command, sentences
-    from student_trainer.reproduce.workers import run_all
+    from student_trainer.reproduce.page import HTML, MARKDOWN
+    from student_trainer.reproduce.run import planned
     from student_trainer.reproduce.yardsticks import MeasureOn
 
-    chosen = _tables(tables)
     given = Arguments(
         recipe=recipe,
         changes=tuple([*([] if weights is None else [f"student.weights={weights}"]), *(changes or ())]),
@@ -136,66 +125,24 @@ def reproduce(
         equal_steps=equal_steps,
         keep_students=keep_students,
     )
-    setting = open_setting(given)
-    rows = _only(chosen, only or ())
-    lines = {table.name: lines_of(table, setting, rows) for table in chosen}
-    tasks = tasks_of([line for of_table in lines.values() for line in of_table])
-    folder = RunFolder.create(out)
-    cells = out / "cells"
+    reproduction = planned(tables, only or (), given, out)
     if list_:
-        found = listing(tasks, cells, jobs)
+        found = listing(reproduction.tasks, reproduction.cells, jobs)
         emit(found.document(), found.text(), as_json=json)
         return
-    failures = []
-    interrupted = False
-    if not page_only:
-        with exclusive(folder):
-            try:
-                failures = run_all(tasks, cells, jobs, say)
-            except KeyboardInterrupt:
-                say("Interrupted: the same command continues; what is finished is kept.")
-                interrupted = True
-    reasons = {failure.cell: failure.reason for failure in failures}
-    results = read_results(out / "results.json")
-    line = command(sys.argv[1:])
-    measured = {
-        table.name: table_result(
-            table, lines[table.name], cells, Run(line, tuple(sentences(given, setting, table)), reasons)
-        )
-        for table in chosen
-    }
-    results = results.model_copy(update={"tables": {**results.tables, **measured}})
-    results.write(out / "results.json")
-    write_page(results, out)
-    text = as_text(results, list(measured))
+    failures, interrupted = [], False
+    try:
+        failures = [] if page_only else reproduction.run(jobs, say)
+    except KeyboardInterrupt:
+        say("Interrupted: the same command continues; what is finished is kept.")
+        interrupted = True
+    results, text = reproduction.write(failures, sys.argv[1:])
     emit(results.model_dump(mode="json"), f"{text}\nWritten: {out / HTML}, {out / MARKDOWN}", as_json=json)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if failures:
         named = "\n".join(f"  {failure.cell}: {failure.reason}" for failure in failures)
         raise TrainingFailed(
-            f"{len(failures)} of {len(tasks)} cells failed; the others are done. The same command tries "
-            f"these again:\n{named}"
+            f"{len(failures)} of {len(reproduction.tasks)} cells failed; the others are done. The same "
+            f"command tries these again:\n{named}"
         )
-
-
-def _tables(names: "list[str]") -> "list[Table]":
-    from student_trainer.reproduce.definition import read_table
-
-    paper = ["table1", "table2", "table3", "table4", "table5", "table6", "table7", "figure1"]
-    wished = [name for word in names for name in (paper if word == "all" else [word])]
-    return [read_table(name) for name in dict.fromkeys(wished)]
-
-
-def _only(tables: "list[Table]", patterns: "list[str] | tuple[str, ...]") -> list[str]:
-    """Ids of the rows that were asked for; empty for all."""
-    ids = [row.id for table in tables for row in table.rows]
-    found = []
-    for pattern in patterns:
-        matching = [name for name in ids if fnmatch(name, pattern)]
-        if not matching:
-            raise InvalidInput(
-                f"--only {pattern}: there is no such row; there are {', '.join(dict.fromkeys(ids))}."
-            )
-        found += matching
-    return found

@@ -101,6 +101,8 @@ class Table(_Part):
     text: str = ""
     """What is compared, for the page."""
     measures: Literal["retrieval", "whitened", "cost"] = "retrieval"
+    sizes: Literal["in proportion", "as stated"] = "in proportion"
+    """Where fewer images were bought than a row names: all rows shrink, or this one is left out."""
     facts: tuple[Fact, ...] = ()
     """Columns beside the measures: of the images (the share that is alone above tau, their neighbours), or of
     the training."""

@@ -15,7 +15,7 @@ from student_trainer.errors import InvalidInput
 from student_trainer.recipe import IMAGENET, RANDOM, Recipe, changed, load
 from student_trainer.reproduce.definition import Row, Table
 from student_trainer.reproduce.measures import Measure
-from student_trainer.reproduce.pool import Pool
+from student_trainer.reproduce.pool import Pool, TooDense
 from student_trainer.reproduce.sizes import sizes_here
 from student_trainer.trials.cells import Making, Task
 from student_trainer.trials.making import Given, Trained, Untrained
@@ -67,36 +67,31 @@ class Line:
     left_out: str = ""
 
 
-def lines_of(table: Table, setting: Setting, only: Sequence[str] = ()) -> list[Line]:
+def lines_of(table: Table, setting: Setting) -> list[Line]:
     """The rows of a table, in its order, student by student.
 
-    Args:
-        table: what is compared.
-        setting: what it is compared on.
-        only: ids of rows; the others are not planned, and not in the result.
-
     Raises:
-        InvalidInput: trainings are asked for and nothing was bought, a row's changes do not fit the recipe,
-            or sizes do not fit.
+        InvalidInput: a row's changes do not fit the recipe, or sizes do not fit.
     """
-    rows = [row for row in table.rows if not only or row.id in only]
     declared = [row.images for row in table.rows if row.images is not None]
-    if setting.pool is None and any(_needs_pool(row) for row in rows):
-        raise InvalidInput(
-            f"The rows of {table.name} learn from bought descriptors: name them with --transfer-set, a run "
-            "folder or its transfer_set.sqlite."
-        )
-    available = len(setting.pool.data) if setting.pool else max(declared, default=0)
-    sizes = sizes_here(declared, available, setting.sizes)
+    sizes = _sizes(table, declared, setting)
     taken: set[str] = set()
     lines = []
     for student, recipe in setting.students.items():
-        for row in rows:
+        for row in table.rows:
             if row.network == "teacher" and row.id in taken:
                 continue  # one teacher for all students
             taken.add(row.id)
             lines.append(_line(row, student, recipe, table=table, setting=setting, sizes=sizes))
     return lines
+
+
+def _sizes(table: Table, declared: Sequence[int], setting: Setting) -> dict[int, int]:
+    """The paper's number of images -> ours; without those that cannot be had."""
+    available = len(setting.pool.data) if setting.pool else max(declared, default=0)
+    if table.sizes == "in proportion" or setting.sizes is not None:
+        return sizes_here(declared, available, setting.sizes)
+    return {number: number for number in declared if number <= available}
 
 
 def tasks_of(lines: Sequence[Line]) -> list[Task]:
@@ -121,14 +116,10 @@ def _turn(task: Task) -> tuple[int, int, str]:
     return (-1, 0, "")
 
 
-def _needs_pool(row: Row) -> bool:
-    return row.network == "trained" and row.learns_from != "all labels"
-
-
 def _line(
     row: Row, student: str, recipe: Recipe, *, table: Table, setting: Setting, sizes: Mapping[int, int]
 ) -> Line:
-    if (why := _missing(row, table, setting)) is not None:
+    if (why := _missing(row, table, setting, sizes)) is not None:
         return Line(row, student, left_out=why)
     yardstick = setting.yardsticks[table.measures]
     measure = yardstick.teacher if row.network == "teacher" else yardstick.student
@@ -136,7 +127,10 @@ def _line(
     changes = changed(own, row.set, f"Row {row.id!r} of {table.name}") if row.set else own
     _check(row, changes, table)
     images = _images(row, setting, sizes)
-    makings = _makings(row, changes, recipe, setting, images)
+    try:
+        makings = list(_makings(row, changes, recipe, setting, images))
+    except TooDense as error:
+        return Line(row, student, left_out=str(error))
     tasks = tuple(Task(making, (measure,), keep=setting.keep_students) for making in makings)
     return Line(row, student, measure, tasks, images)
 
@@ -176,12 +170,16 @@ def _check(row: Row, recipe: Recipe, table: Table) -> None:
         )
 
 
-def _missing(row: Row, table: Table, setting: Setting) -> str | None:
+def _missing(row: Row, table: Table, setting: Setting, sizes: Mapping[int, int]) -> str | None:
     """Why a row cannot be had."""
     if table.measures not in setting.yardsticks:
         return f"there is nothing to measure {table.measures} on"
     if row.network == "teacher" and setting.teacher is None:
         return "no teacher checkpoint: --teacher FILE"
+    if row.network == "trained" and row.learns_from != "all labels" and setting.pool is None:
+        return "it learns from bought images: --transfer-set, a run folder or its transfer_set.sqlite"
+    if row.images is not None and row.images not in sizes and setting.pool is not None:
+        return f"it needs {row.images:,} images, and {len(setting.pool.data):,} were bought"
     if row.learns_from == "all labels" and setting.labelled is None:
         return setting.no_labels
     if row.learns_from == "labels" and setting.pool is not None and setting.pool.data.labels is None:

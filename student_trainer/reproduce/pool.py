@@ -10,6 +10,10 @@ from student_trainer.errors import InvalidInput
 from student_trainer.trials.subsets import nested_rows, sparse_rows
 
 
+class TooDense(InvalidInput):
+    """No sparse set can be cut from what was bought."""
+
+
 @dataclass(frozen=True)
 class Pool:
     """What was bought, and how smaller sets are cut from it."""
@@ -26,7 +30,7 @@ class Pool:
         """``size`` images, or with ``sparse`` as many as can be had up to that; rows of one seed share them.
 
         Raises:
-            InvalidInput: fewer than two images are sparse enough.
+            TooDense: fewer than two images are sparse enough.
         """
         key = (seed, size, sparse)
         if key not in self._parts:
@@ -41,8 +45,8 @@ class Pool:
         assert self.data.teacher is not None
         rows = sparse_rows(self.data.teacher, order, self.tau, sparse, size)
         if len(rows) < 2:
-            raise InvalidInput(
-                f"Only {len(rows)} of {len(self.data):,} bought images have at most {sparse} others above "
-                f"tau = {self.tau:g}: a sparse set needs images that resemble each other less."
+            raise TooDense(
+                f"only {len(rows)} of {len(self.data):,} bought images have at most {sparse} others above "
+                f"tau = {self.tau:g}, too few for a sparse set"
             )
         return rows

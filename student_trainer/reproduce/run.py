@@ -1,0 +1,116 @@
+"""A run: tables planned on a setting, their cells run, the page written of what is done.
+
+In: tables, the words of the command line, a folder. Out: the folder's cells, ``results.json`` and the page.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from student_trainer.acquire.lock import exclusive
+from student_trainer.errors import InvalidInput
+from student_trainer.reproduce.definition import Table, read_table
+from student_trainer.reproduce.inputs import Arguments, open_setting
+from student_trainer.reproduce.page import as_text, write_page
+from student_trainer.reproduce.planning import Line, Setting, lines_of, tasks_of
+from student_trainer.reproduce.results import Results, read_results
+from student_trainer.reproduce.settling import Run, table_result
+from student_trainer.reproduce.wording import command, sentences
+from student_trainer.reproduce.workers import Failure, run_all
+from student_trainer.run_folder import RunFolder
+from student_trainer.trials.cells import Task
+
+OF_THE_PAPER = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figure1")
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What is to be run, and where."""
+
+    tables: Sequence[Table]
+    given: Arguments
+    setting: Setting
+    lines: dict[str, list[Line]]
+    """By table; all of its rows, since the page shows what earlier runs did."""
+    tasks: Sequence[Task]
+    """Of the rows that were asked for."""
+    folder: Path
+
+    @property
+    def cells(self) -> Path:
+        """Folder of the cells."""
+        return self.folder / "cells"
+
+    @property
+    def document(self) -> Path:
+        """Every cell with its numbers."""
+        return self.folder / "results.json"
+
+    def run(self, jobs: int, say: Callable[[str], None]) -> list[Failure]:
+        """Run every cell that is not done.
+
+        Raises:
+            InvalidInput: another run is at work in the folder, or its results are something else.
+        """
+        read_results(self.document)  # refuses before hours of work
+        with exclusive(RunFolder.create(self.folder)):
+            return run_all(self.tasks, self.cells, jobs, say)
+
+    def write(self, failures: Sequence[Failure], words: Sequence[str]) -> tuple[Results, str]:
+        """Write results and page of what is done; the results, and the text of these tables.
+
+        Args:
+            failures: of the last run.
+            words: of the command line, for the page.
+
+        Raises:
+            InvalidInput: the folder's results are something else.
+            StorageFailed: they cannot be written.
+        """
+        reasons = {failure.cell: failure.reason for failure in failures}
+        measured = {}
+        for table in self.tables:
+            run = Run(command(words), tuple(sentences(self.given, self.setting, table)), reasons)
+            measured[table.name] = table_result(table, self.lines[table.name], self.cells, run)
+        results = Results(tables={**read_results(self.document).tables, **measured})
+        results.write(self.document)
+        write_page(results, self.folder)
+        return results, as_text(results, list(measured))
+
+
+def planned(names: Sequence[str], only: Sequence[str], given: Arguments, folder: Path) -> Reproduction:
+    """Read the tables, open the inputs, and plan the cells; nothing is trained and nothing written.
+
+    Args:
+        names: of tables, or files; ``all`` for the paper's.
+        only: ids of rows to run, with ``*`` for anything; empty for all.
+        given: everything else.
+        folder: of the cells and the page.
+
+    Raises:
+        InvalidInput: something is missing, does not fit, or leaves nothing to run.
+    """
+    wished = [name for word in names for name in (OF_THE_PAPER if word == ALL else (word,))]
+    tables = [read_table(name) for name in dict.fromkeys(wished)]
+    rows = _rows(tables, only)
+    setting = open_setting(given)
+    lines = {table.name: lines_of(table, setting) for table in tables}
+    asked = [line for of_table in lines.values() for line in of_table if line.row.id in rows]
+    if all(line.left_out for line in asked):
+        reasons = dict.fromkeys(line.left_out for line in asked)
+        raise InvalidInput(f"None of the rows can be had: {'; '.join(reasons)}.")
+    return Reproduction(tables, given, setting, lines, tasks_of(asked), folder)
+
+
+def _rows(tables: Sequence[Table], patterns: Sequence[str]) -> set[str]:
+    """Ids of the rows that were asked for."""
+    ids = list(dict.fromkeys(row.id for table in tables for row in table.rows))
+    found = set() if patterns else set(ids)
+    for pattern in patterns:
+        matching = [name for name in ids if fnmatch(name, pattern)]
+        if not matching:
+            raise InvalidInput(f"--only {pattern}: there is no such row; there are {', '.join(ids)}.")
+        found.update(matching)
+    return found
