@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-BENCHMARKS = ("ledger", "loss", "search", "serving", "training")
+BENCHMARKS = ("extraction", "ledger", "loss", "search", "serving", "training")
 
 
 def main(names: Sequence[str]) -> int:
