@@ -87,7 +87,7 @@ def evaluate_benchmark(
         TrainerError, typer.Exit: see :func:`student_trainer.evaluate.purchase.purchase`.
     """
     benchmark = open_named(wishes.dataset or "", wishes.root, wishes.protocol)
-    options = _options(wishes, scales)
+    options = _options(wishes, scales, benchmark.name)
     whitened = options.whitening.images if options.whitening else ()
     asked = _asked(wishes, run, benchmark, options, payment)
     images = len(benchmark.images) + len(benchmark.queries) + len(options.distractors) + len(whitened)
@@ -153,9 +153,9 @@ def _of_protocol(dataset: str, protocol: str | None) -> str:
     return dataset
 
 
-def _options(wishes: Wishes, scales: tuple[float, ...]) -> Options:
+def _options(wishes: Wishes, scales: tuple[float, ...], measured: str) -> Options:
     return Options(
-        whitening=_whitening(wishes, scales),
+        whitening=_whitening(wishes, scales, measured),
         dims=wishes.whiten_dims,
         query_expansion=None if wishes.alpha_qe is None else Expansion.parse(wishes.alpha_qe, "--alpha-qe"),
         augmentation=None if wishes.dba is None else Expansion.parse(wishes.dba, "--dba"),
@@ -164,7 +164,7 @@ def _options(wishes: Wishes, scales: tuple[float, ...]) -> Options:
     )
 
 
-def _whitening(wishes: Wishes, scales: tuple[float, ...]) -> WhiteningSource | None:
+def _whitening(wishes: Wishes, scales: tuple[float, ...], measured: str) -> WhiteningSource | None:
     if wishes.whiten_on is not None and wishes.whitening is not None:
         raise InvalidInput(
             "Give either --whiten-on, which learns a whitening, or --whitening FILE, not both."
@@ -181,6 +181,11 @@ def _whitening(wishes: Wishes, scales: tuple[float, ...]) -> WhiteningSource | N
         require_files(pairs.images, SFM120K)
         return pairs
     other = FromDatabase(open_named(wishes.whiten_on, wishes.root), wishes.whiten_power)
+    if OLD_NAMES.get(other.benchmark.name, other.benchmark.name) == OLD_NAMES.get(measured, measured):
+        raise InvalidInput(
+            f"--whiten-on {wishes.whiten_on}: its photographs are those that {measured} measures on. Learn "
+            "the whitening on other ones, as of Paris for Oxford."
+        )
     require_files(other.images, other.benchmark.name)
     return other
 

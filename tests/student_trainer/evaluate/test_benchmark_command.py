@@ -342,6 +342,8 @@ OXFORD = "--dataset roxford5k --root DATA"
         (f"{OXFORD} --whiten-on rparis6k --whitening x", "not both"),
         (f"{OXFORD} --whiten-on rparis6k --whiten-dims 79", "cannot keep 79"),
         (f"{OXFORD} --whitening DATA/none.pth", "--whitening: There is no file"),
+        (f"{OXFORD} --whiten-on roxford5k", "its photographs are those that roxford5k measures on"),
+        (f"{OXFORD} --whiten-on oxford5k", "its photographs are those that roxford5k measures on"),
         (f"{OXFORD} --whiten-on mine", "There is no ground truth in mine"),
         ("--manifest x.csv --alpha-qe 2:3", "--alpha-qe is for benchmarks: give --dataset"),
         ("--manifest x.csv --whiten-power 0.3", "--whiten-power is for benchmarks"),
