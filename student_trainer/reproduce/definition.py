@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from student_trainer.acquire.selection.choice import METHODS, RANDOM
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe_checks import explain, nearest
 from student_trainer.reproduce.expand import expanded
@@ -49,6 +50,8 @@ class Row(_Part):
     (:mod:`student_trainer.reproduce.sizes`); None: all that were bought."""
     sparse: Annotated[int, Field(ge=0)] | None = None
     """Only images that have at most so many of the others above tau."""
+    selection: str = RANDOM
+    """A strategy of ``plan --selection``, which chooses among all that were bought."""
     against: str | None = None
     """A row that this one is compared with, seed by seed."""
     paper: dict[str, tuple[float | None, ...]] = {}
@@ -127,6 +130,10 @@ class Table(_Part):
             if group not in groups:
                 raise ValueError(f"no rows have the group {group!r}.{nearest(group, groups)}")
         for row in self.rows:
+            if row.selection not in METHODS:
+                raise ValueError(f"there is no selection {row.selection!r}.{nearest(row.selection, METHODS)}")
+            if row.sparse is not None and row.selection != RANDOM:
+                raise ValueError(f"row {row.id!r} has both sparse and selection; they exclude each other")
             if any(len(numbers) != len(self.paper_columns) for numbers in row.paper.values()):
                 raise ValueError(
                     f"row {row.id!r} has not one number of the paper for each of the "

@@ -8,7 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from shared.extraction import describe
 from shared.network import NetworkSpec
+from shared.vectors import Float32Rows
+from student_trainer.acquire.selection.choice import RANDOM as AT_RANDOM
+from student_trainer.acquire.selection.network import open_eye
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.preflight import unfitted_objective
 from student_trainer.errors import InvalidInput
@@ -52,6 +56,17 @@ class Setting:
     """As many steps for every training as one on all bought images has, instead of as many epochs."""
     keep_students: bool = False
     sizes: str | None = None
+    _seen: dict[str, Float32Rows] = field(default_factory=dict, repr=False)
+
+    def look(self, recipe: Recipe) -> Float32Rows:
+        """All bought images as the recipe's student describes them before it learns, [n, d]; done once."""
+        assert self.pool is not None
+        key = recipe.digest()
+        if key not in self._seen:
+            paths = [image.path for image in self.pool.data.images]
+            size_px, device = recipe.images.longest_side_px, recipe.training.device
+            self._seen[key] = describe(open_eye(recipe).network, paths, size_px, device=device)
+        return self._seen[key]
 
 
 @dataclass(frozen=True)
@@ -207,7 +222,7 @@ def _makings(
     else:
         assert images is not None
         for seed in setting.seeds:
-            data = _lesson(row, setting, seed, images)
+            data = _lesson(row, base, setting, seed, images)
             yield Trained(_seeded(recipe, base, setting, seed, len(data)), data)
 
 
@@ -223,13 +238,17 @@ def _before(recipe: Recipe, setting: Setting) -> Iterator[Making]:
     yield from found.values()
 
 
-def _lesson(row: Row, setting: Setting, seed: int, images: int) -> TrainingData:
+def _lesson(row: Row, base: Recipe, setting: Setting, seed: int, images: int) -> TrainingData:
     """What a row learns from; what it does not look at is left out, so that it decides nothing."""
     if row.learns_from == "all labels":
         assert setting.labelled is not None
         return setting.labelled
-    assert setting.pool is not None
-    part = setting.pool.part(seed, images, row.sparse)
+    pool = setting.pool
+    assert pool is not None
+    if row.selection == AT_RANDOM:
+        part = pool.part(seed, images, row.sparse)
+    else:
+        part = pool.selected(seed, images, row.selection, lambda: setting.look(base))
     if row.learns_from == "labels":
         return replace(part, teacher=None, teacher_revision=None)
     return replace(part, labels=None)

@@ -3,8 +3,11 @@
 In: a transfer set that was bought once. Out: training data for a seed and a size; no query is spent.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from shared.vectors import Float32Rows
+from student_trainer.acquire.selection.choice import METHODS, RANDOM
 from student_trainer.distil.data import TrainingData
 from student_trainer.errors import InvalidInput
 from student_trainer.trials.subsets import nested_rows, sparse_rows
@@ -37,9 +40,27 @@ class Pool:
             self._parts[key] = self.data.take(sorted(self._rows(seed, size, sparse)))
         return self._parts[key]
 
-    def _rows(self, seed: int, size: int, sparse: int | None) -> list[int]:
+    def selected(self, seed: int, size: int, strategy: str, look: Callable[[], Float32Rows]) -> TrainingData:
+        """``size`` images as ``plan --selection`` would have chosen them among all that were bought.
+
+        Args:
+            seed: draws the order in which the strategy sees them.
+            size: how many.
+            strategy: a name of ``METHODS``.
+            look: descriptors of all, [n, d] of unit length, by a network that costs no query.
+        """
+        if strategy == RANDOM:
+            return self.part(seed, size)
+        order = self._order(seed)
+        chosen = METHODS[strategy].strategy(look()[order], [], size)
+        return self.data.take(sorted(order[place] for place in chosen))
+
+    def _order(self, seed: int) -> list[int]:
         digests = [image.digest for image in self.data.images]
-        order = nested_rows(digests, seed, in_order_of_choice=self.in_order_of_choice)
+        return nested_rows(digests, seed, in_order_of_choice=self.in_order_of_choice)
+
+    def _rows(self, seed: int, size: int, sparse: int | None) -> list[int]:
+        order = self._order(seed)
         if sparse is None:
             return order[:size]
         assert self.data.teacher is not None

@@ -9,7 +9,7 @@ import pytest
 from student_trainer.distil.preflight import unfitted_objective
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import changed, load
-from student_trainer.reproduce.definition import read_table, shipped_tables
+from student_trainer.reproduce.definition import parse_table, read_table, shipped_tables
 
 Write = Callable[[str], Path]
 
@@ -25,8 +25,13 @@ def test_every_row_of_a_shipped_table_can_be_trained_with_the_paper_s_recipe(nam
     assert "{" not in "".join(claim.says for claim in table.claims)
 
 
-def test_the_shipped_tables_are_the_paper_s_and_one_of_ours() -> None:
-    assert shipped_tables() == ["figure1", "mixing", *(f"table{number}" for number in range(1, 8))]
+def test_the_shipped_tables_are_the_paper_s_and_two_of_ours() -> None:
+    assert shipped_tables() == [
+        "figure1",
+        "mixing",
+        "selection",
+        *(f"table{number}" for number in range(1, 8)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -130,5 +135,19 @@ def test_the_table_that_the_document_shows_is_one(own_table: Write) -> None:
 
 
 def test_a_table_that_is_not_there_is_refused_with_a_suggestion() -> None:
-    with pytest.raises(InvalidInput, match=r"no table 'tabel2'.*figure1, mixing, table1.*mean 'table2'"):
+    with pytest.raises(
+        InvalidInput, match=r"no table 'tabel2'.*figure1, mixing, selection, table1.*mean 'table2'"
+    ):
         read_table("tabel2")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"selection": "k-centre"}, r"no selection 'k-centre'.*Did you mean 'k-center'"),
+        ({"selection": "density", "sparse": 3}, r"both sparse and selection"),
+    ],
+)
+def test_a_selection_must_be_known_and_stand_alone(row: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        parse_table({"title": "Own", "row": [{"id": "one", **row}]}, "own")

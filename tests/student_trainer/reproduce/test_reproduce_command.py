@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from command_line import Run
 
+from student_trainer.acquire.selection.choice import METHODS
 from student_trainer.reproduce.results import Results, read_results
 from student_trainer.trials import making
 
@@ -216,6 +217,18 @@ def test_the_sparse_rows_share_their_images_and_say_how_sparse_they_are(
     assert lines["no-aug"].cells[0].facts["neighbours"] <= 3
     assert lines["no-ml-tau-0.5"].cells[0].facts["tau"] == 0.5
     assert "| alone (%) | neighbours |" in ended.out
+
+
+def test_strategies_choose_among_what_was_bought_each_its_own_images(
+    reproduce: Run, inputs: Any, own_table: Callable[[str], Path], tmp_path: Path
+) -> None:
+    rows = [f'[[row]]\nid = "{name}"\nselection = "{name}"\nimages = 12' for name in METHODS]
+    path = own_table("\n".join(['title = "Own"\nsizes = "as stated"', *rows]))
+    listed = reproduce(path, *inputs.options(tmp_path), "--seeds", 2, "--list")
+    assert listed.code == 0, listed.err
+    cells = {word for word in listed.out.split() if word.startswith("n000012-")}
+    assert len(cells) == 2 * len(METHODS)
+    assert reproduce(path, *inputs.options(tmp_path), "--seeds", 2, "--list").out == listed.out
 
 
 def test_where_all_images_resemble_each_other_there_is_no_sparse_set(
