@@ -101,6 +101,12 @@ def map_file(path: Path, dtype: DTypeLike, elements: int) -> NDArray[Any]:
     return np.memmap(path, dtype, mode="c")
 
 
+def remove_stores(folder: Path, pattern: str) -> None:
+    """Remove files of numbers and their indices, indices first: what has an index is whole."""
+    for path in sorted(folder.glob(pattern), key=lambda path: path.suffix != ".json"):
+        path.unlink()
+
+
 def ends(shapes: Iterable[Shape]) -> list[int]:
     """Where each array ends, in elements, when they lie one after another."""
     return list(accumulate(math.prod(shape) for shape in shapes))

@@ -23,7 +23,7 @@ from shared.checkpoints import weights_digest
 from shared.digest import digest_of_document
 from shared.network import DescriptorNet
 from shared.pooling import l2_normalise
-from student_trainer.distil.arrays import ArrayStore, map_file
+from student_trainer.distil.arrays import ArrayStore, map_file, remove_stores
 from student_trainer.distil.batches import BatchSource, as_features
 from student_trainer.distil.processes import ALONE
 from student_trainer.errors import InvalidInput, StorageFailed
@@ -82,9 +82,9 @@ def with_features(
     if not trained_from:
         return source
     frozen: nn.Module = student.trunk[:trained_from]  # type: ignore[index]
-    path = folder / f"features-{_key(source, frozen)[:16]}.f32"
+    path = folder / f"features-{_key(source, student, trained_from)[:16]}.f32"
     with source.processes.first_goes_ahead():
-        if not _index(path).exists():
+        if not (_index(path).exists() and path.exists()):
             try:
                 _compute(source, frozen, path)
             except OSError as error:
@@ -96,8 +96,7 @@ def with_features(
 
 def _compute(source: BatchSource, frozen: nn.Module, path: Path) -> None:
     """Write the features, [h, w, C] each, then the index: what has an index is whole."""
-    for old in path.parent.glob("features-*"):
-        old.unlink()
+    remove_stores(path.parent, "features-*")
     places: dict[int, tuple[int, tuple[int, ...]]] = {}
     written = 0
     everything = np.arange(len(source.store))
@@ -128,13 +127,19 @@ def _index(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _key(source: BatchSource, frozen: nn.Module) -> str:
-    """Of all that the features depend on."""
+def _key(source: BatchSource, student: DescriptorNet, trained_from: int) -> str:
+    """Of all that the features depend on.
+
+    The number of modules is named, because weights alone do not tell where the frozen part ends: a ReLU or a
+    pooling has none.
+    """
     return digest_of_document(
         {
             "images": [image.digest for image in source.data.images],
             "preprocessing": source.preprocessing.description(),
             "shapes": [list(shape) for shape in source.store.shapes],
-            "layers": weights_digest(frozen),
+            "arch": student.spec.arch,
+            "modules": trained_from,
+            "weights": weights_digest(student.trunk[:trained_from]),  # type: ignore[index]
         }
     )

@@ -24,7 +24,7 @@ from PIL import Image
 
 from shared.digest import digest_of_document, sha256_hex
 from shared.images import InvalidImage, Preprocessing, decode, load_pixels
-from student_trainer.distil.arrays import ArrayStore, cut, ends, map_file
+from student_trainer.distil.arrays import ArrayStore, cut, ends, map_file, remove_stores
 from student_trainer.errors import InvalidInput, StorageFailed
 
 _DECODED_AHEAD = 64
@@ -92,7 +92,7 @@ def open_store(
         }
     )
     pixels, index = folder / f"pixels-{key[:16]}.u8", folder / f"pixels-{key[:16]}.json"
-    if not index.exists():
+    if not (index.exists() and pixels.exists()):
         try:
             _build(pixels, index, sources, partial(_decode, preprocessing, side_multiple_px), on_image)
         except OSError as error:
@@ -111,8 +111,7 @@ def _build(
 ) -> None:
     """Write the pixels, then the index: what has an index is whole."""
     pixels.parent.mkdir(parents=True, exist_ok=True)
-    for old in pixels.parent.glob("pixels-*"):
-        old.unlink()
+    remove_stores(pixels.parent, "pixels-*")
     shapes: list[tuple[int, int] | str] = []
     with pixels.open("wb") as file, ThreadPoolExecutor() as pool:
         for block in cut(sources, _DECODED_AHEAD):

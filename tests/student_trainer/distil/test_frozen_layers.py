@@ -165,3 +165,29 @@ def test_sides_are_rounded_where_the_recipe_asks(bought: TrainingData, tmp_path:
     assert {shape[:2] for shape in exact.shapes} == {(30, 22), (23, 30)}
     assert {shape[:2] for shape in rounded.shapes} == {(32, 24), (24, 32)}
     assert len(list(rounded.chunks(range(18), 32))) == 2
+
+
+def test_modules_without_weights_count_too(
+    bought: TrainingData, tmp_path: Path, tiny_recipe_file: Path
+) -> None:
+    """A ResNet begins with a convolution, batch norm, ReLU and pooling; each gives other features."""
+    recipe = load(tiny_recipe_file, ["student.arch=resnet18-64"])
+    size = Preprocessing(32)
+    source = BatchSource(open_store(tmp_path, bought.images, size), bought, size, 4, torch.device("cpu"))
+    student = build_student(recipe)
+    depths = [with_features(source, student, depth, tmp_path).store.array(0) for depth in (2, 3, 4)]
+    assert (depths[0] < 0).any() and not (depths[1] < 0).any()
+    assert depths[2].shape != depths[1].shape
+
+
+@pytest.mark.parametrize("kind", ["pixels", "features"])
+def test_an_index_whose_numbers_are_gone_is_made_anew(
+    kind: str, upper: Recipe, source: BatchSource, bought: TrainingData, tmp_path: Path
+) -> None:
+    student = build_student(upper)
+    with_features(source, student, FROM, tmp_path / "cache")
+    (numbers,) = (path for path in (tmp_path / "cache").glob(f"{kind}-*") if path.suffix != ".json")
+    numbers.unlink()
+    store = open_store(tmp_path / "cache", bought.images, Preprocessing(32))
+    assert np.array_equal(store.array(3), source.store.array(3))
+    assert len(with_features(source, student, FROM, tmp_path / "cache").store) == len(bought)
