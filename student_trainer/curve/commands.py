@@ -70,6 +70,7 @@ def curve(
     from student_trainer.distil.preflight import say
     from student_trainer.publish.curve_figure import quality_picture
     from student_trainer.recipe import load
+    from student_trainer.trials.subsets import bought_in_order
 
     folder = RunFolder.existing(run)
     own = str(folder.recipe) if folder.recipe.is_file() else DEFAULT_RECIPE
@@ -89,7 +90,7 @@ def curve(
         measure,
         sizes=sizes_of(sizes, len(learnable)),
         seeds=range(chosen.training.seed, chosen.training.seed + seeds),
-        in_order_of_choice=_is_nested(folder),
+        in_order_of_choice=bought_in_order(folder.transfer_set),
         equal_steps=equal_steps,
     )
     try:
@@ -125,9 +126,9 @@ def _measure(
     recipe: "Recipe", bought: "TrainingData", manifest: Path | None, split: str | None
 ) -> "tuple[TrainingData, Yardstick]":
     """What can be learned from, and what measures it."""
-    from student_trainer.curve.grid import hold_back
+    from student_trainer.curve.held_back import HeldBack, hold_back
     from student_trainer.evaluate.gallery import gallery_of
-    from student_trainer.trials.yardsticks import HeldBack, Labelled, threshold
+    from student_trainer.trials.yardsticks import Labelled, threshold
 
     size_px, device = recipe.images.longest_side_px, recipe.training.device
     if manifest is not None:
@@ -145,14 +146,6 @@ def _entries(manifest: Path, split: str | None) -> "list[Entry]":
     if split is not None:
         raise InvalidInput(f"{manifest} is a folder and has no splits: give a CSV manifest, or drop --split.")
     return scan_folder(manifest)
-
-
-def _is_nested(folder: RunFolder) -> bool:
-    from student_trainer.acquire.transfer_set import TransferSet
-    from student_trainer.trials.subsets import choice_is_nested
-
-    with TransferSet.open(folder.transfer_set) as transfer_set:
-        return choice_is_nested(transfer_set.facts)
 
 
 def _teacher_line(measure: "Yardstick", teacher: Path | None, size_px: int | None) -> float | None:

@@ -13,7 +13,7 @@ from student_trainer.curve.document import Yardstick as Words
 from student_trainer.curve.verdict import judge
 from student_trainer.distil.data import TrainingData
 from student_trainer.recipe import Recipe
-from student_trainer.trials import cells
+from student_trainer.trials import cells, records
 from student_trainer.trials.cells import Task
 from student_trainer.trials.making import Trained, Untrained
 from student_trainer.trials.subsets import nested_rows, recipe_for
@@ -84,7 +84,7 @@ def trace(
     return _together(plan, done, bought, teacher)
 
 
-def _finished(task: Task, root: Path) -> cells.Cell:
+def _finished(task: Task, root: Path) -> records.Cell:
     """Run it unless that was done before."""
     cells.run(task, root)
     [measure] = task.measures

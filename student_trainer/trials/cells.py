@@ -14,55 +14,12 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Protocol
 
 from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder
-from student_trainer.trials.files import write_whole
 from student_trainer.trials.hardware import hardware, versions
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-Readable = TypeVar("Readable", bound=_Record)
-
-
-class Made(_Record):
-    """How a network came about; left in its folder when its weights are gone."""
-
-    network: str
-    images: int
-    """Learned from."""
-    seed: int | None
-    epochs: int
-    steps: int
-    seconds: float
-    """Of its steps and of what precedes them, interruptions left out."""
-    facts: dict[str, float]
-    """What was found out about the images, such as ``tau`` and the share that is ``alone`` above it."""
-    recipe_digest: str | None
-    recipe: dict[str, Any] | None
-    hardware: str
-    versions: dict[str, str]
-
-
-class Measured(_Record):
-    """What one measure found."""
-
-    values: dict[str, float]
-    seconds: float
-
-
-class Cell(Made):
-    """Both together."""
-
-    folder: str
-    measures: dict[str, float]
-    measuring_seconds: float
+from student_trainer.trials.records import Cell, Made, Measured, read_record, write_record
 
 
 @dataclass(frozen=True)
@@ -134,16 +91,24 @@ class Task:
         return root / self.making.name
 
     def unmeasured(self, root: Path) -> list[Measure]:
-        """The measures that are still to be taken; all, where it is not known how the network was made."""
+        """The measures that are still to be taken; all, where it is not known how the network was made.
+
+        Raises:
+            InvalidInput: a record is of another version.
+        """
         folder = self.folder(root)
-        if _read(folder / "made.json", Made) is None:
+        if read_record(folder / "made.json", Made) is None:
             return list(self.measures)
         return [measure for measure in self.measures if _measured(folder, measure) is None]
 
     def finished(self, root: Path, measure: Measure) -> Cell | None:
-        """The cell as one of its measures has it; None if that was not taken or a record is damaged."""
+        """The cell as one of its measures has it; None if that was not taken or a record is damaged.
+
+        Raises:
+            InvalidInput: a record is of another version.
+        """
         folder = self.folder(root)
-        made, measured = _read(folder / "made.json", Made), _measured(folder, measure)
+        made, measured = read_record(folder / "made.json", Made), _measured(folder, measure)
         if made is None or measured is None:
             return None
         return Cell(
@@ -168,18 +133,18 @@ def run(task: Task, root: Path, cache: Path | None = None) -> None:
     own = RunFolder.create(task.folder(root))
     folder = own if cache is None else RunFolder(own.root, shared_cache=cache)
     waiting = task.unmeasured(root)
-    made = _read(folder.root / "made.json", Made)
+    made = read_record(folder.root / "made.json", Made)
     if made is not None and not waiting:
         return
     checkpoint = task.making.checkpoint(folder)
     if made is None or not checkpoint.is_file():
         made = _make(task.making, folder)
-        write_whole(folder.root / "made.json", made.model_dump_json(indent=1) + "\n")
+        write_record(folder.root / "made.json", made)
     for measure in waiting:
         started_s = time.monotonic()
         values = measure.measure(checkpoint)
         measured = Measured(values=values, seconds=time.monotonic() - started_s)
-        write_whole(_record(folder.root, measure), measured.model_dump_json(indent=1) + "\n")
+        write_record(_record(folder.root, measure), measured)
     _make_room(own, keep_student=task.keep)
 
 
@@ -206,14 +171,7 @@ def _record(folder: Path, measure: Measure) -> Path:
 
 
 def _measured(folder: Path, measure: Measure) -> Measured | None:
-    return _read(_record(folder, measure), Measured)
-
-
-def _read(path: Path, kind: type[Readable]) -> Readable | None:
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
+    return read_record(_record(folder, measure), Measured)
 
 
 def _make_room(folder: RunFolder, *, keep_student: bool) -> None:

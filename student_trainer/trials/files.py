@@ -1,4 +1,4 @@
-"""Files that are whole or not there: what a curve leaves is read by the next command.
+"""Files that are whole or not there: what is left is read by the next command.
 
 In: a path and its content. Out: the file in place of an older one, or a :class:`StorageFailed`.
 """

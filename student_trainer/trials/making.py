@@ -17,6 +17,7 @@ from student_trainer.distil.images import open_store
 from student_trainer.distil.student import build_student, calibrate
 from student_trainer.distil.threshold import fitted
 from student_trainer.distil.train import train
+from student_trainer.errors import TrainingFailed
 from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.publish.training_log import read_training_log
 from student_trainer.recipe import IMAGENET, RANDOM, Recipe
@@ -56,6 +57,11 @@ class Trained:
     def make(self, folder: RunFolder) -> Outcome:
         """See :class:`student_trainer.trials.cells.Making`."""
         outcome = train(self.recipe, self.data, folder)
+        if outcome.steps == 0:
+            raise TrainingFailed(
+                f"The training of {self.name} has no step, so its student is the one before training: "
+                "training.epochs must be 1 or more."
+            )
         log = read_training_log(folder.metrics)
         facts = _neighbours(self.recipe, self.data)
         if log.steps:

@@ -6,6 +6,8 @@ digests, the descriptors and the seed.
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,8 @@ from numpy.typing import NDArray
 from shared.digest import sha256_hex
 from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.selection.choice import METHODS, RANDOM
-from student_trainer.recipe import Recipe, ValidationSection
+from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.recipe import Recipe
 
 
 def choice_is_nested(facts: PlanFacts) -> bool:
@@ -23,6 +26,16 @@ def choice_is_nested(facts: PlanFacts) -> bool:
     drawing another for each seed shows how much the choice matters.
     """
     return facts.strategy != RANDOM and METHODS[facts.strategy].nested and not facts.earlier
+
+
+def bought_in_order(transfer_set: Path) -> bool:
+    """The same of a transfer set.
+
+    Raises:
+        StorageFailed: it is damaged.
+    """
+    with TransferSet.open(transfer_set) as opened:
+        return choice_is_nested(opened.facts)
 
 
 def nested_rows(digests: Sequence[str], seed: int, *, in_order_of_choice: bool) -> list[int]:
@@ -70,21 +83,22 @@ def recipe_for(recipe: Recipe, seed: int, size: int, largest: int, *, equal_step
     """The recipe of a cell: another seed and, with ``equal_steps``, as many steps as at the largest size.
 
     Epochs, the epochs whose weights are averaged and the decay of the learning rate, which counts epochs,
-    are stretched alike; so the learning rate falls as far.
+    are stretched alike; so the learning rate falls as far. They are never shortened: more images than the
+    largest size have the recipe's epochs.
     """
-    training, averaging = recipe.training, recipe.averaging
-    stretch = 1.0
+    document: dict[str, Any] = recipe.model_dump()
+    # Cells are measured by themselves, and a size of 500 shall mean 500 images that were learned from.
+    del document["validation"]
+    document["training"]["seed"] = seed
     if equal_steps:
-        stretch = math.ceil(largest / training.batch_size) / math.ceil(size / training.batch_size)
-    training = training.model_copy(
-        update={
-            "seed": seed,
-            "epochs": round(training.epochs * stretch),
-            "learning_rate_decay": training.learning_rate_decay / stretch,
-        }
-    )
-    averaging = averaging.model_copy(update={"epochs": tuple(round(e * stretch) for e in averaging.epochs)})
-    # A curve measures by itself, and a size of 500 shall mean 500 images that were learned from.
-    return recipe.model_copy(
-        update={"training": training, "averaging": averaging, "validation": ValidationSection()}
-    )
+        batch_size = recipe.training.batch_size
+        steps, most = math.ceil(size / batch_size), math.ceil(largest / batch_size)
+        _stretch(document, max(1.0, most / steps))
+    return Recipe.model_validate(document)
+
+
+def _stretch(document: dict[str, Any], factor: float) -> None:
+    training, averaging = document["training"], document["averaging"]
+    training["epochs"] = round(training["epochs"] * factor)
+    training["learning_rate_decay"] /= factor
+    averaging["epochs"] = [round(epoch * factor) for epoch in averaging["epochs"]]

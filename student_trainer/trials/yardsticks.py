@@ -1,4 +1,4 @@
-"""What a student is measured by: labelled images, or bought descriptors that were held back.
+"""What a student is measured by: labelled images, or whatever else gives it a quality.
 
 In: a student's checkpoint. Out: named measures, of which one is its quality. No query is spent on measuring.
 """
@@ -19,13 +19,10 @@ from student_trainer.distil.threshold import choose
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.evaluate.gallery import Gallery
-from student_trainer.evaluate.label_free import score
 from student_trainer.evaluate.labelled import MEASURES, score_queries
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import THRESHOLD
 from student_trainer.trials.cells import Measure
-
-K = 10
 
 
 @dataclass(frozen=True)
@@ -49,45 +46,6 @@ class Yardstick(Measure, Protocol):
     @property
     def words(self) -> Words:
         """What it is, for people."""
-
-
-@dataclass(frozen=True)
-class HeldBack:
-    """How a student ranks held-back images, beside how the teacher ranks them; needs no label."""
-
-    data: TrainingData
-    tau: float
-    """For average precision alone; overlap needs no threshold."""
-    longest_side_px: int
-    device: str = "auto"
-
-    drawn = f"overlap@{K}"
-
-    @property
-    def words(self) -> Words:
-        """See :class:`Yardstick`."""
-        sentence = (
-            f"Of the {K} images that the teacher finds nearest, the share that is among the student's "
-            f"{K} nearest: mean over {len(self.data):,} bought images that were held back, each ranking "
-            "the others. The teacher itself has 1."
-        )
-        return Words(name=self.drawn, sentence=sentence, images=len(self.data))
-
-    def digest(self) -> str:
-        """See :class:`Measure`."""
-        settings = [float_text(self.tau), str(self.longest_side_px), str(K)]
-        return digest_of_list(["held back", self.data.digest(), *settings])
-
-    def measure(self, checkpoint: Path) -> dict[str, float]:
-        """Overlap, and AP where some image has a neighbour above tau."""
-        assert self.data.teacher is not None
-        paths = [image.path for image in self.data.images]
-        rows = described(checkpoint, paths, self.longest_side_px, self.device)
-        scores = score(rows, self.data.teacher, K, self.tau)
-        measures = {self.drawn: scores.overlap}
-        if scores.average_precision is not None:
-            measures["AP"] = scores.average_precision
-        return measures
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def test_the_quality_of_a_cell_is_that_of_its_student_on_the_images_held_back(
 ) -> None:
     from shared.checkpoints import load_network
     from shared.extraction import describe
-    from student_trainer.curve.grid import hold_back
+    from student_trainer.curve.held_back import hold_back
 
     monkeypatch.setattr(cells, "_make_room", lambda folder, keep_student: None)
     run = buy(100)
