@@ -2,15 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.definition import Row, Table
-from student_trainer.reproduce.measures import Column
-from student_trainer.reproduce.results import LineResult, TableResult
-from student_trainer.reproduce.settling import Run, settled
-from student_trainer.trials.cells import Cell
+from student_trainer.reproduce.planning import Line
+from student_trainer.reproduce.results import TableResult
+from student_trainer.reproduce.settling import Run, line_result, settled
+from student_trainer.trials.cells import Measure, Task
+from student_trainer.trials.making import Given
+from student_trainer.trials.records import Cell
 
 Numbers = Mapping[str, Sequence[float] | float]
 """Row -> mAP of seeds 0, 1, ...; one number for a network without seeds."""
+NOWHERE = Path("nowhere")
+NEVER_MADE = Given(NOWHERE)
 
 
 @dataclass(frozen=True)
@@ -37,36 +43,30 @@ def tables_of(table: Table, numbers: Mapping[str, Numbers], **failures: str) -> 
     lines = []
     for place, (student, by_row) in enumerate(numbers.items()):
         rows = [row for row in table.rows if row.network != "teacher" or place == 0]
-        lines += [_line(row, student, by_row.get(row.id, ())) for row in rows]
+        lines += [line_result(_line(row, student, by_row.get(row.id, ())), NOWHERE) for row in rows]
     run = Run("student-trainer reproduce it", ("Made for a test.",), failures)
     return settled(table, lines, Made(), run)
 
 
-def _line(row: Row, student: str, values: Sequence[float] | float) -> LineResult:
+@dataclass(frozen=True)
+class Done(Task):
+    """A task whose cell has a made number, or none yet."""
+
+    cell: Cell | None = None
+
+    def finished(self, root: Path, measure: Measure) -> Cell | None:
+        return self.cell
+
+
+def _line(row: Row, student: str, values: Sequence[float] | float) -> Line:
     seeds: list[tuple[int | None, float]] = (
         [(None, values)] if isinstance(values, float) else list(enumerate(values))
     )
+    tasks = [Done(NEVER_MADE, (), cell=_cell(row, seed, value)) for seed, value in seeds]
+    planned = 3 if row.network == "trained" else 1
+    tasks += [Done(NEVER_MADE, ())] * (planned - len(tasks))
     images = row.images if row.network == "trained" else None
-    whose = student if student in row.paper else next(iter(row.paper), None)
-    return LineResult(
-        row=row.id,
-        title=row.title.replace("{images}", f"{images or 0:,}"),
-        student=student,
-        network=row.network,
-        learns_from=row.learns_from,
-        group=row.group,
-        values={**row.each, **({"images": images} if images else {})},
-        images=images,
-        paper_images=row.images,
-        changes=row.set,
-        cells=tuple(_cell(row, seed, value) for seed, value in seeds),
-        planned=max(len(seeds), 3 if row.network == "trained" else 1),
-        left_out="",
-        paper_student=whose,
-        paper=row.paper[whose] if whose else (),
-        against=row.against,
-        gaps={},
-    )
+    return Line(row, student, Made(), tuple(tasks), images)
 
 
 def _cell(row: Row, seed: int | None, value: float) -> Cell:

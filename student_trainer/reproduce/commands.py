@@ -96,17 +96,16 @@ def reproduce(
     May be stopped at any time: the same command continues, and a cell that is done is not run again.
     """
     from student_trainer.distil.preflight import say
-    from student_trainer.reproduce.inputs import Arguments
+    from student_trainer.reproduce.arguments import Arguments, MeasureOn
     from student_trainer.reproduce.listing import listing
     from student_trainer.reproduce.page import HTML, MARKDOWN
     from student_trainer.reproduce.run import planned
-    from student_trainer.reproduce.yardsticks import MeasureOn
 
     given = Arguments(
         recipe=recipe,
         changes=tuple([*([] if weights is None else [f"student.weights={weights}"]), *(changes or ())]),
         students=tuple(student or ()),
-        row_recipes=tuple(recipe_for or ()),
+        recipe_for=tuple(recipe_for or ()),
         transfer_set=transfer_set,
         measure_on=MeasureOn(
             manifest=manifest,

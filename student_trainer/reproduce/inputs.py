@@ -1,44 +1,23 @@
 """What a run was given on the command line, opened and checked before anything is trained.
 
-In: paths and names. Out: a :class:`student_trainer.reproduce.planning.Setting`.
+In: paths and names. Out: a :class:`student_trainer.reproduce.setting.Setting`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.distil.data import TrainingData, from_manifest, from_sfm120k, from_transfer_set
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe, load
-from student_trainer.reproduce.planning import Setting
+from student_trainer.reproduce.arguments import Arguments
 from student_trainer.reproduce.pool import Pool
-from student_trainer.reproduce.yardsticks import MeasureOn, yardsticks
+from student_trainer.reproduce.setting import Setting
+from student_trainer.reproduce.yardsticks import yardsticks
 from student_trainer.run_folder import RunFolder
-from student_trainer.trials.subsets import choice_is_nested
+from student_trainer.trials.subsets import bought_in_order
 from student_trainer.trials.yardsticks import threshold
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """The words of the command line."""
-
-    recipe: str
-    changes: tuple[str, ...]
-    students: tuple[str, ...]
-    """``ARCH`` or ``ARCH=WEIGHTS``; empty: the recipe's own."""
-    row_recipes: tuple[str, ...]
-    """``ROW=RECIPE``."""
-    transfer_set: Path | None
-    measure_on: MeasureOn
-    train_split: str | None
-    sfm120k: Path | None
-    teacher: Path | None
-    seeds: int
-    sizes: str | None
-    equal_steps: bool
-    keep_students: bool
 
 
 def open_setting(given: Arguments) -> Setting:
@@ -56,20 +35,8 @@ def open_setting(given: Arguments) -> Setting:
     labelled, why = _labels(given)
     if labelled is not None and pool is not None:
         pool, why = _with_labels(pool, labelled)
-    first = recipe.training.seed
-    return Setting(
-        students=recipes,
-        seeds=range(first, first + given.seeds),
-        pool=pool,
-        labelled=labelled,
-        no_labels=why,
-        teacher=given.teacher,
-        yardsticks=yardsticks(given.measure_on, recipe, pool.data.images if pool else ()),
-        row_recipes=_row_recipes(given.row_recipes),
-        equal_steps=given.equal_steps,
-        keep_students=given.keep_students,
-        sizes=given.sizes,
-    )
+    measures = yardsticks(given.measure_on, recipe, pool.data.images if pool else ())
+    return Setting(given, recipes, pool, labelled, why, measures)
 
 
 def _students(given: Arguments) -> dict[str, Recipe]:
@@ -84,16 +51,6 @@ def _students(given: Arguments) -> dict[str, Recipe]:
     return recipes
 
 
-def _row_recipes(given: tuple[str, ...]) -> dict[str, str]:
-    recipes = {}
-    for row_and_recipe in given:
-        row, equals, recipe = row_and_recipe.partition("=")
-        if not (row and equals and recipe):
-            raise InvalidInput(f"--recipe-for {row_and_recipe!r} is not of the form ROW=RECIPE.")
-        recipes[row] = recipe
-    return recipes
-
-
 def _pool(path: Path, recipe: Recipe) -> Pool:
     file = RunFolder(path).transfer_set if path.is_dir() else path
     if not file.is_file():
@@ -101,9 +58,7 @@ def _pool(path: Path, recipe: Recipe) -> Pool:
             f"There is no transfer set {file}. Buy one with: student-trainer plan, then student-trainer fetch"
         )
     data = from_transfer_set(file, partial=True)
-    with TransferSet.open(file) as transfer_set:
-        nested = choice_is_nested(transfer_set.facts)
-    return Pool(data, nested, threshold(recipe, data))
+    return Pool(data, bought_in_order(file), threshold(recipe, data))
 
 
 def _labels(given: Arguments) -> tuple[TrainingData | None, str]:

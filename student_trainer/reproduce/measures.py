@@ -4,7 +4,9 @@ In: a checkpoint. Out: a number for each column. No query is spent on measuring.
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -18,32 +20,15 @@ from shared.images import InvalidImage, Pixels, Preprocessing, load_pixels
 from shared.network import DescriptorNet
 from shared.tensor_files import CheckpointError
 from student_trainer.errors import InvalidInput
+from student_trainer.reproduce.columns import Column
+from student_trainer.trials.cells import Measure
 from student_trainer.trials.hardware import hardware
 
 PAPER_SCALES = (1.0, 2**-0.5, 0.5)
 
 
-@dataclass(frozen=True)
-class Column:
-    """One of the numbers."""
-
-    name: str
-    """Where the paper has it too, by the paper's name (``ROxf M``)."""
-    words: str
-    """What it is."""
-    tested: bool = True
-    """Whether claims are tested on it."""
-    share: bool = True
-    """Between 0 and 1, and printed in percent."""
-    key: str = ""
-    """Under which its number is kept, where that is not its name."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", self.key or self.name)
-
-
-class Measure(Protocol):
-    """A yardstick at work."""
+class TableMeasure(Measure, Protocol):
+    """Numbers by the keys of columns, perhaps others beside; what cannot be had is left out."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -53,15 +38,13 @@ class Measure(Protocol):
     def sentence(self) -> str:
         """On which images, and how."""
 
-    def digest(self) -> str:
-        """Of all that decides the numbers beside the checkpoint."""
 
-    def measure(self, checkpoint: Path) -> dict[str, float]:
-        """A number for the key of each column, and perhaps others; what cannot be had is left out.
+@dataclass(frozen=True)
+class MeasurePair:
+    """A measure for the students, and the same for the teacher, whose images may have another size."""
 
-        Raises:
-            InvalidInput: the checkpoint or an image cannot be read.
-        """
+    student: TableMeasure
+    teacher: TableMeasure
 
 
 @dataclass(frozen=True)
@@ -71,6 +54,8 @@ class Cost:
     images: tuple[Path, ...]
     longest_side_px: int
     device: str = "auto"
+    threads: int = field(default_factory=torch.get_num_threads)
+    """Of the run: where several cells run at a time, each has fewer, and is timed with as many as alone."""
 
     columns = (
         Column("parameters", "all weights of the network", tested=False, share=False),
@@ -79,29 +64,40 @@ class Cost:
 
     @property
     def sentence(self) -> str:
-        """See :class:`Measure`."""
+        """See :class:`TableMeasure`."""
         return (
             f"{len(self.images):,} images of at most {self.longest_side_px} px, one at a time, at scales 1, "
-            f"1/sqrt(2) and 1/2 on {hardware()}, {torch.get_num_threads()} threads; decoding is not counted."
+            f"1/sqrt(2) and 1/2 on {hardware()}, {self.threads} threads; decoding is not counted."
         )
 
     def digest(self) -> str:
-        """See :class:`Measure`; another machine has other times."""
-        settings = [str(self.longest_side_px), hardware(), str(torch.get_num_threads()), self.device]
+        """See :class:`TableMeasure`; another machine has other times."""
+        settings = [str(self.longest_side_px), hardware(), str(self.threads), self.device]
         return digest_of_list(["cost", *map(str, self.images), *settings])
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
-        """See :class:`Measure`. The first image is taken twice, and its first time does not count."""
+        """See :class:`TableMeasure`. The first image is taken twice, and its first time does not count."""
         network = readable(checkpoint).to(pick_device(self.device))
         preprocessing = Preprocessing(self.longest_side_px)
         times_s = []
-        for path in (self.images[0], *self.images):
-            pixels = torch.from_numpy(_pixels(path, preprocessing)[None])
-            started_s = time.perf_counter()
-            describe_pixels(network, pixels, preprocessing, PAPER_SCALES).cpu()
-            times_s.append(time.perf_counter() - started_s)
+        with _threads(self.threads):
+            for path in (self.images[0], *self.images):
+                pixels = torch.from_numpy(_pixels(path, preprocessing)[None])
+                started_s = time.perf_counter()
+                describe_pixels(network, pixels, preprocessing, PAPER_SCALES).cpu()
+                times_s.append(time.perf_counter() - started_s)
         parameters = sum(parameter.numel() for parameter in network.parameters())
         return {"parameters": float(parameters), "ms an image": 1000 * median(times_s[1:])}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    own = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
 
 
 def readable(checkpoint: Path) -> DescriptorNet:

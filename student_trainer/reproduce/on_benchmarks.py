@@ -22,7 +22,8 @@ from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.ranking import Float32Rows
 from student_trainer.evaluate.revisited import SETUPS
 from student_trainer.evaluate.whitening import learn_pca
-from student_trainer.reproduce.measures import Column, readable
+from student_trainer.reproduce.columns import Column
+from student_trainer.reproduce.measures import readable
 
 SHORT = {"roxford5k": "ROxf", "rparis6k": "RPar", "oxford5k": "Oxf", "paris6k": "Par"}
 """The paper's names, so that its numbers stand beside ours."""
@@ -46,7 +47,7 @@ class OnBenchmarks:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """See :class:`student_trainer.reproduce.measures.Measure`."""
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         setups = [(one, name) for one in self.benchmarks for name in SETUPS[one.protocol]]
         if not self.whitened:
             return tuple(_column(benchmark, setup) for benchmark, setup in setups)
@@ -59,7 +60,7 @@ class OnBenchmarks:
 
     @property
     def sentence(self) -> str:
-        """See :class:`student_trainer.reproduce.measures.Measure`."""
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         named = " and ".join(
             f"{len(benchmark.queries):,} queries in {len(benchmark.images):,} images of {benchmark.name}"
             for benchmark in self.benchmarks
@@ -73,11 +74,11 @@ class OnBenchmarks:
         return digest_of_list(["benchmarks", *map(_digest_of, self.benchmarks), *settings])
 
     def digest(self) -> str:
-        """See :class:`student_trainer.reproduce.measures.Measure`; the images count by name and size."""
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`; the images count by name and size."""
         return self._digest
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
-        """See :class:`student_trainer.reproduce.measures.Measure`: plain, and whitened where that can be."""
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`: plain, and whitened if possible."""
         describer = Describer(
             readable(checkpoint), self.longest_side_px, self.scales, self.device, apply_exif=False
         )

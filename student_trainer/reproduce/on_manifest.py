@@ -13,7 +13,7 @@ from shared.digest import digest_of_list
 from student_trainer.distil.images import SourceImage
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.whitening import learn_pca
-from student_trainer.reproduce.measures import Column
+from student_trainer.reproduce.columns import Column
 from student_trainer.trials.yardsticks import Labelled
 
 _PLAIN = (
@@ -36,12 +36,12 @@ class OnManifest:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """See :class:`student_trainer.reproduce.measures.Measure`."""
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         return (*_PLAIN, *_WHITENED) if self.whiten_on else _PLAIN
 
     @property
     def sentence(self) -> str:
-        """See :class:`student_trainer.reproduce.measures.Measure`."""
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         gallery, scales = self.labelled.gallery, self.labelled.scales
         several = f" and scales {', '.join(f'{scale:.2g}' for scale in scales)}" if scales != (1.0,) else ""
         whitened = (
@@ -59,11 +59,11 @@ class OnManifest:
         return digest_of_list([self.labelled.digest(), *whitening]) if whitening else self.labelled.digest()
 
     def digest(self) -> str:
-        """See :class:`student_trainer.reproduce.measures.Measure`."""
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         return self._digest
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
-        """See :class:`student_trainer.reproduce.measures.Measure`."""
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         rows = self.labelled.described(checkpoint, self.labelled.gallery.paths)
         values = self._named(_PLAIN, self.labelled.scores(rows))
         if not self.whiten_on:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from statistics import fmean
 
 from student_trainer.publish.sweep_figure import Point, Sweep, SweepLine
+from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.definition import Plot
 from student_trainer.reproduce.expand import IMAGES
-from student_trainer.reproduce.results import ColumnWords, LineResult, TableResult
+from student_trainer.reproduce.results import LineResult, TableResult
 from student_trainer.trials.seeds import interval
 
 _AXES = {IMAGES: "images that were learned from", "rounds": "rounds of mixing (R)"}
@@ -25,7 +26,7 @@ def sweeps(table: TableResult) -> Iterator[Sweep]:
                     yield sweep
 
 
-def _sweep(plot: Plot, column: ColumnWords, table: TableResult) -> Sweep:
+def _sweep(plot: Plot, column: Column, table: TableResult) -> Sweep:
     points: dict[str, list[Point]] = {}
     several = len({line.student for line in table.lines}) > 1
     for line in table.lines:
@@ -41,7 +42,7 @@ def _sweep(plot: Plot, column: ColumnWords, table: TableResult) -> Sweep:
     return Sweep(_AXES.get(plot.x, plot.x), f"{column.name} (%)", lines, levels)
 
 
-def _point(line: LineResult, x: str, column: ColumnWords) -> Point:
+def _point(line: LineResult, x: str, column: Column) -> Point:
     values = [100 * value for value in line.by_seed(column).values()]
     return Point(float(line.values[x]), fmean(values), interval(values))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shared.vectors import Float32Rows
-from student_trainer.acquire.selection.choice import METHODS, RANDOM
+from student_trainer.acquire.selection.choice import METHODS
 from student_trainer.distil.data import TrainingData
 from student_trainer.errors import InvalidInput
 from student_trainer.trials.subsets import nested_rows, sparse_rows
@@ -49,8 +49,6 @@ class Pool:
             strategy: a name of ``METHODS``.
             look: descriptors of all, [n, d] of unit length, by a network that costs no query.
         """
-        if strategy == RANDOM:
-            return self.part(seed, size)
         order = self._order(seed)
         chosen = METHODS[strategy].strategy(look()[order], [], size)
         return self.data.take(sorted(order[place] for place in chosen))

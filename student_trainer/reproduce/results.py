@@ -10,33 +10,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from student_trainer.errors import InvalidInput
-from student_trainer.reproduce.claims import Answer
+from student_trainer.reproduce.claims import Answer, Difference
+from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.definition import Fact, Plot, Value
-from student_trainer.trials.cells import Cell
 from student_trainer.trials.files import write_whole
+from student_trainer.trials.records import Cell
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Gap(_Part):
-    """A mean difference over seeds."""
-
-    mean: float
-    interval: tuple[float, float] | None
-    seeds: int
-
-
-class ColumnWords(_Part):
-    """A measured number: its name, and what it is."""
-
-    name: str
-    words: str
-    tested: bool
-    share: bool
-    key: str = ""
-    """Under which cells have it, where that is not its name."""
 
 
 class LineResult(_Part):
@@ -62,12 +44,12 @@ class LineResult(_Part):
     """Whose numbers the paper's are: this student's where it has them."""
     paper: tuple[float | None, ...]
     against: str | None
-    gaps: dict[str, Gap]
+    gaps: dict[str, Difference]
     """Column -> this row minus the one that it is compared with."""
 
-    def by_seed(self, column: ColumnWords) -> dict[int | None, float]:
+    def by_seed(self, column: Column) -> dict[int | None, float]:
         """Seed -> what was measured, where it was."""
-        found = {cell.seed: cell.measures.get(column.key or column.name) for cell in self.cells}
+        found = {cell.seed: cell.measures.get(column.key) for cell in self.cells}
         return {seed: value for seed, value in found.items() if value is not None}
 
 
@@ -76,7 +58,7 @@ class Finding(_Part):
 
     column: str
     answer: Answer
-    gap: Gap | None
+    gap: Difference | None
 
 
 class ClaimResult(_Part):
@@ -102,7 +84,7 @@ class TableResult(_Part):
     """One sentence."""
     settings: tuple[str, ...]
     """What was used here, in sentences."""
-    columns: tuple[ColumnWords, ...]
+    columns: tuple[Column, ...]
     facts: tuple[Fact, ...] = ()
     paper_columns: tuple[str, ...]
     lines: tuple[LineResult, ...]

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from student_trainer.acquire.lock import exclusive
 from student_trainer.errors import InvalidInput
+from student_trainer.reproduce.arguments import Arguments, no_such_row
 from student_trainer.reproduce.definition import Table, read_table
-from student_trainer.reproduce.inputs import Arguments, open_setting
+from student_trainer.reproduce.inputs import open_setting
 from student_trainer.reproduce.page import as_text, write_page
-from student_trainer.reproduce.planning import Line, Setting, lines_of, tasks_of
+from student_trainer.reproduce.planning import Line, lines_of, tasks_of
 from student_trainer.reproduce.results import Results, read_results
+from student_trainer.reproduce.setting import Setting
 from student_trainer.reproduce.settling import Run, table_result
 from student_trainer.reproduce.wording import command, sentences
 from student_trainer.reproduce.workers import Failure, run_all
@@ -30,7 +32,6 @@ class Reproduction:
     """What is to be run, and where."""
 
     tables: Sequence[Table]
-    given: Arguments
     setting: Setting
     lines: dict[str, list[Line]]
     """By table; all of its rows, since the page shows what earlier runs did."""
@@ -72,8 +73,9 @@ class Reproduction:
         reasons = {failure.cell: failure.reason for failure in failures}
         measured = {}
         for table in self.tables:
-            run = Run(command(words), tuple(sentences(self.given, self.setting, table)), reasons)
-            measured[table.name] = table_result(table, self.lines[table.name], self.cells, run)
+            lines = self.lines[table.name]
+            run = Run(command(words), tuple(sentences(self.setting, lines)), reasons)
+            measured[table.name] = table_result(table, lines, self.cells, run)
         results = Results(tables={**read_results(self.document).tables, **measured})
         results.write(self.document)
         write_page(results, self.folder)
@@ -95,13 +97,14 @@ def planned(names: Sequence[str], only: Sequence[str], given: Arguments, folder:
     wished = [name for word in names for name in (OF_THE_PAPER if word == ALL else (word,))]
     tables = [read_table(name) for name in dict.fromkeys(wished)]
     rows = _rows(tables, only)
+    given.check_rows(row.id for table in tables for row in table.rows)
     setting = open_setting(given)
     lines = {table.name: lines_of(table, setting) for table in tables}
     asked = [line for of_table in lines.values() for line in of_table if line.row.id in rows]
     if all(line.left_out for line in asked):
         reasons = dict.fromkeys(line.left_out for line in asked)
         raise InvalidInput(f"None of the rows can be had: {'; '.join(reasons)}.")
-    return Reproduction(tables, given, setting, lines, tasks_of(asked), folder)
+    return Reproduction(tables, setting, lines, tasks_of(asked), folder)
 
 
 def _rows(tables: Sequence[Table], patterns: Sequence[str]) -> set[str]:
@@ -111,6 +114,6 @@ def _rows(tables: Sequence[Table], patterns: Sequence[str]) -> set[str]:
     for pattern in patterns:
         matching = [name for name in ids if fnmatch(name, pattern)]
         if not matching:
-            raise InvalidInput(f"--only {pattern}: there is no such row; there are {', '.join(ids)}.")
+            raise no_such_row(f"--only {pattern}", pattern, ids)
         found.update(matching)
     return found

@@ -4,21 +4,15 @@ In: planned lines and the folder of the cells. Out: a :class:`student_trainer.re
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from student_trainer.reproduce.claims import Answer, BySeed, Difference, difference
+from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.definition import Claim, Row, Table
-from student_trainer.reproduce.measures import Measure
+from student_trainer.reproduce.measures import TableMeasure
 from student_trainer.reproduce.planning import Line
-from student_trainer.reproduce.results import (
-    ClaimResult,
-    ColumnWords,
-    Finding,
-    Gap,
-    LineResult,
-    TableResult,
-)
+from student_trainer.reproduce.results import ClaimResult, Finding, LineResult, TableResult
 
 
 @dataclass(frozen=True)
@@ -40,15 +34,15 @@ def table_result(table: Table, lines: Sequence[Line], cells: Path, run: Run) -> 
     return settled(table, found, measure, Run(run.command, run.settings, failures))
 
 
-def settled(table: Table, lines: Sequence[LineResult], measure: Measure | None, run: Run) -> TableResult:
+def settled(table: Table, lines: Sequence[LineResult], measure: TableMeasure | None, run: Run) -> TableResult:
     """A table from its measured lines: what each differs by, and which claims held."""
-    words = tuple(ColumnWords(**asdict(column)) for column in (measure.columns if measure else ()))
+    columns = measure.columns if measure else ()
     students = list(dict.fromkeys(line.student for line in lines))
     by_row = {(line.row, line.student): line for line in lines}
     teachers = [line for line in lines if line.network == "teacher"]
     by_row |= {(line.row, student): line for line in teachers for student in students}
     claims = [
-        _claim(claim, student, by_row, table, words)
+        _claim(claim, student, by_row, table, columns)
         for student in students
         for claim in table.claims
         if all((row, student) in by_row and by_row[row, student].cells for row in claim.rows)
@@ -60,10 +54,10 @@ def settled(table: Table, lines: Sequence[LineResult], measure: Measure | None, 
         text=table.text,
         measured_on=measure.sentence if measure else "",
         settings=run.settings,
-        columns=words,
+        columns=columns,
         facts=table.facts,
         paper_columns=table.paper_columns,
-        lines=tuple(_compared(line, by_row, words) for line in lines),
+        lines=tuple(_compared(line, by_row, columns) for line in lines),
         claims=tuple(claims),
         plots=table.plots,
         command=run.command,
@@ -104,12 +98,12 @@ def _whose(row: Row, student: str) -> str | None:
 
 
 def _compared(
-    line: LineResult, by_row: Mapping[tuple[str, str], LineResult], columns: Sequence[ColumnWords]
+    line: LineResult, by_row: Mapping[tuple[str, str], LineResult], columns: Sequence[Column]
 ) -> LineResult:
     other = by_row.get((line.against or "", line.student))
     if other is None:
         return line
-    gaps = {column.name: _gap(difference(line.by_seed(column), other.by_seed(column))) for column in columns}
+    gaps = {column.name: difference(line.by_seed(column), other.by_seed(column)) for column in columns}
     return line.model_copy(update={"gaps": {name: gap for name, gap in gaps.items() if gap is not None}})
 
 
@@ -118,7 +112,7 @@ def _claim(
     student: str,
     by_row: Mapping[tuple[str, str], LineResult],
     table: Table,
-    columns: Sequence[ColumnWords],
+    columns: Sequence[Column],
 ) -> ClaimResult:
     findings = []
     for column in columns:
@@ -126,7 +120,7 @@ def _claim(
             rows = [by_row[row, student].by_seed(column) for row in claim.rows]
             gap = _of_rows(rows)
             answer: Answer = gap.answer(claim.at_least) if gap else "cannot tell"
-            findings.append(Finding(column=column.name, answer=answer, gap=_gap(gap)))
+            findings.append(Finding(column=column.name, answer=answer, gap=gap))
     return ClaimResult(
         says=claim.says,
         student=student,
@@ -155,7 +149,3 @@ def _paper_gap(claim: Claim, table: Table, student: str) -> dict[str, float]:
             gain = known[0] - known[1]
             gaps[column] = round(gain - (known[2] - known[3]) if len(known) > 2 else gain, 6)
     return gaps
-
-
-def _gap(found: Difference | None) -> Gap | None:
-    return Gap(mean=found.mean, interval=found.interval, seeds=found.seeds) if found else None

@@ -6,9 +6,7 @@ In: the paper's numbers in a table, and how many images were bought. Out: for ea
 from collections.abc import Iterable
 
 from student_trainer.errors import InvalidInput
-
-SMALLEST = 10
-"""Images: fewer can hardly be ranked."""
+from student_trainer.trials.sizes import SMALLEST, named_sizes
 
 
 def sizes_here(declared: Iterable[int], available: int, wish: str | None = None) -> dict[int, int]:
@@ -34,20 +32,11 @@ def sizes_here(declared: Iterable[int], available: int, wish: str | None = None)
     return {number: max(min(SMALLEST, available), round(factor * number)) for number in numbers}
 
 
-def _wished(wish: str, numbers: list[int], available: int) -> list[int]:
-    try:
-        wished = sorted({int(part) for part in wish.split(",")})
-    except ValueError:
-        raise InvalidInput(
-            f"--sizes {wish!r} is not a list of whole numbers such as 500,1000,2000."
-        ) from None
+def _wished(wish: str, numbers: list[int], available: int) -> tuple[int, ...]:
+    wished = named_sizes(wish, available)
     if len(wished) != len(numbers):
         named = ", ".join(f"{number:,}" for number in numbers) or "none"
         raise InvalidInput(
             f"--sizes {wish}: the table has {len(numbers)} numbers of images ({named}), so give as many."
-        )
-    if wished[0] < SMALLEST or wished[-1] > available:
-        raise InvalidInput(
-            f"--sizes {wish}: a size must be between {SMALLEST} and the {available:,} bought images."
         )
     return wished

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from student_trainer.reproduce.results import ClaimResult, ColumnWords, Gap, LineResult, TableResult
+from student_trainer.reproduce.claims import Difference
+from student_trainer.reproduce.columns import Column
+from student_trainer.reproduce.results import ClaimResult, LineResult, TableResult
 from student_trainer.trials.seeds import interval
 
 NOTHING = "–"
@@ -105,7 +107,7 @@ def headline(tables: Sequence[TableView]) -> str:
     return f"{len(claims)} tests of claims: {_tally(claims)}."
 
 
-def points(gap: Gap) -> str:
+def points(gap: Difference) -> str:
     """``+1.2 [-0.3, +2.7]``, in points."""
     around = f" [{_signed(100 * gap.interval[0])}, {_signed(100 * gap.interval[1])}]" if gap.interval else ""
     return f"{_signed(100 * gap.mean)}{around}"
@@ -135,7 +137,7 @@ def _row(line: LineResult, table: TableResult, *, several: bool) -> RowView:
     )
 
 
-def _mean(line: LineResult, column: ColumnWords) -> tuple[str, str]:
+def _mean(line: LineResult, column: Column) -> tuple[str, str]:
     """``43.9`` and ``[42.1, 45.7]``: the mean over seeds, and its interval."""
     values = list(line.by_seed(column).values())
     if not values:
@@ -156,7 +158,7 @@ def _fact(line: LineResult, fact: str) -> str:
     return f"{fmean(known):.3g}" if fact == "tau" else f"{fmean(known):.2f}"
 
 
-def _gaps(line: LineResult, columns: Sequence[ColumnWords]) -> str:
+def _gaps(line: LineResult, columns: Sequence[Column]) -> str:
     shown = [column for column in columns if column.tested and column.name in line.gaps]
     if len(shown) == 1:
         return points(line.gaps[shown[0].name])

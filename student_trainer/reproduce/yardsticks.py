@@ -5,7 +5,7 @@ measure, for the students and for the teacher.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
@@ -18,10 +18,10 @@ from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.gallery import gallery_of
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import nearest
-from student_trainer.reproduce.measures import PAPER_SCALES, Cost
+from student_trainer.reproduce.arguments import MeasureOn
+from student_trainer.reproduce.measures import PAPER_SCALES, Cost, MeasurePair
 from student_trainer.reproduce.on_benchmarks import OnBenchmarks, elsewhere
 from student_trainer.reproduce.on_manifest import OnManifest
-from student_trainer.reproduce.planning import Yardstick
 from student_trainer.trials.yardsticks import Labelled
 
 TIMED_IMAGES = 20
@@ -29,21 +29,7 @@ BENCHMARK_PX = 1024
 """Longest side at which the field measures on these benchmarks."""
 
 
-@dataclass(frozen=True)
-class MeasureOn:
-    """The words of the command line that are about measuring."""
-
-    manifest: Path | None = None
-    split: str | None = None
-    datasets: tuple[str, ...] = ()
-    root: Path | None = None
-    image_size: int | None = None
-    teacher_image_size: int | None = None
-    scales: tuple[float, ...] | None = None
-    """None: one on a manifest, the paper's three on benchmarks."""
-
-
-def yardsticks(wish: MeasureOn, recipe: Recipe, bought: Sequence[SourceImage]) -> dict[str, Yardstick]:
+def yardsticks(wish: MeasureOn, recipe: Recipe, bought: Sequence[SourceImage]) -> dict[str, MeasurePair]:
     """What each kind of table is measured by; a kind that cannot be measured is left out.
 
     Args:
@@ -68,7 +54,7 @@ def yardsticks(wish: MeasureOn, recipe: Recipe, bought: Sequence[SourceImage]) -
 
 def _on_manifest(
     wish: MeasureOn, manifest: Path, recipe: Recipe, bought: tuple[SourceImage, ...]
-) -> dict[str, Yardstick]:
+) -> dict[str, MeasurePair]:
     gallery = gallery_of(_entries(manifest, wish.split))
     size_px = wish.image_size or recipe.images.longest_side_px
     teacher_px = wish.teacher_image_size or size_px
@@ -76,15 +62,15 @@ def _on_manifest(
     for_teacher = replace(labelled, longest_side_px=teacher_px)
     cost = Cost(gallery.paths[:TIMED_IMAGES], size_px, recipe.training.device)
     found = {
-        "retrieval": Yardstick(OnManifest(labelled), OnManifest(for_teacher)),
-        "cost": Yardstick(cost, replace(cost, longest_side_px=teacher_px)),
+        "retrieval": MeasurePair(OnManifest(labelled), OnManifest(for_teacher)),
+        "cost": MeasurePair(cost, replace(cost, longest_side_px=teacher_px)),
     }
     if bought:
-        found["whitened"] = Yardstick(OnManifest(labelled, bought), OnManifest(for_teacher, bought))
+        found["whitened"] = MeasurePair(OnManifest(labelled, bought), OnManifest(for_teacher, bought))
     return found
 
 
-def _on_benchmarks(wish: MeasureOn, recipe: Recipe) -> dict[str, Yardstick]:
+def _on_benchmarks(wish: MeasureOn, recipe: Recipe) -> dict[str, MeasurePair]:
     benchmarks = tuple(_benchmark(name, wish.root) for name in wish.datasets)
     size_px = wish.image_size or BENCHMARK_PX
     teacher_px = wish.teacher_image_size or size_px
@@ -93,11 +79,11 @@ def _on_benchmarks(wish: MeasureOn, recipe: Recipe) -> dict[str, Yardstick]:
     for_teacher = replace(measure, longest_side_px=teacher_px)
     cost = Cost(benchmarks[0].image_paths[:TIMED_IMAGES], size_px, device)
     found = {
-        "retrieval": Yardstick(measure, for_teacher),
-        "cost": Yardstick(cost, replace(cost, longest_side_px=teacher_px)),
+        "retrieval": MeasurePair(measure, for_teacher),
+        "cost": MeasurePair(cost, replace(cost, longest_side_px=teacher_px)),
     }
     if all(elsewhere(benchmark, benchmarks) for benchmark in benchmarks):
-        found["whitened"] = Yardstick(replace(measure, whitened=True), replace(for_teacher, whitened=True))
+        found["whitened"] = MeasurePair(replace(measure, whitened=True), replace(for_teacher, whitened=True))
     return found
 
 

@@ -135,9 +135,7 @@ def test_the_table_that_the_document_shows_is_one(own_table: Write) -> None:
 
 
 def test_a_table_that_is_not_there_is_refused_with_a_suggestion() -> None:
-    with pytest.raises(
-        InvalidInput, match=r"no table 'tabel2'.*figure1, mixing, .*mean 'table2'"
-    ):
+    with pytest.raises(InvalidInput, match=r"no table 'tabel2'.*figure1, mixing, .*mean 'table2'"):
         read_table("tabel2")
 
 
