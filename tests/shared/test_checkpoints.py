@@ -67,6 +67,39 @@ def test_notes_come_back_and_are_optional(tmp_path: Path) -> None:
     assert read_notes(tmp_path / "a.safetensors") == {}
 
 
+def test_the_same_network_and_notes_give_the_same_bytes(tmp_path: Path) -> None:
+    path, written = tmp_path / "a.safetensors", set()
+    for notes in ({"from": "here", "überschrift": "ja"}, {"überschrift": "ja", "from": "here"}) * 10:
+        save_network(network(), path, notes)
+        written.add(path.read_bytes())
+    assert len(written) == 1
+
+
+def test_the_file_is_one_that_any_reader_of_safetensors_reads(tmp_path: Path) -> None:
+    saved, path = network(), tmp_path / "a.safetensors"
+    save_network(saved, path, {"überschrift": "ja"})
+    state, read = saved.state_dict(), load_file(path)
+    assert {name: tensor.dtype for name, tensor in read.items()} == {n: t.dtype for n, t in state.items()}
+    assert all(torch.equal(tensor, state[name]) for name, tensor in read.items())
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    assert length % 8 == 0
+    assert list(json.loads(data[8 : 8 + length])["__metadata__"]) == ["format", "notes", "spec"]
+
+
+def test_a_file_with_metadata_in_another_order_is_read_too(tmp_path: Path) -> None:
+    saved, path = network(), tmp_path / "a.safetensors"
+    save_network(saved, path, {"from": "here"})
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(reversed(header["__metadata__"].items()))
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
+    assert read_notes(path) == {"from": "here"}
+    assert weights_digest(load_network(path)) == weights_digest(saved)
+
+
 def test_a_failed_save_keeps_the_older_file_and_leaves_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
