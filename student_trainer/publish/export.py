@@ -48,8 +48,9 @@ def export_student(
         whitening: a file of whitenings, ours or a public network's; for the public form, which holds them.
 
     Raises:
-        InvalidInput: no student, an unknown form or one that does not go with the suffix, an architecture
-            that the public format does not know, or whitenings that cannot be read or do not fit.
+        InvalidInput: no student, no folder for the file, an unknown form or one that does not go with the
+            suffix, an architecture that the public format does not know, or whitenings that cannot be read
+            or do not fit.
         StorageFailed: the file cannot be written.
     """
     chosen = _form(form, out)
@@ -58,6 +59,8 @@ def export_student(
             "A safetensors file holds the network alone. Leave out --whitening, and hand on "
             f"{whitening} beside it."
         )
+    if not out.parent.is_dir():
+        raise InvalidInput(f"There is no folder {out.parent}: make it, or name another one with --out.")
     network = _student(run)
     try:
         learned = read_learned_whitenings(whitening) if whitening is not None else {}
@@ -67,7 +70,9 @@ def export_student(
     except ValueError as error:
         raise InvalidInput(str(error)) from None
     except OSError as error:
-        raise StorageFailed(f"{out} cannot be written: {error}. Name another folder with --out.") from None
+        raise StorageFailed(
+            f"{out} cannot be written: {error.strerror or error}. Name another folder with --out."
+        ) from None
     names = tuple(f"{dataset}/{kind}" for dataset, kinds in learned.items() for kind in kinds)
     return Exported(file, chosen, digest, network.spec.name, network.dim, names)
 

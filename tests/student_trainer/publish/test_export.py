@@ -153,6 +153,29 @@ def test_a_damaged_student_is_refused_by_its_file(trained: RunFolder, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
-def test_a_folder_that_cannot_be_written_is_named(trained: RunFolder, tmp_path: Path, name: str) -> None:
-    message = refused(export(trained.root, tmp_path / "none" / name), StorageFailed)
-    assert f"none/{name} cannot be written" in message
+def test_a_folder_that_is_not_there_is_a_wrong_argument(
+    trained: RunFolder, tmp_path: Path, name: str
+) -> None:
+    message = refused(export(trained.root, tmp_path / "none" / name), InvalidInput)
+    assert message == f"There is no folder {tmp_path / 'none'}: make it, or name another one with --out."
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_a_disk_that_is_full_is_named_by_the_file(
+    trained: RunFolder, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    message = refused(export(trained.root, tmp_path / name), StorageFailed)
+    assert f"{name} cannot be written: No space left on device. Name another folder" in message
+    assert "unfinished" not in message
+
+
+def test_the_same_student_gives_the_same_bytes(trained: RunFolder, tmp_path: Path) -> None:
+    outs = [tmp_path / f"{n}.safetensors" for n in range(6)]
+    for out in outs:
+        export(trained.root, out)
+    assert len({out.read_bytes() for out in outs}) == 1
