@@ -47,6 +47,8 @@ def list_known(
     from shared.public_networks import ADDRESS, PUBLISHED
     from student_trainer.datasets.known import KNOWN
 
+    if root is not None and not root.is_dir():
+        raise InvalidInput(f"There is no folder {root}: name the one that the data sets are in.")
     sets = [_entry(known, root) for known in KNOWN.values()]
     networks = [
         {"name": name, "page": f"{ADDRESS}/{folder}/{name}", "path": _file(root, name)}
@@ -70,6 +72,7 @@ def convert(where: Where, *, json: Json = False) -> None:
     """Write the ground truth of a benchmark as JSON, beside the pickle; other verbs do so by themselves."""
     from student_trainer.datasets.revisited import convert
 
+    _require(where)
     benchmark, path = convert(where)
     result = {
         "name": benchmark.name,
@@ -92,6 +95,7 @@ def check(where: Where, *, json: Json = False) -> None:
     """
     from student_trainer.datasets import inspection
 
+    _require(where)
     found = inspection.open_any(where)
     with progress("Looking for images", len(found.files), "files") as bar:
         result, text = inspection.check(found, bar.advance)
@@ -105,7 +109,22 @@ def describe(where: Where, *, json: Json = False) -> None:
     """Count what a data set says of itself; looks at no image."""
     from student_trainer.datasets import inspection
 
+    _require(where)
     emit(*inspection.describe(inspection.open_any(where)), as_json=json)
+
+
+def _require(where: Path) -> None:
+    """Tell a mistyped folder from one that lacks a file, and say of a known set what to download.
+
+    Raises:
+        InvalidInput: nothing is there.
+    """
+    from student_trainer.datasets.known import KNOWN, LISTED, missing_set
+
+    if where.exists():
+        return
+    known = where.name in KNOWN
+    raise InvalidInput(f"{where} does not exist. {missing_set(where, where.name) if known else LISTED}")
 
 
 def _entry(known: "KnownSet", root: Path | None) -> dict[str, Any]:

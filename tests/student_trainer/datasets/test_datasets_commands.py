@@ -135,6 +135,26 @@ def test_convert_writes_json_beside_the_pickle(run: Run, tmp_path: Path) -> None
     assert json.loads((folder / "gnd_oxford5k.json").read_text())["name"] == "oxford5k"
 
 
+def test_a_folder_to_look_in_that_is_not_there_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "none", tmp_path / "file"):
+        done = run("--root", root)
+        assert (done.code, done.out) == (2, "")
+        assert f"There is no folder {root}: name the one that the data sets are in." in done.err
+
+
+@pytest.mark.parametrize("verb", ["check", "describe", "convert"])
+def test_a_mistyped_folder_is_told_from_one_that_lacks_a_file(run: Run, tmp_path: Path, verb: str) -> None:
+    done = run(verb, tmp_path / "none")
+    assert (done.code, done.out) == (2, "")
+    assert f"{tmp_path / 'none'} does not exist. All data sets and what they need" in done.err
+    assert "ground truth" not in done.err
+    known = run(verb, tmp_path / "roxford5k")
+    assert f"{tmp_path / 'roxford5k'} does not exist. Revisited Oxford" in known.err
+    (tmp_path / "there").mkdir()
+    assert "There is no ground truth in" in run(verb, tmp_path / "there").err
+
+
 def test_a_set_that_is_not_there_exits_2_with_what_to_download(run: Run, tmp_path: Path) -> None:
     for verb in ("check", "describe", "convert"):
         done = run(verb, tmp_path / "roxford5k")
