@@ -76,9 +76,7 @@ class _Running:
 def _side_by_side(
     tasks: Sequence[Task], root: Path, caches: Sequence[Path], say: Callable[[str], None]
 ) -> list[Failure]:
-    import torch
-
-    threads = max(1, torch.get_num_threads() // len(caches))
+    threads = _threads_each(len(caches))
     queue, free = list(enumerate(tasks, 1)), list(caches)
     running: dict[int, _Running] = {}
     failures: list[Failure] = []
@@ -105,7 +103,13 @@ def _side_by_side(
     return failures
 
 
-def _begin(task: Task, root: Path, cache: Path, threads: int) -> _Running:
+def _threads_each(processes: int) -> int | None:
+    """A share of this process's; None where nothing has loaded torch so far, since then nothing computes."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else max(1, torch.get_num_threads() // processes)
+
+
+def _begin(task: Task, root: Path, cache: Path, threads: int | None) -> _Running:
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_in_a_process, args=(task, root, cache, threads), daemon=True)
     process.start()
@@ -129,12 +133,13 @@ def _attempt(task: Task, root: Path, cache: Path) -> str | None:
     return reason
 
 
-def _in_a_process(task: Task, root: Path, cache: Path, threads: int) -> None:
+def _in_a_process(task: Task, root: Path, cache: Path, threads: int | None) -> None:
     """The whole life of a process that runs one cell."""
     _end_with_parent()
-    import torch
+    if threads is not None:
+        import torch
 
-    torch.set_num_threads(threads)
+        torch.set_num_threads(threads)
     folder = task.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOG).open("a", encoding="utf-8") as log:

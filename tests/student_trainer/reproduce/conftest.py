@@ -20,6 +20,8 @@ from student_trainer.run_folder import RunFolder
 from student_trainer.trials import making
 
 BOUGHT = 36
+LABELLED = 80
+"""Images to learn from with labels: those that were bought, and others."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inputs]:
     """Made once: no test changes them."""
     root = tmp_path_factory.mktemp("bought")
     run = bought_run(root, BOUGHT)
-    lines = [f"bought/{place:03}.png,{place % PLACES},0,train" for place in range(BOUGHT)]
+    for place in range(BOUGHT, LABELLED):
+        paint(root / "bought" / f"{place:03}.png", place)
+    lines = [f"bought/{place:03}.png,{place % PLACES},0,train" for place in range(LABELLED)]
     for place in range(10):
         paint(root / "test" / f"{place}.png", 500 + place)
         lines.append(f"test/{place}.png,{place % PLACES},{int(place < PLACES)},test")

@@ -79,29 +79,6 @@ def test_a_table_is_trained_measured_and_written_and_no_cell_runs_twice(
     assert (measured["teacher"], measured["before"], measured["ours"], measured["no-aug"]) == (1, 2, 2, 0)
 
 
-def test_sizes_shrink_together_and_each_set_is_a_part_of_the_larger_one(
-    reproduce: Run, inputs: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    seen: dict[str, list[set[str]]] = {}
-    train = making.train
-
-    def noting(recipe: Any, data: Any, folder: Any) -> Any:
-        images = {image.digest for image in data.images}
-        seen.setdefault(recipe.objective.name, []).append(images)
-        return train(recipe, data, folder)
-
-    monkeypatch.setattr(making, "train", noting)
-    ended = reproduce("table4", *inputs.options(tmp_path), "--seeds", 1)
-    assert ended.code == 0, ended.err
-    assert [len(images) for images in seen["rank"]] == [10, 18, 36]  # 9 would be too few to rank
-    assert seen["rank"][0] < seen["rank"][1] < seen["rank"][2]
-    assert seen["rank-mixup"] == seen["rank"]
-    assert "![" in (tmp_path / "reproduce.md").read_text()
-    seen.clear()
-    assert reproduce("table4", *inputs.options(tmp_path), "--seeds", 1, "--sizes", "12,20,36").code == 0
-    assert [len(images) for images in seen["rank"]] == [12, 20]
-
-
 def test_a_run_that_is_killed_continues_with_the_cell_it_was_at(
     reproduce: Run, inputs: Any, trainings: Trainings, kill_at: Callable[[int], None], tmp_path: Path
 ) -> None:
@@ -192,7 +169,7 @@ def test_supervised_rows_learn_from_labels_of_the_same_images_or_of_all(
     assert trainings == []
     ended = reproduce("table2", *options, "--train-split", "train")
     assert ended.code == 0, ended.err
-    assert sorted(trainings) == [("ap", 36), ("contrastive", 36)]  # all labels are those of the same images
+    assert sorted(trainings) == [("ap", 36), ("ap", 80), ("contrastive", 80)]
     lines = {line.row: line for line in results(tmp_path / "out").tables["table2"].lines}
     recipe = lines["contrastive"].cells[0].recipe
     assert recipe is not None
@@ -306,6 +283,22 @@ def test_a_table_of_ones_own_with_equal_steps(
     assert ended.code == 0, ended.err
     steps = [line.cells[0].steps for line in results(tmp_path / "out").tables["own"].lines]
     assert steps == [3, 3]
+
+
+def test_with_equal_steps_rows_on_all_labels_keep_their_epochs_and_the_page_says_so(
+    reproduce: Run, inputs: Any, tmp_path: Path
+) -> None:
+    rows = ("--only", "supervised-ap", "--only", "supervised-ap-same", "--seeds", 1, "--train-split", "train")
+    options = (*inputs.options(tmp_path), *rows, "--sizes", 12, "--set", "training.batch_size=12")
+    ended = reproduce("table2", *options, "--equal-steps")
+    assert ended.code == 0, ended.err
+    lines = {line.row: line for line in results(tmp_path).tables["table2"].lines}
+    trained = [lines[row].cells[0] for row in ("supervised-ap-same", "supervised-ap")]
+    # 36 images were bought, 3 batches; 12 images take 3 epochs for that, and 80 would have too many steps.
+    assert [(cell.images, cell.epochs, cell.steps) for cell in trained] == [(12, 3, 3), (80, 1, 7)]
+    assert "as many steps for every size as 1 epoch of all bought images" in ended.out
+    told = "supervised-ap (it learns from 80 images, more than were bought)"
+    assert told in ended.out and told in (tmp_path / "reproduce.html").read_text()
 
 
 def test_a_table_may_ask_for_its_sizes_as_stated(

@@ -20,6 +20,11 @@ Trainings = list[tuple[str, int]]
         (("table6", "--teacher", "nowhere"), "There is no teacher checkpoint nowhere"),
         (("table6", "--train-split", "test"), "--split and --train-split are both 'test'"),
         (("table6", "--recipe-for", "ours"), "--recipe-for 'ours' is not of the form ROW=RECIPE"),
+        (
+            ("table6", "--recipe-for", "our=quick-cpu"),
+            "--recipe-for our=quick-cpu: there is no such row; there are all-grad, ours. Did you mean 'ours'",
+        ),
+        (("table6", "--only", "all-grat"), "there are all-grad, ours. Did you mean 'all-grad'?"),
         (("table6", "--dataset", "roxford5k"), "give --manifest or --dataset, not both"),
         (("table6", "--sizes", "10,20"), "the table has 1 numbers of images (2,000), so give as many"),
         (("table6", "--student", "resnet1"), "Row 'all-grad' of table6: Unknown architecture 'resnet1'"),

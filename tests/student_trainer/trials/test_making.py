@@ -10,6 +10,7 @@ from made_purchases import TINY_RECIPE, bought_run
 from shared.checkpoints import load_network, save_network
 from shared.network import NetworkSpec, build_network
 from student_trainer.distil.data import TrainingData, from_transfer_set
+from student_trainer.errors import TrainingFailed
 from student_trainer.recipe import Recipe, changed, load
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.making import Given, Trained, Untrained
@@ -65,6 +66,16 @@ def test_a_file_is_named_by_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "c").write_bytes(b"two")
     a, b, c = (Given(tmp_path / name) for name in "abc")
     assert a.name == b.name != c.name
+
+
+def test_a_training_without_a_step_is_not_called_one(
+    recipe: Recipe, data: TrainingData, tmp_path: Path
+) -> None:
+    no_epoch = recipe.training.model_copy(update={"epochs": 0})
+    none_averaged = recipe.averaging.model_copy(update={"epochs": ()})
+    unchecked = recipe.model_copy(update={"training": no_epoch, "averaging": none_averaged})
+    with pytest.raises(TrainingFailed, match=r"has no step, so its student is the one before training"):
+        Trained(unchecked, data).make(RunFolder.create(tmp_path / "cell"))
 
 
 def test_what_a_training_found_out_is_told(recipe: Recipe, data: TrainingData, tmp_path: Path) -> None:

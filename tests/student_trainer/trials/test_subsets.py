@@ -41,6 +41,34 @@ def test_a_cell_s_recipe_differs_by_its_seed_alone_unless_steps_are_to_be_equal(
     assert equal.averaging.epochs == (80, 120)
     assert equal.training.epochs * equal.training.learning_rate_decay == pytest.approx(30 * 0.01)
     assert recipe_for(recipe, 0, 2000, 2000, equal_steps=True) == recipe
+    assert recipe_for(recipe, 0, 9000, 2000, equal_steps=True) == recipe  # never shortened
+
+
+@given(
+    epochs=st.integers(1, 40),
+    averaged=st.sets(st.integers(1, 40), max_size=4),
+    batch_size=st.integers(2, 500),
+    size=st.integers(2, 9000),
+    largest=st.integers(2, 9000),
+)
+def test_steps_are_about_equal_never_fewer_than_the_recipe_s_and_the_recipe_stays_a_valid_one(
+    epochs: int, averaged: set[int], batch_size: int, size: int, largest: int
+) -> None:
+    recipe = Recipe.model_validate(
+        {
+            "training": {"epochs": epochs, "batch_size": batch_size},
+            "averaging": {"epochs": [epoch for epoch in averaged if epoch <= epochs]},
+        }
+    )
+    found = recipe_for(recipe, 3, size, largest, equal_steps=True)
+    assert Recipe.model_validate(found.model_dump()) == found
+    assert found.training.epochs >= epochs
+    assert len(found.averaging.epochs) == len(recipe.averaging.epochs)
+    an_epoch, of_largest = (-(-images // batch_size) for images in (size, largest))
+    if an_epoch <= of_largest:
+        assert abs(found.training.epochs * an_epoch - epochs * of_largest) <= an_epoch / 2
+    else:
+        assert found.training.epochs == epochs
 
 
 @given(
