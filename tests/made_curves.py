@@ -1,7 +1,8 @@
 """Curves for tests, made of numbers instead of trainings."""
 
-from student_trainer.curve.document import Cell, Curve, Yardstick
+from student_trainer.curve.document import Cell, Curve
 from student_trainer.curve.verdict import judge
+from student_trainer.trials.words import Words
 
 
 def curve_of(by_size: dict[int, list[float]], before: float | None = 0.3) -> Curve:
@@ -12,7 +13,7 @@ def curve_of(by_size: dict[int, list[float]], before: float | None = 0.3) -> Cur
         for seed, value in enumerate(values)
     ]
     return Curve(
-        yardstick=Yardstick(name="overlap@10", sentence="What it is.", images=20),
+        yardstick=Words(name="overlap@10", sentence="What it is.", images=20),
         subsets="Nested.",
         training="Equal epochs.",
         bought=max(by_size),

@@ -4,12 +4,11 @@ In: a recipe, bought descriptors, sizes and seeds, a yardstick. Out: a :class:`C
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from student_trainer.curve.document import Cell, Curve
-from student_trainer.curve.document import Yardstick as Words
 from student_trainer.curve.verdict import judge
 from student_trainer.distil.data import TrainingData
 from student_trainer.recipe import Recipe
@@ -101,7 +100,7 @@ def _together(plan: Plan, done: Sequence[Cell], bought: TrainingData, teacher: f
     befores = [cell.before for cell in done if cell.before is not None]
     before = fmean(befores) if befores else None
     return Curve(
-        yardstick=Words(**asdict(words)),
+        yardstick=words,
         subsets=_subsets(plan),
         training=_training(plan),
         bought=len(bought),

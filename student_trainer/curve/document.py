@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from student_trainer.errors import InvalidInput
 from student_trainer.trials.files import write_whole
+from student_trainer.trials.words import Words
 
 Answer = Literal["worth buying", "not worth buying", "cannot tell"]
 
@@ -34,16 +35,6 @@ class Cell(_Part):
     steps: int
 
 
-class Yardstick(_Part):
-    """What quality means here."""
-
-    name: str
-    """On the axis, such as ``overlap@10``."""
-    sentence: str
-    images: int
-    """Images that quality was measured on."""
-
-
 class Verdict(_Part):
     """Whether more queries look worth buying."""
 
@@ -61,7 +52,7 @@ class Curve(_Part):
     """The whole document."""
 
     format: str = "ration-curve/1"
-    yardstick: Yardstick
+    yardstick: Words
     subsets: str
     """How the nested subsets were drawn, in words."""
     training: str

@@ -14,7 +14,8 @@ from student_trainer.distil.data import TrainingData
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.label_free import score
 from student_trainer.trials.subsets import drawn_order
-from student_trainer.trials.yardsticks import Words, described
+from student_trainer.trials.words import Words
+from student_trainer.trials.yardsticks import described
 
 K = 10
 SHARE = 0.2

@@ -23,17 +23,7 @@ from student_trainer.evaluate.labelled import MEASURES, score_queries
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import THRESHOLD
 from student_trainer.trials.cells import Measure
-
-
-@dataclass(frozen=True)
-class Words:
-    """What a yardstick is, for people."""
-
-    name: str
-    """On the axis, such as ``overlap@10``."""
-    sentence: str
-    images: int
-    """Images that are measured on."""
+from student_trainer.trials.words import Words
 
 
 class Yardstick(Measure, Protocol):
