@@ -6,6 +6,7 @@ restricted unpickler alone: a file that names anything but tensors, plain values
 """
 
 import hashlib
+import os
 import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -86,12 +87,12 @@ def read_pickle(path: Path) -> Any:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file by these bytes, or leave it as it was.
+    """Replace a file by these bytes, or leave it as it was; several processes may write the same at a time.
 
     Raises:
         OSError: the folder cannot be written, or is full.
     """
-    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
     try:
         unfinished.write_bytes(data)
         unfinished.replace(path)

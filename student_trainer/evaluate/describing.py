@@ -20,6 +20,7 @@ from shared.digest import digest_of_document, digest_of_list, float_text
 from shared.extraction import Corners, describe
 from shared.images import InvalidImage, Preprocessing
 from shared.network import DescriptorNet
+from shared.tensor_files import write_whole
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.evaluate.blocks import Rows
 from student_trainer.evaluate.ranking import Float32Rows
@@ -169,12 +170,10 @@ def _size(file: Path) -> int:
 
 
 def _write(file: Path, rows: np.ndarray) -> None:
-    """A part, whole or not at all."""
-    unfinished = file.with_suffix(f"{file.suffix}.part")
+    """A part, whole or not at all: two evaluations may describe the same images at a time."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        rows.tofile(unfinished)
-        unfinished.replace(file)
+        write_whole(file, rows.tobytes())
     except OSError as error:
         raise StorageFailed(
             f"Descriptors cannot be kept in {file.parent}: {error}. Make room and run the same command "

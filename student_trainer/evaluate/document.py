@@ -7,6 +7,7 @@ In: the fields below, or the bytes of the file. Out: the file, or a checked docu
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -200,7 +201,7 @@ class Evaluation(_Part):
         Raises:
             StorageFailed: it cannot be written.
         """
-        unfinished = path.with_name(path.name + ".part")
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             unfinished.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
             unfinished.replace(path)
@@ -208,6 +209,8 @@ class Evaluation(_Part):
             raise StorageFailed(
                 f"{path} cannot be written: {error}. The older file, if any, is unchanged."
             ) from None
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
 def read_evaluation(path: Path) -> Evaluation:

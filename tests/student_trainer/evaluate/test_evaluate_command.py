@@ -312,6 +312,7 @@ def test_an_evaluation_that_cannot_be_written_says_that_the_old_one_is_unchanged
     evaluation = read_evaluation(run.evaluation)
     blocked = run.root / "blocked"
     blocked.mkdir()
-    (blocked / "evaluation.json.part").mkdir()
+    (blocked / "evaluation.json").mkdir()
     with pytest.raises(StorageFailed, match="older file, if any, is unchanged"):
         evaluation.write(blocked / "evaluation.json")
+    assert [path.name for path in blocked.iterdir()] == ["evaluation.json"]
