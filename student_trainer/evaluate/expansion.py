@@ -1,7 +1,8 @@
 """Descriptors mixed with those of their neighbours: of queries before the search, of the database beforehand.
 
 In: unit descriptors. Out: unit descriptors in their place. Both are weighted by similarity^alpha (Radenovic
-et al. 2018, Sec. 5: alpha-weighted query expansion): alpha 0 is the mean, a large alpha trusts the nearest.
+et al. 2018, Sec. 5: alpha-weighted query expansion): alpha 0 counts all that are similar at
+all the same, a large alpha trusts the nearest.
 """
 
 from collections.abc import Callable
@@ -61,11 +62,11 @@ def expand_queries(
     Args:
         queries: float32 [Q, d], unit rows.
         database: [N, d], unit rows; searched once.
-        expansion: similarities below 0 weigh nothing.
+        expansion: similarities of 0 and below weigh nothing, whatever alpha is.
         on_rows: as in :func:`student_trainer.evaluate.search.top_k`.
     """
     found = top_k(queries, database, expansion.images, on_rows)
-    weights = found.similarities.clip(min=0).astype(np.float64) ** expansion.alpha
+    weights = _weights(found.similarities, expansion.alpha)
     neighbours = [gathered(database, indices) for indices in found.indices]
     added = [weight @ rows for weight, rows in zip(weights, neighbours, strict=True)]
     return _unit(queries + np.stack(added)) if added else queries
@@ -85,11 +86,17 @@ def augment_database(
     others = found.indices != np.arange(len(database))[:, None]
     # Where exact duplicates stand before it, an image is not among its own best: the last gives way.
     others[others.all(axis=1), -1] = False
-    weights = np.where(others, found.similarities.clip(min=0).astype(np.float64) ** expansion.alpha, 0)
+    weights = np.where(others, _weights(found.similarities, expansion.alpha), 0)
     mixed = np.empty_like(database)
     for index, (weight, neighbours) in enumerate(zip(weights, found.indices, strict=True)):
         mixed[index] = database[index] + weight @ database[neighbours]
     return _unit(mixed)
+
+
+def _weights(similarities: Float32Rows, alpha: float) -> NDArray[np.float64]:
+    """similarity^alpha; masked and not only clipped, because 0^0 is 1."""
+    positive: NDArray[np.float64] = similarities.clip(min=0).astype(np.float64) ** alpha
+    return np.where(similarities > 0, positive, 0.0)
 
 
 def _unit(rows: NDArray[np.floating]) -> Float32Rows:

@@ -17,8 +17,9 @@ def unit_rows(seed: int, n: int, dim: int = 5) -> np.ndarray:
 def mixed(own: np.ndarray, others: list[np.ndarray], alpha: float) -> np.ndarray:
     total = own.astype(np.float64)
     for other in others:
-        similarity = max(0.0, float(own @ other))
-        total = total + (similarity**alpha) * other
+        similarity = float(own @ other)
+        if similarity > 0:
+            total = total + (similarity**alpha) * other
     return total / np.linalg.norm(total)
 
 
@@ -44,6 +45,15 @@ def test_an_augmented_image_is_the_weighted_sum_of_itself_and_its_nearest_others
     for index, own in enumerate(database):
         expected = mixed(own, nearest(own, database, n, without=index), alpha)
         np.testing.assert_allclose(augmented[index], expected, atol=1e-5)
+
+
+def test_what_is_not_similar_weighs_nothing_for_an_alpha_of_0_either():
+    database = np.array([[1, 0], [0, 1], [-1, 0], [0.6, 0.8]], dtype=np.float32)
+    expected = np.array([[1.6, 0.8]]) / np.hypot(1.6, 0.8)
+    np.testing.assert_allclose(
+        expand_queries(database[:1], database[1:], Expansion(3, 0)), expected, atol=1e-6
+    )
+    np.testing.assert_allclose(augment_database(database, Expansion(3, 0))[:1], expected, atol=1e-6)
 
 
 def test_exact_duplicates_are_neighbours_like_any_other():
