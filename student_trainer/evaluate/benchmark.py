@@ -5,7 +5,7 @@ of every query in every setup, and the best images of each. The steps stand in t
 descriptors meet them: whiten, augment the database, expand the queries, rank, score.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,10 @@ class Options:
             )
         if self.dims is not None and self.whitening is None:
             raise InvalidInput("--whiten-dims reduces a whitening: give --whiten-on or --whitening too.")
+        if self.half and not self.distractors:
+            raise InvalidInput(
+                "--half keeps the distractors' descriptors in float16: give --distractors too, or leave it out."
+            )
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,11 @@ def view(sight: Sight, benchmark: Benchmark, options: Options) -> View:
     database: Rows = sight.rows(benchmark.image_paths)
     if options.distractors:
         database = Joined([database, sight.stored(options.distractors, half=options.half)])
-    whitening = options.whitening.whitening(sight, options.dims) if options.whitening else None
+    whitening = options.whitening.whitening(sight) if options.whitening else None
     if whitening is not None and options.dims is not None and options.dims > len(whitening.projection):
         raise InvalidInput(
-            f"--whiten-dims {options.dims}: the whitening gives {len(whitening.projection)} dimensions."
+            f"--whiten-dims {options.dims}: the whitening gives {len(whitening.projection)} dimensions, as "
+            "many as its images vary in. Keep fewer, or learn it from more images."
         )
     return View(queries, database, whitening, options.dims)
 
@@ -139,11 +144,6 @@ def measure(
 def passes(options: Options) -> int:
     """How often :func:`measure` goes through the database."""
     return 2 + (options.query_expansion is not None) + (options.augmentation is not None)
-
-
-def names_of(benchmark: Benchmark, distractors: Sequence[Path]) -> list[Path]:
-    """The files of the whole database, in the order of its indices."""
-    return [*benchmark.image_paths, *distractors]
 
 
 def _shown(indices: Ranks, left_out: NDArray[np.int64]) -> Ranks:

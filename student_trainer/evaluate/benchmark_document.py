@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate import examples
-from student_trainer.evaluate.benchmark import Measured, Options, names_of
+from student_trainer.evaluate.benchmark import Measured, Options
 from student_trainer.evaluate.bootstrap import interval
 from student_trainer.evaluate.document import (
     BEFORE,
@@ -150,7 +150,7 @@ def _examples(
     after = (lines[STUDENT] if STUDENT in lines else next(iter(lines.values()))).measured.setups[headline]
     before = lines[BEFORE].measured.setups[headline].map_step if BEFORE in lines else None
     setup = SETUPS[benchmark.protocol][headline]
-    files = names_of(benchmark, options.distractors)
+    files = [*benchmark.image_paths, *options.distractors]
 
     def example(query: int, why: str) -> Example:
         sought = positives(benchmark.ground_truth[query], setup)

@@ -1,12 +1,12 @@
 """A database of descriptors, compared with queries block by block in bounded memory.
 
-In: query descriptors, and a database as an array, a memory map, a file that gives slices, or an iterator of
-blocks, stored in float32 or float16. Out: the similarities of each block to every query. Where the blocks
-are cut depends on the shapes alone, so a second pass gives the same bits.
+In: query descriptors, and a database as an array, a memory map or a file that gives slices, stored in float32
+or float16. Out: the similarities of each block to every query. Where the blocks are cut depends on the shapes
+alone, so a second pass gives the same bits.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ BLOCK_BYTES = 24 * 2**20
 """Working memory of one block: its rows in float32, and their similarities to every query twice."""
 
 
-@runtime_checkable
 class Rows(Protocol):
     """Descriptors [N, d] of which slices can be read: an array, a memory map, or a file."""
 
@@ -27,9 +26,6 @@ class Rows(Protocol):
 
     def __getitem__(self, rows: slice, /) -> NDArray[Any]:
         """Float rows [n, d]."""
-
-
-Database: TypeAlias = Rows | Iterable[NDArray[Any]]
 
 
 def len_of(database: Rows) -> int:
@@ -44,13 +40,13 @@ def gathered(database: Rows, indices: Sequence[int] | NDArray[np.int64]) -> Floa
 
 
 def compared(
-    queries: Float32Rows, database: Database, only: NDArray[np.int64] | None = None
+    queries: Float32Rows, database: Rows, only: NDArray[np.int64] | None = None
 ) -> Iterator[tuple[int, Float32Rows]]:
     """(index of its first row, similarities float32 [rows, Q]) of each block.
 
     Args:
         queries: as :func:`checked` returns them.
-        database: an iterator of blocks is read once, from its beginning to its end.
+        database: [N, d], read once from its beginning to its end.
         only: sorted database indices; blocks without any of them are not even read.
 
     Raises:
@@ -68,29 +64,16 @@ def compared(
 
 
 def _blocks(
-    database: Database, queries: Float32Rows, only: NDArray[np.int64] | None
+    database: Rows, queries: Float32Rows, only: NDArray[np.int64] | None
 ) -> Iterator[tuple[int, Float32Rows]]:
     """Where each block starts, and its rows in float32; the cuts depend on the shapes alone."""
     size = max(1, BLOCK_BYTES // (4 * (queries.shape[1] + 2 * len(queries))))
     as_float32 = _Widener()
-    if not isinstance(database, Rows):
-        yield from _blocks_of_parts(database, size, as_float32)
-        return
     rows = len_of(database)
     for start in range(0, rows, size):
         stop = min(start + size, rows)
         if only is None or np.searchsorted(only, start) < np.searchsorted(only, stop):
             yield start, as_float32(database[start:stop])
-
-
-def _blocks_of_parts(
-    parts: Iterable[NDArray[Any]], size: int, as_float32: "_Widener"
-) -> Iterator[tuple[int, Float32Rows]]:
-    first = 0
-    for part in parts:
-        for start in range(0, len(part), size):
-            yield first + start, as_float32(part[start : start + size])
-        first += len(part)
 
 
 class _Widener:
@@ -112,9 +95,8 @@ class _Widener:
         wide = self._wide[: len(rows)]
         writable = rows if rows.flags.writeable and rows.flags.c_contiguous else rows.copy()
         threads = torch.get_num_threads()
-        torch.set_num_threads(
-            1
-        )  # torch's threads go on spinning, on the cores that numpy's product is to use
+        # Several of torch's threads would go on spinning, on the cores that numpy's product is to use.
+        torch.set_num_threads(1)
         try:
             torch.from_numpy(wide).copy_(torch.from_numpy(writable))
         finally:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from student_trainer.evaluate.blocks import Database, Rows, checked, compared, len_of
+from student_trainer.evaluate.blocks import Rows, checked, compared, len_of
 from student_trainer.evaluate.ranking import Float32Rows, Ranks
 
 
@@ -29,13 +29,13 @@ class Found:
 
 
 def top_k(
-    queries: Float32Rows, database: Database, k: int, on_rows: Callable[[int], None] = lambda rows: None
+    queries: Float32Rows, database: Rows, k: int, on_rows: Callable[[int], None] = lambda rows: None
 ) -> Found:
     """The k nearest database images of every query by dot product; all of them where there are fewer.
 
     Args:
         queries: float32 [Q, d], unit rows.
-        database: [N, d]; an iterator of blocks is read once, from its beginning to its end.
+        database: [N, d], read once from its beginning to its end.
         k: at least 1.
         on_rows: called after each block with the number of its rows.
 
@@ -140,9 +140,8 @@ class _Needles:
         """Count the images of a block that stand before each listed one."""
         if not len(self._values):
             return
-        ascending = np.sort(
-            similarities
-        )  # 16 thousand numbers: quicker than a search among the listed for each
+        # Some 16 thousand numbers: quicker than a search among the listed for each.
+        ascending = np.sort(similarities)
         upper = np.searchsorted(ascending, self._values, "right")
         self._before += len(ascending) - upper
         tied = upper - np.searchsorted(ascending, self._values, "left")

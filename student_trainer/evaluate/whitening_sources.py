@@ -34,12 +34,11 @@ class WhiteningSource(Protocol):
     def images(self) -> tuple[Path, ...]:
         """What a network has to describe for it."""
 
-    def whitening(self, sight: Sight, dims: int | None) -> LearnedWhitening | None:
-        """The whitening of the network's descriptors; None where there is none for them.
+    def whitening(self, sight: Sight) -> LearnedWhitening | None:
+        """The whitening of the network's descriptors, with all its dimensions; None where it has none.
 
         Args:
             sight: the network, at the scales of the evaluation.
-            dims: how many dimensions will be kept; None for all.
 
         Raises:
             InvalidInput: an image cannot be read, or there is too little to learn from.
@@ -63,11 +62,11 @@ class FromDatabase:
         """See :class:`WhiteningSource`."""
         return self.benchmark.image_paths
 
-    def whitening(self, sight: Sight, dims: int | None) -> LearnedWhitening:
+    def whitening(self, sight: Sight) -> LearnedWhitening:
         """See :class:`WhiteningSource`."""
         rows = sight.rows(self.images)
         try:
-            return learn_pca(rows, dims, self.power)
+            return learn_pca(rows, power=self.power)
         except ValueError as error:
             raise InvalidInput(f"--whiten-on {self.benchmark.name}: {error}") from None
 
@@ -94,7 +93,7 @@ class FromPairs:
         """Places of the images that stand in a pair."""
         return np.unique(np.concatenate([self.split.pairs.queries, self.split.pairs.positives]))
 
-    def whitening(self, sight: Sight, dims: int | None) -> LearnedWhitening:
+    def whitening(self, sight: Sight) -> LearnedWhitening:
         """See :class:`WhiteningSource`."""
         pairs, used = self.split.pairs, self._used
         rows = sight.rows(self.images)
@@ -120,7 +119,7 @@ class FromFile:
         """See :class:`WhiteningSource`."""
         return f"{self.path.name}, learned on {self.learned_on}"
 
-    def whitening(self, sight: Sight, dims: int | None) -> LearnedWhitening | None:
+    def whitening(self, sight: Sight) -> LearnedWhitening | None:
         """See :class:`WhiteningSource`."""
         return self.found if self.found.dim == sight.dim else None
 

@@ -329,6 +329,7 @@ OXFORD = "--dataset roxford5k --root DATA"
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (f"{OXFORD} --half", "--half keeps the distractors' descriptors in float16: give --distractors"),
         ("", "Give either --manifest FILE, or --dataset NAME"),
         ("--dataset roxford5k --manifest x.csv", "Give either --manifest FILE, or --dataset"),
         ("--dataset roxford5k", "give the folder of data sets with --root"),
@@ -340,7 +341,7 @@ OXFORD = "--dataset roxford5k --root DATA"
         (f"{OXFORD} --asymmetric", "give --teacher as well"),
         (f"{OXFORD} --dba 2:1 --distractors DATA/distractors", "--dba compares every"),
         (f"{OXFORD} --whiten-on rparis6k --whitening x", "not both"),
-        (f"{OXFORD} --whiten-on rparis6k --whiten-dims 79", "cannot keep 79"),
+        (f"{OXFORD} --whiten-on rparis6k --whiten-dims 79", "the whitening gives 19 dimensions"),
         (f"{OXFORD} --whitening DATA/none.pth", "--whitening: There is no file"),
         (f"{OXFORD} --whiten-on roxford5k", "its photographs are those that roxford5k measures on"),
         (f"{OXFORD} --whiten-on oxford5k", "its photographs are those that roxford5k measures on"),

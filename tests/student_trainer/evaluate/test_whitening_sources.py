@@ -28,7 +28,7 @@ def test_pairs_of_a_training_set_teach_a_whitening_from_their_images_alone(tmp_p
     assert len(source.images) == 138
     assert source.words == "learned on 69 matching pairs of SfM-120k, val"
     network = network_that_sees(split.paths[:16], 0, "resnet18-64")
-    learned = source.whitening(Describer(network, SIDE_PX), None)
+    learned = source.whitening(Describer(network, SIDE_PX))
     rows = describe(network, split.paths[:138], SIDE_PX)
     expected = learn_from_pairs(rows, queries, queries + 1)
     applied, wanted = learned.apply(rows), expected.apply(rows)
