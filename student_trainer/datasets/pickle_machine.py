@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from student_trainer.datasets.pickled_numpy import Name, Refused, Unbuilt, name_of
+from student_trainer.datasets.pickled_keys import Refused, add, fill
+from student_trainer.datasets.pickled_numpy import Name, Unbuilt, name_of
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class Bounds:
     """Made anew from what the file holds once, such as sets from lists."""
 
 
-_KEYS = (int, float, str, bytes, type(None))
-"""Of dictionaries and sets; a tuple of tuples of tuples could take for ever to hash."""
+_INTEGER_BITS = 64
+_NOTHING = object()
+"""In a place of the memo that was passed over."""
 
 
 class Machine:
@@ -37,7 +39,10 @@ class Machine:
         self._bounds = bounds
         self._stack: list[Any] = []
         self._marks: list[int] = []
-        self._memo: dict[int, Any] = {}
+        # No dictionary: places may be chosen so that each falls on the ones before.
+        self._memo: list[Any] = []
+        self._memoized = 0
+        self._operations = 0
         self._containers = 0
         self._copied = 0
 
@@ -48,13 +53,14 @@ class Machine:
             Refused: it is damaged, over the bounds, or needs more than plain data does.
             AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError: it is damaged.
         """
-        for number, (name, argument) in enumerate(_operations(data)):
-            if number >= self._bounds.operations:
+        for name, argument in _operations(data):
+            self._operations += 1
+            if self._operations > self._bounds.operations:
                 raise Refused(f"it takes more than {self._bounds.operations:,} operations")
             if name in _CONSTANTS:
                 self._stack.append(_CONSTANTS[name])
             elif name in _LITERALS:
-                self._stack.append(bytes(argument) if name == "BYTEARRAY8" else argument)
+                self._stack.append(_literal(argument))
             elif name in _ACTIONS:
                 _ACTIONS[name](self, argument)
             else:
@@ -84,14 +90,22 @@ class Machine:
         self._stack.append(self._stack[-1])
 
     def put(self, index: int) -> None:
-        self._memo[index] = self._stack[-1]
-        if isinstance(self._stack[-1], Unbuilt):
-            self._stack[-1].places.append(index)
+        value = self._stack[-1]
+        # Whoever writes a pickle counts the values that it keeps, and each takes an operation to make.
+        if not 0 <= index <= self._operations:
+            raise Refused(f"it is damaged: value number {index} is kept as operation {self._operations}")
+        self._memo.extend([_NOTHING] * (index + 1 - len(self._memo)))
+        self._memoized += self._memo[index] is _NOTHING
+        self._memo[index] = value
+        if isinstance(value, Unbuilt):
+            value.places.append(index)
 
     def memoize(self, _: Any) -> None:
-        self.put(len(self._memo))
+        self.put(self._memoized)
 
     def get(self, index: int) -> None:
+        if not 0 <= index < len(self._memo) or self._memo[index] is _NOTHING:
+            raise Refused("it is cut or damaged: a kept value is asked for before it is there")
         self._stack.append(self._memo[index])
 
     def push_container(self, container: Any) -> None:
@@ -117,15 +131,15 @@ class Machine:
 
     def set_item(self, _: Any) -> None:
         value, key = self._stack.pop(), self._stack.pop()
-        _expect(self._stack[-1], dict)[_key(key)] = value
+        fill(_expect(self._stack[-1], dict), [key, value])
 
     def set_items(self, _: Any) -> None:
         values = self.since_mark()
-        _expect(self._stack[-1], dict).update(_pairs(values))
+        fill(_expect(self._stack[-1], dict), values)
 
     def add_items(self, _: Any) -> None:
         values = self.since_mark()
-        _expect(self._stack[-1], set).update(map(_key, values))
+        add(_expect(self._stack[-1], set), values)
 
     def name(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
@@ -149,6 +163,7 @@ class Machine:
         # A numpy array is known to the memo before its content is.
         for place in shell.places:
             self._memo[place] = built
+        shell.places.clear()  # or each of many copies of it would go through all of them
         self._stack.append(built)
 
     def _spend(self, copied_bytes: int) -> None:
@@ -186,12 +201,12 @@ _ACTIONS: Mapping[str, Callable[[Machine, Any], None]] = {
     "TUPLE3": lambda machine, _: machine.tuple_of(3),
     "TUPLE": lambda machine, _: machine.push_container(tuple(machine.since_mark())),
     "EMPTY_DICT": lambda machine, _: machine.push_container({}),
-    "DICT": lambda machine, _: machine.push_container(dict(_pairs(machine.since_mark()))),
+    "DICT": lambda machine, _: machine.push_container(fill({}, machine.since_mark())),
     "SETITEM": Machine.set_item,
     "SETITEMS": Machine.set_items,
     "EMPTY_SET": lambda machine, _: machine.push_container(set()),
     "ADDITEMS": Machine.add_items,
-    "FROZENSET": lambda machine, _: machine.push_container(frozenset(map(_key, machine.since_mark()))),
+    "FROZENSET": lambda machine, _: machine.push_container(frozenset(add(set(), machine.since_mark()))),
     "GLOBAL": Machine.name,
     "STACK_GLOBAL": Machine.stack_name,
     "REDUCE": Machine.reduce,
@@ -204,16 +219,10 @@ def _operations(data: bytes) -> Iterator[tuple[str, Any]]:
         yield operation.name, argument
 
 
-def _pairs(values: list[Any]) -> Iterator[tuple[Any, Any]]:
-    if len(values) % 2:
-        raise Refused("it is damaged: a key without its value")
-    return ((_key(key), value) for key, value in zip(values[::2], values[1::2], strict=True))
-
-
-def _key(value: Any) -> Any:
-    if not isinstance(value, _KEYS):
-        raise Refused(f"it has a dictionary or set by a value of type {type(value).__name__}")
-    return value
+def _literal(value: Any) -> Any:
+    if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+        raise Refused(f"it holds an integer of {value.bit_length():,} bits")
+    return bytes(value) if isinstance(value, bytearray) else value
 
 
 def _expect(value: Any, kind: type) -> Any:

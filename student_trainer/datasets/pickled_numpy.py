@@ -1,6 +1,7 @@
 """What a pickle of plain data may name: numpy's arrays and scalars, sets and bytes, each rebuilt by us.
 
-In: a module and a name, later arguments and a state. Out: values, or :class:`Refused`. numpy's own functions
+In: a module and a name, later arguments and a state. Out: values, or
+:class:`~student_trainer.datasets.pickled_keys.Refused`. numpy's own functions
 are not called with what a file says: they would claim memory for any shape, and take any type. Files
 written under numpy 1 and under numpy 2 name the same functions by different modules.
 """
@@ -15,17 +16,17 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from student_trainer.datasets.pickled_keys import Refused, add
+
 Spend: TypeAlias = Callable[[int], None]
 """Called with the bytes that are about to be made anew, beside what the file holds; may refuse."""
 
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU][1-9]\d{0,6}|O8?)")
 _MOST_AXES = 32
+_LONGEST_AXIS = 2**40
+"""More than any file holds."""
 _BYTES_OF_A_MEMBER = 100
 """Of a set, roughly."""
-
-
-class Refused(ValueError):
-    """A pickle holds something else than plain data, or too much of it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ def _array(raw: Any, dtype: Any, shape: Any, order: str, spend: Spend) -> NDArra
     dtype = _built(dtype)
     if isinstance(shape, int):
         shape = (shape,)
-    if len(shape) > _MOST_AXES or not all(type(length) is int and length >= 0 for length in shape):
+    if len(shape) > _MOST_AXES or not all(
+        type(length) is int and 0 <= length <= _LONGEST_AXIS for length in shape
+    ):
         raise Refused("it is damaged: a numpy array with a shape that cannot be")
     if dtype.hasobject:
         if type(raw) is not list or shape != (len(raw),):
@@ -160,12 +163,10 @@ def _bytes(arguments: tuple[Any, ...], spend: Spend) -> bytes:
 
 def _set(arguments: tuple[Any, ...], spend: Spend) -> set[Any]:
     members = arguments[0] if arguments else []
-    if type(members) is not list or not all(
-        isinstance(member, int | float | str | bytes) for member in members
-    ):
-        raise Refused("it holds a set of something else than numbers and strings")
+    if type(members) is not list:
+        raise Refused(f"it makes a set of a {type(members).__name__}")
     spend(_BYTES_OF_A_MEMBER * len(members))
-    return set(members)
+    return add(set(), members)
 
 
 def _frozen_set(arguments: tuple[Any, ...], spend: Spend) -> frozenset[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from student_trainer.datasets.pickle_machine import Bounds, Machine
-from student_trainer.datasets.pickled_numpy import Refused
+from student_trainer.datasets.pickled_keys import Refused
 from student_trainer.errors import InvalidInput
 
 DEFAULT_BOUNDS = Bounds()

@@ -5,7 +5,10 @@ import datetime
 import os
 import pickle
 import struct
+import time
 import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,20 +18,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from student_trainer.datasets.pickle_machine import Bounds
-from student_trainer.datasets.pickled_numpy import Refused
+from student_trainer.datasets.pickled_keys import Refused
 from student_trainer.datasets.restricted_pickle import loads, read_plain_pickle
 from student_trainer.errors import InvalidInput
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
-NUMBERS = st.integers() | st.floats(allow_nan=False)
-KEYS = st.integers() | st.text(max_size=5) | st.binary(max_size=5) | st.none() | st.booleans()
+NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False)
+KEYS = st.text(max_size=5) | st.binary(max_size=5)
 PLAIN = st.recursive(
     NUMBERS | st.none() | st.booleans() | st.text(max_size=8) | st.binary(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.lists(inner, max_size=4).map(tuple)
         | st.dictionaries(KEYS, inner, max_size=4)
-        | st.sets(st.integers(0, 9), max_size=3)
+        | st.sets(KEYS, max_size=3)
         | st.frozensets(st.text(max_size=3), max_size=3)
     ),
     max_leaves=12,
@@ -144,7 +147,16 @@ def test_a_pickle_that_would_run_code_is_refused_by_name_and_nothing_happens(
         (np.datetime64("2020-01-01"), "type M8"),
         (np.array(["2020"], dtype="M8[s]"), "type M8"),
         ({(1, 2): 3}, "by a value of type tuple"),
-        ({frozenset({1}): 3}, "by a value of type frozenset"),
+        ({frozenset(): 3}, "by a value of type frozenset"),
+        ({7: 3}, "by a value of type int"),
+        ({0.5: 3}, "by a value of type float"),
+        ({7}, "by a value of type int"),
+        (frozenset({None}), "by a value of type NoneType"),
+        ({"k" * 1_001: 3}, "by a value of 1,001 characters"),
+        ({str(number): 0 for number in range(1_001)}, "a dictionary or set of more than 1,000 values"),
+        ({str(number) for number in range(1_001)}, "a dictionary or set of more than 1,000 values"),
+        (2**64, "an integer of 65 bits"),
+        (-(2**10_000), "an integer of 10,001 bits"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -171,7 +183,11 @@ def test_anything_but_plain_data_is_refused_by_name(value: Any, offender: str, p
         (b".", "cut or damaged"),
         (b"\x80\x02}K\x01K\x02u.", "cut or damaged"),
         (b"\x80\x02}(K\x01u.", "a key without its value"),
-        (b"\x80\x02h\x05.", "cut or damaged"),
+        (b"\x80\x02h\x05.", "a kept value is asked for before it is there"),
+        (b"Na(g-1\n.", "cut or damaged"),
+        (b"Np0\ng-1\n.", "a kept value is asked for before it is there"),
+        (b"Np-1\n.", "damaged: value number -1 is kept"),
+        (b"\x80\x02NNNq\x030h\x01.", "a kept value is asked for before it is there"),
         (b"\x80\x02\x86.", "a tuple of more than there is"),
         (b"\x80\x02]K\x01K\x02a.", "a int where a list should be"),
     ],
@@ -222,6 +238,8 @@ def array_of_shape(shape: tuple[int, ...], raw: bytes) -> bytes:
         (array_of_shape((2**40, 2**40), b"\x00" * 8), "damaged: a numpy array of shape"),
         (array_of_shape((1,) * 200, b"\x00" * 8), "a shape that cannot be"),
         (array_of_shape((-1,), b"\x00" * 8), "a shape that cannot be"),
+        (array_of_shape((0, 2**41), b""), "a shape that cannot be"),
+        (array_of_shape((2**100_000,) * 32, b""), "an integer of 100,001 bits"),
         (b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"x.", "cut or damaged"),
         (b"\x80\x04\x8e" + struct.pack("<Q", 2**62) + b"x.", "cut or damaged"),
         (b"\x80\x02\x8b" + struct.pack("<i", 2**31 - 1) + b"x.", "cut or damaged"),
@@ -243,7 +261,8 @@ def test_a_memo_place_far_away_takes_no_memory() -> None:
     """Python's own unpickler makes a table up to the place: over 20 GB here."""
     tracemalloc.start()
     try:
-        assert loads(b"\x80\x02K\x07r\xff\xff\xff\x7f0j\xff\xff\xff\x7f.") == 7
+        with pytest.raises(Refused, match="value number 2147483647 is kept as operation 3"):
+            loads(b"\x80\x02K\x07r\xff\xff\xff\x7f0j\xff\xff\xff\x7f.")
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -265,7 +284,7 @@ def test_a_memo_place_far_away_takes_no_memory() -> None:
             "takes more than 1,000 bytes",
         ),
         (
-            b"\x80\x02](K\x01K\x02eq\x000](" + b"cbuiltins\nset\nh\x00\x85R" * 50 + b"e.",
+            b"\x80\x02](U\x01aU\x01beq\x000](" + b"cbuiltins\nset\nh\x00\x85R" * 50 + b"e.",
             Bounds(copied_bytes=1_000),
             "takes more than 1,000 bytes",
         ),
@@ -296,3 +315,43 @@ def test_a_file_that_is_not_there_or_too_large_is_named(tmp_path: Path) -> None:
     (tmp_path / "large.pkl").write_bytes(pickle.dumps("x" * 1000))
     with pytest.raises(InvalidInput, match=r"large\.pkl is refused: it has more than 500 bytes"):
         read_plain_pickle(tmp_path / "large.pkl", Bounds(file_bytes=500))
+
+
+COLLIDING = 2**61 - 1
+"""Python's hash of an integer is its remainder by this: all multiples have one hash."""
+SHELL = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+CONTENT = b"(K\x01K\x00\x85cnumpy\ndtype\nU\x02i2K\x00K\x01\x87R(K\x03U\x01<NNNtb\x89U\x00t"
+
+
+def builds_of_one_shell(count: int) -> bytes:
+    """An array without content that is kept in many places, and built as many times."""
+    places = b"".join(b"r" + struct.pack("<I", place) for place in range(1, count))
+    return b"(" + CONTENT + b"q\x00" + SHELL + places + b"2" * count + b"h\x00b0" * count + b"l."
+
+
+def one_long_key_again_and_again(count: int) -> bytes:
+    """Two of them: Python sees at once that one is itself."""
+    key = b"X" + struct.pack("<I", 2**23) + b"k" * 2**23
+    return b"(" + key + b"q\x00" + key + b"q\x01}(h\x00N" + b"h\x01N" * count + b"ul."
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda count: b"".join(b"Np%d\n0" % (COLLIDING * number) for number in range(count)) + b"N.",
+        lambda count: b"(" + b"".join(b"I%d\nN" % (COLLIDING * number) for number in range(count)) + b"d.",
+        lambda count: (
+            b"\x80\x04\x8f(" + b"".join(b"I%d\n" % (COLLIDING * n) for n in range(count)) + b"\x90."
+        ),
+        builds_of_one_shell,
+        one_long_key_again_and_again,
+    ],
+    ids=["places of the memo", "keys", "members", "builds", "long keys"],
+)
+def test_a_file_that_is_made_to_be_slow_is_read_or_refused_at_once(program: Callable[[int], bytes]) -> None:
+    """Looked for among all before it, each of so many takes five seconds to a minute here."""
+    data = program(30_000)
+    began = time.process_time()
+    with suppress(Refused):
+        loads(data)
+    assert time.process_time() - began < 2
