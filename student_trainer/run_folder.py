@@ -87,11 +87,6 @@ class RunFolder:
         return self.root / "evaluation_crops"
 
     @property
-    def projection(self) -> Path:
-        """The map into the teacher's space, where ``evaluate --asymmetric`` learned one."""
-        return self.root / "student_to_teacher.safetensors"
-
-    @property
     def curve(self) -> Path:
         """What ``curve`` trained, measured and drew, in a folder of its own."""
         return self.root / "curve"

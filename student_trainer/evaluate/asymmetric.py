@@ -6,18 +6,19 @@ as the teacher's: what brings it into the teacher's space is a linear map, learn
 were bought. No query is spent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.checkpoints import weights_digest
 from shared.learned_whitening import LearnedWhitening
-from shared.tensor_files import CheckpointError
 from shared.vectors import Float32Rows
-from shared.whitening_files import SINGLE_SCALE, load_learned_whitenings, save_learned_whitenings
+from student_trainer.acquire.records import Teacher
 from student_trainer.acquire.transfer_set import TransferSet
-from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate import stated
 from student_trainer.evaluate.describing import Describer
 from student_trainer.run_folder import RunFolder
 
@@ -61,23 +62,27 @@ def learn_projection(
     return LearnedWhitening(np.zeros(student.shape[1]), projection.astype(np.float64))
 
 
-def bridge(run: RunFolder, student: Describer, teacher_dim: int) -> Bridge:
+def bridge(run: RunFolder, student: Describer, teacher: Describer | None, teacher_dim: int) -> Bridge:
     """How this student's queries reach a database of ``teacher_dim`` dimensions.
 
-    A map that was saved for these very weights, or else one that is learned from what the run bought, and
-    saved. Without bought descriptors the student's own descriptors, if they are as long as the teacher's.
+    A map that is learned anew each time from what the run bought: it depends on the student, its scales and
+    image size and on nothing that was evaluated before. The student's descriptors are kept like any other.
+    Without bought descriptors the student's own, if they are as long as the teacher's.
+
+    Args:
+        run: where the transfer set is.
+        student: as it looks at the queries.
+        teacher: the one that describes the database; None where it is an API, whose revision is compared with
+            the transfer set's before it is asked.
+        teacher_dim: of the database's descriptors.
 
     Raises:
         InvalidInput: nothing was bought and the dimensions differ, bought descriptors are not those of this
             teacher, or an image cannot be read.
-        StorageFailed: the map cannot be saved.
+        StorageFailed: descriptors cannot be kept.
     """
-    digest = weights_digest(student.network)
-    saved = _saved(run, digest, teacher_dim)
-    if saved is not None:
-        return Bridge(f"a linear map that was saved in {run.projection.name}", saved)
     if run.transfer_set.is_file():
-        return _learned(run, student, digest, teacher_dim)
+        return _learned(run.transfer_set, student, teacher, teacher_dim)
     if student.network.dim == teacher_dim:
         return Bridge("the student's own descriptors, taken to be in the teacher's space", None)
     raise InvalidInput(
@@ -88,35 +93,38 @@ def bridge(run: RunFolder, student: Describer, teacher_dim: int) -> Bridge:
     )
 
 
-def _learned(run: RunFolder, student: Describer, digest: str, teacher_dim: int) -> Bridge:
-    with TransferSet.open(run.transfer_set) as transfer_set:
-        bought = transfer_set.bought()
-    if not len(bought.vectors) or bought.vectors.shape[1] != teacher_dim:
+def _learned(path: Path, student: Describer, teacher: Describer | None, teacher_dim: int) -> Bridge:
+    with TransferSet.open(path) as transfer_set:
+        bought, seller = transfer_set.bought(), transfer_set.teacher
+    if seller is None or not len(bought.vectors) or bought.vectors.shape[1] != teacher_dim:
         raise InvalidInput(
-            f"--asymmetric: {run.transfer_set} holds {len(bought.vectors):,} descriptors of "
+            f"--asymmetric: {path} holds {len(bought.vectors):,} descriptors of "
             f"{bought.vectors.shape[1]:,} dimensions, the teacher's have {teacher_dim:,}: it is not the "
             "teacher that the student learned from."
         )
-    rows = student.rows(bought.paths)
+    origin = "" if teacher is None else _compared(path, seller, teacher)
+    # The student is to see what the teacher saw when it was asked.
+    as_bought = replace(student, apply_exif=stated.turns_upright(seller.description))
+    rows = as_bought.rows(bought.paths)
     projection = learn_projection(rows, bought.vectors)
     cosine = float((projection.apply(rows) * bought.vectors).sum(axis=1).mean())
-    try:
-        save_learned_whitenings(run.projection, {digest: {SINGLE_SCALE: projection}})
-    except OSError as error:
-        raise StorageFailed(f"{run.projection} cannot be written: {error}.") from None
     return Bridge(
-        f"a linear map learned from {len(rows):,} bought descriptors, mean cosine {cosine:.3f} to them",
+        f"a linear map learned from {len(rows):,} bought descriptors{origin}, mean cosine {cosine:.3f} to "
+        "them",
         projection,
     )
 
 
-def _saved(run: RunFolder, digest: str, teacher_dim: int) -> LearnedWhitening | None:
-    """The map that belongs to these weights; one of an older student does not count."""
-    if not run.projection.is_file():
-        return None
-    try:
-        kinds = load_learned_whitenings(run.projection).get(digest, {})
-    except CheckpointError as error:
-        raise InvalidInput(f"--asymmetric: {error} Delete it: it is learned again.") from None
-    found = kinds.get(SINGLE_SCALE)
-    return found if found is not None and len(found.projection) == teacher_dim else None
+def _compared(path: Path, seller: Teacher, teacher: Describer) -> str:
+    """Nothing where the weights are those that the service stated, words where it stated none."""
+    sold = stated.weights(seller.description)
+    if sold is None:
+        return " (their service did not state its weights, so they may be another teacher's)"
+    own = weights_digest(teacher.network)
+    if sold != own:
+        raise InvalidInput(
+            f"--asymmetric: {path} was bought from a teacher of weights {sold[:12]}, that of --teacher has "
+            f"{own[:12]}: no map into its space can be learned from it. Give the teacher that the student "
+            "learned from."
+        )
+    return ""

@@ -52,7 +52,7 @@ class Options:
             raise InvalidInput("--whiten-dims reduces a whitening: give --whiten-on or --whitening too.")
         if self.half and not self.distractors:
             raise InvalidInput(
-                "--half keeps the distractors' descriptors in float16: give --distractors too, or leave it out."
+                "--half keeps the distractors' descriptors in float16: give --distractors too."
             )
 
 

@@ -4,7 +4,7 @@ In: checkpoints, a benchmark, scales and options. Out: the evaluation document. 
 same files in its own way; what differs between networks (longest side, whitening) is written into its line.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from student_trainer.datasets.ground_truth import Benchmark
@@ -78,6 +78,7 @@ class Comparison:
             raise InvalidInput("--asymmetric asks the teacher's database: give --teacher as well.")
         lines: dict[str, Line] = {}
         views: dict[str, View] = {}
+        describers: dict[str, Describer] = {}
         if asked is not None:
             views[TEACHER] = view(asked, self.benchmark, self.options)
             lines[TEACHER] = self._line_of_asked(asked, views[TEACHER])
@@ -86,10 +87,9 @@ class Comparison:
             seen = view(describer, self.benchmark, self.options)
             lines[contestant.name] = self._line(contestant, describer, seen)
             if asymmetric and contestant.name in (TEACHER, STUDENT):
-                views[contestant.name] = seen
+                views[contestant.name], describers[contestant.name] = seen, describer
         if asymmetric:
-            student = self.describer(next(one for one in contestants if one.name == STUDENT))
-            lines[ASYMMETRIC] = self._asymmetric(lines[STUDENT], student, views[STUDENT], views[TEACHER])
+            lines[ASYMMETRIC] = self._asymmetric(lines[STUDENT], describers, views)
         bought = None if asked is None else asked.purchased.queries_charged
         return document_of(lines, self.benchmark, self.options, self.scales, bought)
 
@@ -135,11 +135,12 @@ class Comparison:
             whitened=seen.whitening is not None,
         )
 
-    def _asymmetric(self, line: Line, student: Describer, asks: View, answers: View) -> Line:
+    def _asymmetric(self, line: Line, describers: Mapping[str, Describer], views: Mapping[str, View]) -> Line:
         """The student's queries, brought into the teacher's space and asked of its database."""
+        answers = views[TEACHER]
         dim = answers.queries.shape[1]
-        crossing = bridge(self.run, student, dim)
-        queries = answers.whitened(crossing.apply(asks.queries))
+        crossing = bridge(self.run, describers[STUDENT], describers.get(TEACHER), dim)
+        queries = answers.whitened(crossing.apply(views[STUDENT].queries))
         return replace(
             line,
             measured=self._measured(ASYMMETRIC, answers, queries),

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_benchmark_runs import SIDE_PX, call, make_run, teacher_of
+from made_benchmark_runs import SIDE_PX, call, make_run, network_that_sees, teacher_of
 from made_benchmarks import make_revisited, write_view
+from PIL import Image
 
-from shared.checkpoints import load_network, save_network
+from shared.checkpoints import load_network, save_network, weights_digest
 from shared.digest import sha256_hex
 from shared.extraction import describe
 from shared.images import Preprocessing
@@ -15,7 +16,7 @@ from shared.vectors import encode_rows
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.datasets.revisited import open_benchmark
-from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric import Bridge, bridge, learn_projection
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.document import ASYMMETRIC, STUDENT, TEACHER, read_evaluation
@@ -26,13 +27,15 @@ from student_trainer.run_folder import RunFolder
 BOUGHT = 12
 
 
-def buy(run: RunFolder, paths: list[Path], vectors: np.ndarray) -> None:
-    """A transfer set of these images and descriptors."""
+def buy(run: RunFolder, paths: list[Path], vectors: np.ndarray, stated: dict[str, object] | None) -> None:
+    """A transfer set of these images and descriptors, and what their service stated of its teacher."""
     images = [PlannedImage(sha256_hex(p.read_bytes()), p, "JPEG", p.stat().st_size, 96, 72) for p in paths]
     TransferSet.create(run.transfer_set, PlanFacts("random", 0, "a folder"), chosen=images)
     with TransferSet.open(run.transfer_set) as bought:
         dim = vectors.shape[1]
-        bought.set_teacher(Teacher("http://localhost", "k", "distinct", "cd" * 32, "ef" * 32, "t", dim, True))
+        bought.set_teacher(
+            Teacher("http://localhost", "k", "distinct", "cd" * 32, "ef" * 32, "t", dim, True, stated or {})
+        )
         with bought.transaction():
             bought.connection.execute("INSERT INTO receipts VALUES (1, '{}')")
             for image, row in zip(images, vectors, strict=True):
@@ -52,12 +55,21 @@ def paths(tmp_path: Path) -> list[Path]:
 def run(tmp_path: Path, paths: list[Path]) -> RunFolder:
     """A run folder that bought its teacher's descriptors of a dozen images."""
     run = make_run(tmp_path / "run", paths)
-    buy(run, paths, describe(load_network(teacher_of(run)), paths, SIDE_PX))
+    teacher = load_network(teacher_of(run))
+    buy(run, paths, describe(teacher, paths, SIDE_PX), {"weights": weights_digest(teacher)})
     return run
 
 
-def looking(run: RunFolder) -> Describer:
-    return Describer(load_network(run.student), SIDE_PX)
+def looking(run: RunFolder, scales: tuple[float, ...] = (1.0,), side_px: int = SIDE_PX) -> Describer:
+    return Describer(load_network(run.student), side_px, scales, cache=run.cache, apply_exif=False)
+
+
+def teaching(run: RunFolder) -> Describer:
+    return Describer(load_network(teacher_of(run)), SIDE_PX, apply_exif=False)
+
+
+def crossing(run: RunFolder, student: Describer | None = None, dim: int = 64) -> Bridge:
+    return bridge(run, student or looking(run), teaching(run), dim)
 
 
 def test_the_map_is_the_ridge_solution_and_without_a_ridge_exact_where_it_can_be():
@@ -80,8 +92,8 @@ def test_descriptors_that_are_no_pairs_have_no_map():
         learn_projection(np.empty((0, 3)), np.empty((0, 3)))
 
 
-def test_the_map_is_learned_from_what_was_bought_and_saved_for_these_weights(run, paths):
-    learned = bridge(run, looking(run), 64)
+def test_the_map_is_learned_from_what_was_bought(run, paths):
+    learned = crossing(run)
     assert learned.words.startswith(f"a linear map learned from {BOUGHT} bought descriptors, mean cosine ")
     teacher = describe(load_network(teacher_of(run)), paths, SIDE_PX)
     student = describe(load_network(run.student), paths, SIDE_PX)
@@ -89,16 +101,66 @@ def test_the_map_is_learned_from_what_was_bought_and_saved_for_these_weights(run
     assert crossed.shape == (BOUGHT, 64)
     expected = learn_projection(student, teacher)
     np.testing.assert_allclose(crossed, expected.apply(student), atol=1e-5)
-    saved = bridge(run, looking(run), 64)
-    assert saved.words == "a linear map that was saved in student_to_teacher.safetensors"
-    assert (saved.projection.projection == learned.projection.projection).all()
-    save_network(load_network(run.initial_student), run.student)
-    assert "learned from" in bridge(run, looking(run), 64).words
 
 
-def test_what_was_bought_from_another_teacher_is_refused(run):
+@pytest.mark.parametrize("change", ["scales", "size", "student", "transfer set"])
+def test_the_map_does_not_depend_on_what_was_evaluated_before(run, paths, change):
+    before = crossing(run).projection.projection
+    student = looking(run)
+    if change == "scales":
+        student = looking(run, scales=(1.0, 0.5))
+    elif change == "size":
+        student = looking(run, side_px=SIDE_PX // 2)
+    elif change == "student":
+        save_network(load_network(run.initial_student), run.student)
+        student = looking(run)
+    else:
+        run.transfer_set.unlink()
+        teacher = load_network(teacher_of(run))
+        paths = paths[:8]
+        buy(run, paths, describe(teacher, paths, SIDE_PX), {"weights": weights_digest(teacher)})
+    after = crossing(run, student).projection.projection
+    rows = describe(student.network, paths, student.longest_side_px, student.scales)
+    teacher_rows = describe(load_network(teacher_of(run)), paths, SIDE_PX)
+    np.testing.assert_allclose(after, learn_projection(rows, teacher_rows).projection, atol=1e-3)
+    assert np.abs(after - before).max() > 1e-2
+
+
+def test_the_student_sees_bought_photographs_as_the_teacher_saw_them(run, paths):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in paths[::2]:
+        with Image.open(path) as image:
+            image.save(path, exif=exif, quality=95)
+    teacher, student = load_network(teacher_of(run)), load_network(run.student)
+    for upright in (True, False):
+        seen = Preprocessing(SIDE_PX, apply_exif=upright)
+        vectors = describe(teacher, paths, SIDE_PX, preprocessing=seen)
+        run.transfer_set.unlink()
+        description = {"weights": weights_digest(teacher), "preprocessing": seen.description()}
+        buy(run, paths, vectors, description)
+        rows = describe(student, paths, SIDE_PX, preprocessing=seen)
+        learned = crossing(run).projection.projection
+        np.testing.assert_allclose(learned, learn_projection(rows, vectors).projection, atol=1e-3)
+
+
+def test_what_another_teacher_of_the_same_dimension_sold_is_refused(run, paths):
+    other = network_that_sees(paths, 5, "resnet18-64")
+    run.transfer_set.unlink()
+    buy(run, paths, describe(other, paths, SIDE_PX), {"weights": weights_digest(other)})
+    with pytest.raises(InvalidInput, match=r"was bought from a teacher of weights .*, that of --teacher has"):
+        crossing(run)
+
+
+def test_where_the_weights_were_not_stated_the_evaluation_says_so(run, paths):
+    run.transfer_set.unlink()
+    buy(run, paths, describe(load_network(teacher_of(run)), paths, SIDE_PX), None)
+    assert "did not state its weights, so they may be another teacher's" in crossing(run).words
+
+
+def test_descriptors_of_another_dimension_are_refused(run):
     with pytest.raises(InvalidInput, match=r"12 descriptors of 64 dimensions, the teacher's have 2,048"):
-        bridge(run, looking(run), 2048)
+        crossing(run, dim=2048)
 
 
 def test_a_plan_that_bought_nothing_is_refused(run, paths):
@@ -106,17 +168,7 @@ def test_a_plan_that_bought_nothing_is_refused(run, paths):
     image = PlannedImage("ab" * 32, paths[0], "JPEG", 10, 20, 30)
     TransferSet.create(run.transfer_set, PlanFacts("random", 0, "a folder"), chosen=[image])
     with pytest.raises(InvalidInput, match="holds 0 descriptors"):
-        bridge(run, looking(run), 64)
-
-
-def test_a_map_that_cannot_be_read_or_written_says_so(run):
-    run.projection.write_bytes(b"nothing")
-    with pytest.raises(InvalidInput, match="Delete it: it is learned again"):
-        bridge(run, looking(run), 64)
-    run.projection.unlink()
-    run.projection.mkdir()
-    with pytest.raises(StorageFailed, match="cannot be written"):
-        bridge(run, looking(run), 64)
+        crossing(run)
 
 
 def test_a_student_in_the_teachers_space_is_not_moved():
@@ -138,7 +190,7 @@ def test_the_command_asks_the_teachers_database_with_the_students_queries(run, t
         load_network(run.student), benchmark.query_paths, SIDE_PX, boxes=boxes, preprocessing=plain
     )
     database = describe(load_network(teacher_of(run)), benchmark.image_paths, SIDE_PX, preprocessing=plain)
-    crossed = bridge(run, looking(run), 64).apply(queries)
+    crossed = crossing(run).apply(queries)
     expected = scores_of(rank(crossed, database), benchmark.ground_truth)
     for setup in "EMH":
         assert models[ASYMMETRIC].setups[setup].map_trapezoid == pytest.approx(

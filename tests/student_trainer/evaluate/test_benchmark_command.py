@@ -51,7 +51,6 @@ def run(made: RunFolder) -> RunFolder:
     """The same folder for all tests of this module: its cache makes them quick."""
     made.evaluation.unlink(missing_ok=True)
     made.transfer_set.unlink(missing_ok=True)
-    made.projection.unlink(missing_ok=True)
     return made
 
 
