@@ -13,6 +13,7 @@ from shared.protocol import Header, ModelCard, UsageResponse
 from shared.receipts import BadReceipt, Receipt, SignedReceipt, delivery_digest, from_header
 from shared.vectors import Float32Rows, InvalidDescriptors, check_rows, decode_rows, descriptor_digest
 from student_trainer.acquire.client import RawAnswer
+from student_trainer.acquire.purpose import TRAINING, Purpose
 from student_trainer.acquire.records import Teacher
 from student_trainer.errors import InvalidInput, RevisionChanged, VerificationFailed
 
@@ -53,7 +54,7 @@ def introduce(url: str, model: ModelCard, usage: UsageResponse) -> Teacher:
     )
 
 
-def check_same(found: Teacher, pinned: Teacher) -> None:
+def check_same(found: Teacher, pinned: Teacher, purpose: Purpose = TRAINING) -> None:
     """Refuse to mix descriptors of two teachers, or receipts of two keys, in one transfer set.
 
     Raises:
@@ -63,16 +64,19 @@ def check_same(found: Teacher, pinned: Teacher) -> None:
     """
     if found.public_key != pinned.public_key:
         raise VerificationFailed(
-            f"The service at {found.url} signs with key {found.public_key[:16]}; the one that this transfer "
-            f"set was bought from ({pinned.url}) signs with {pinned.public_key[:16]}. Nothing was spent."
+            f"The service at {found.url} signs with key {found.public_key[:16]}; the one that this "
+            f"{purpose.held_in} was bought from ({pinned.url}) signs with {pinned.public_key[:16]}. "
+            "Nothing was spent."
         )
     if found.key_id != pinned.key_id:
         raise InvalidInput(
-            f"This transfer set belongs to API key {pinned.key_id}, the key given is {found.key_id}. "
-            "Give the first one, or plan into another run folder. Nothing was spent."
+            f"This {purpose.held_in} belongs to API key {pinned.key_id}, the key given is {found.key_id}. "
+            f"Give the first one, or {purpose.anew}. Nothing was spent."
         )
     if found.revision != pinned.revision:
-        raise RevisionChanged(_revision_message(found.revision, pinned.revision) + " Nothing was spent.")
+        raise RevisionChanged(
+            _revision_message(found.revision, pinned.revision, purpose) + " Nothing was spent."
+        )
 
 
 def check_answer(raw: RawAnswer, images: Sequence[str], teacher: Teacher) -> Answer:
@@ -139,9 +143,9 @@ def _promises_unit_norm(model: ModelCard) -> bool:
     return not (isinstance(output, dict) and output.get("decimals") is not None)
 
 
-def _revision_message(found: str, pinned: str) -> str:
+def _revision_message(found: str, pinned: str, purpose: Purpose = TRAINING) -> str:
     return (
-        f"The teacher's revision is now {found[:12]}; this transfer set was bought from {pinned[:12]}. "
+        f"The teacher's revision is now {found[:12]}; this {purpose.held_in} was bought from {pinned[:12]}. "
         "Descriptors of two revisions are not mixed: what is held stays as it is. Have the first teacher "
-        "served again, or plan into another run folder."
+        f"served again, or {purpose.anew}."
     )

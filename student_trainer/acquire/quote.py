@@ -15,13 +15,10 @@ from shared.receipts import BadReceipt
 from student_trainer.acquire.answers import check_same, introduce
 from student_trainer.acquire.client import TeacherClient
 from student_trainer.acquire.outbox import Outbox
+from student_trainer.acquire.purpose import TRAINING, Purpose
 from student_trainer.acquire.records import Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import BudgetTooSmall, InvalidInput, ServiceRefused, VerificationFailed
-
-REVOKED = (
-    "it buys nothing more. Ask the teacher's owner for a new one, and plan into a new run folder with it."
-)
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,7 @@ class Quote:
     bytes_missing: int
     elsewhere: int = 0
     """Images that the key was charged for outside this transfer set; with them the audit fails."""
+    purpose: Purpose = TRAINING
 
     @property
     def paid(self) -> int:
@@ -77,6 +75,7 @@ class Quote:
 
     def text(self, path: Path) -> str:
         """For people."""
+        warns = self.elsewhere and self.purpose.is_audited
         warning = (
             f"\nThis key was charged for {self.elsewhere:,} images that are not in this transfer set; "
             "the audit will not certify it. Use a key of its own for each run folder."
@@ -87,7 +86,7 @@ class Quote:
             f"from {self.teacher.model} ({self.teacher.dim}-d, revision {self.teacher.revision[:12]}) "
             f"at {self.teacher.url}.\nThis will spend {self.cost_now:,} queries{free} "
             f"of the {self.usage.remaining:,} that key {self.usage.key_id} has left{self._window_text()}."
-            f"{warning if self.elsewhere else ''}"
+            f"{warning if warns else ''}"
         )
 
     def _window_text(self) -> str:
@@ -99,7 +98,14 @@ class Quote:
         return f"{until_text(self.usage.window_ends_at_ms)} (its budget is {budget}){rest}"
 
 
-async def ask_for_quote(transfer_set: TransferSet, client: TeacherClient, url: str) -> Quote:
+def revoked(purpose: Purpose = TRAINING) -> str:
+    """What a revoked key means, and the next step."""
+    return f"it buys nothing more. Ask the teacher's owner for a new one; with it, {purpose.anew}."
+
+
+async def ask_for_quote(
+    transfer_set: TransferSet, client: TeacherClient, url: str, purpose: Purpose = TRAINING
+) -> Quote:
     """Meet the teacher and work out the cost; spends nothing and changes nothing.
 
     Raises:
@@ -111,9 +117,9 @@ async def ask_for_quote(transfer_set: TransferSet, client: TeacherClient, url: s
     teacher = introduce(url, model, usage)
     pinned = transfer_set.teacher
     if pinned is not None:
-        check_same(teacher, pinned)
+        check_same(teacher, pinned, purpose)
     if usage.revoked:
-        raise ServiceRefused(f"Nothing was spent: key {usage.key_id} was revoked, {REVOKED}")
+        raise ServiceRefused(f"Nothing was spent: key {usage.key_id} was revoked, {revoked(purpose)}")
     outbox, summary = Outbox(transfer_set), transfer_set.summary()
     open_requests = outbox.unanswered()
     paid, elsewhere = frozenset[str](), 0
@@ -121,7 +127,9 @@ async def ask_for_quote(transfer_set: TransferSet, client: TeacherClient, url: s
         links, charged = await _ledger(client, teacher)
         paid = _paid(transfer_set, links, charged, teacher)
         elsewhere = len(charged - {image.digest for image in transfer_set.chosen()})
-    quote = Quote(teacher, model.limits, usage, summary.missing, paid, summary.bytes_missing, elsewhere)
+    quote = Quote(
+        teacher, model.limits, usage, summary.missing, paid, summary.bytes_missing, elsewhere, purpose
+    )
     # A hold may be that of a request which the last, killed fetch left in the service's hands.
     uncertain = sum(len(request.images) for request in open_requests)
     affordable = usage.remaining + min(usage.held, uncertain)
@@ -132,14 +140,15 @@ async def ask_for_quote(transfer_set: TransferSet, client: TeacherClient, url: s
 
 
 def _too_small(quote: Quote) -> str:
-    usage, next_step = quote.usage, "Ask the teacher's owner for a grant, or plan fewer."
+    usage, purpose = quote.usage, quote.purpose
+    next_step = f"Ask the teacher's owner for a grant, or {purpose.fewer}."
     if usage.window_ends_at_ms is not None and usage.budget > 0:
         next_step = (
             f"Its budget is {budget_text(usage.budget, usage.window)}: run the same command again from "
             f"{moment_text(usage.window_ends_at_ms)}, or ask the teacher's owner for a grant."
         )
     return (
-        f"The plan still needs {quote.cost:,} queries; key {usage.key_id} has {usage.remaining:,} of "
+        f"{purpose.buyer} still needs {quote.cost:,} queries; key {usage.key_id} has {usage.remaining:,} of "
         f"{usage.budget:,} left. Nothing was spent. {next_step}"
     )
 

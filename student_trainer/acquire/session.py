@@ -18,6 +18,7 @@ from shared.receipts import SignedHead
 from student_trainer.acquire.client import Access, Patience, TeacherClient
 from student_trainer.acquire.fetch import Fetch, Outcome
 from student_trainer.acquire.pacing import Pacer, StopSignal
+from student_trainer.acquire.purpose import TRAINING, Purpose
 from student_trainer.acquire.quote import Quote, ask_for_quote
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput
@@ -77,12 +78,17 @@ def meet(access: Access) -> tuple[ModelCard, UsageResponse]:
     return asyncio.run(run())
 
 
-def quote(transfer_set: TransferSet, access: Access, patience: Patience = Patience()) -> Quote:
+def quote(
+    transfer_set: TransferSet,
+    access: Access,
+    patience: Patience = Patience(),
+    purpose: Purpose = TRAINING,
+) -> Quote:
     """What a fetch would cost; see :func:`student_trainer.acquire.quote.ask_for_quote`."""
 
     async def run() -> Quote:
         async with TeacherClient(access, patience=patience) as client:
-            return await ask_for_quote(transfer_set, client, access.url)
+            return await ask_for_quote(transfer_set, client, access.url, purpose)
 
     return asyncio.run(run())
 

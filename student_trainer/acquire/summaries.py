@@ -13,7 +13,7 @@ from shared.protocol import UsageResponse
 from student_trainer.acquire.audit import Verification
 from student_trainer.acquire.fetch import Outcome
 from student_trainer.acquire.plan import Choice, Inventory
-from student_trainer.acquire.quote import REVOKED
+from student_trainer.acquire.quote import revoked
 from student_trainer.acquire.records import Summary
 
 NAMED_FILES = 20
@@ -159,7 +159,7 @@ def _account(usage: UsageResponse | None, missing: int) -> str:
     if usage is None:
         return "Nothing was spent. Give --url and --key to see what the key has left."
     if usage.revoked:
-        return f"Nothing was spent. Key {usage.key_id} was revoked: {REVOKED}"
+        return f"Nothing was spent. Key {usage.key_id} was revoked: {revoked()}"
     left = f"{usage.remaining:,} of {usage.budget:,} queries left{until_text(usage.window_ends_at_ms)}"
     return f"Nothing was spent. Key {usage.key_id} has {left}{_short(usage, missing)}."
 

@@ -23,6 +23,7 @@ from student_trainer.acquire.fetch import Outcome
 from student_trainer.acquire.lock import exclusive
 from student_trainer.acquire.manifest import Entry
 from student_trainer.acquire.plan import take_stock
+from student_trainer.acquire.purpose import EVALUATION
 from student_trainer.acquire.quote import Quote
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.summaries import exhausted
@@ -106,7 +107,7 @@ def _known(path: Path) -> dict[str, PlannedImage]:
 
 def _buy(run: RunFolder, wanted: TransferSet, access: Access, *, yes: bool) -> None:
     settings = session.FetchSettings()
-    terms = session.quote(wanted, access, settings.patience)
+    terms = session.quote(wanted, access, settings.patience, EVALUATION)
     _check_teacher(run, terms)
     print(terms.text(run.evaluation_set), file=sys.stderr)
     ask_for_yes(yes)

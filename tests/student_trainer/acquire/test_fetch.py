@@ -7,13 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi import Response
+from nacl.signing import SigningKey
 
 from student_trainer.acquire import session
 from student_trainer.acquire.client import Access, Patience
 from student_trainer.acquire.fetch import Outcome
+from student_trainer.acquire.purpose import EVALUATION
 from student_trainer.acquire.quote import Quote
 from student_trainer.acquire.transfer_set import TransferSet
-from student_trainer.errors import BudgetTooSmall, ServiceRefused
+from student_trainer.errors import (
+    BudgetTooSmall,
+    InvalidInput,
+    RevisionChanged,
+    ServiceRefused,
+    VerificationFailed,
+)
 from student_trainer.run_folder import RunFolder
 
 Planned = Callable[..., RunFolder]
@@ -246,6 +254,54 @@ def test_the_quote_warns_when_the_key_was_used_for_another_run(
     quote = quote_of(planned(queries=3), teacher)
     assert (quote.missing, quote.paid, quote.cost, quote.elsewhere) == (3, 3, 0, 2)
     assert "charged for 2 images that are not in this transfer set; the audit" in quote.text(run.transfer_set)
+
+
+@pytest.fixture
+def evaluation_quote(teacher: Any) -> Callable[..., Quote]:
+    """A function that asks for the terms of an evaluation's purchase."""
+
+    def ask(run: RunFolder, api_key: str = "rtn_k1_secret") -> Quote:
+        with TransferSet.open(run.transfer_set) as wanted:
+            return session.quote(wanted, Access(teacher.url, api_key), purpose=EVALUATION)
+
+    return ask
+
+
+def test_an_evaluation_is_not_warned_of_an_audit_that_nobody_makes(
+    planned: Planned, buy: Buy, evaluation_quote: Callable[..., Quote]
+) -> None:
+    run = planned(queries=5)
+    buy(run)
+    run.transfer_set.unlink()
+    quote = evaluation_quote(planned(queries=3))
+    assert quote.elsewhere == 2
+    assert "audit" not in quote.text(run.evaluation_set)
+    assert "each run folder" not in quote.text(run.evaluation_set)
+
+
+def test_what_an_evaluation_lacks_is_told_in_its_own_words(
+    teacher: Any, planned: Planned, buy: Buy, evaluation_quote: Callable[..., Quote]
+) -> None:
+    run = planned(queries=4)
+    key = teacher.add_key("rtn_k9_secret", budget=2)
+    with pytest.raises(
+        BudgetTooSmall, match=r"^The evaluation still needs 4 .*or evaluate on fewer images\.$"
+    ):
+        evaluation_quote(run, "rtn_k9_secret")
+    key.revoked = True
+    with pytest.raises(ServiceRefused, match=r"with it, move evaluation_set\.sqlite elsewhere"):
+        evaluation_quote(run, "rtn_k9_secret")
+    buy(run)
+    with pytest.raises(
+        InvalidInput, match=r"This evaluation set belongs to API key k1.* move evaluation_set"
+    ):
+        evaluation_quote(run, "rtn_k9_secret")
+    teacher.weights = "second"
+    with pytest.raises(RevisionChanged, match=r"this evaluation set was bought from .* move evaluation_set"):
+        evaluation_quote(run)
+    teacher.signing_key = SigningKey(b"\x08" * 32)
+    with pytest.raises(VerificationFailed, match="the one that this evaluation set was bought from"):
+        evaluation_quote(run)
 
 
 def test_an_image_that_the_teacher_cannot_read_is_left_out_and_the_others_are_bought(

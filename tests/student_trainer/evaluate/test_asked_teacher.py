@@ -138,7 +138,9 @@ def test_only_what_is_new_is_bought_for_another_evaluation(run, data, service):
 
 def test_a_budget_that_does_not_suffice_is_refused_before_anything_is_spent(run, data, service):
     key = service.key(budget=IMAGES - 1)
-    with pytest.raises(BudgetTooSmall, match=f"still needs {IMAGES} queries; .* has {IMAGES - 1} of"):
+    with pytest.raises(
+        BudgetTooSmall, match=f"The evaluation still needs {IMAGES} queries; .* has {IMAGES - 1} of"
+    ):
         call(*asked(run, data, service, key, "--yes"))
     assert service.usage(key)["used"] == 0
     assert not run.evaluation.exists()
@@ -238,6 +240,7 @@ def test_the_key_of_the_training_is_advised_against(run, data, service):
     code, said = printed(*asked(run, data, service, key, "--yes"))
     assert code == 0
     assert "Better give the evaluation a key of its own" in said
+    assert "each run folder" not in said
 
 
 def test_images_that_cannot_be_bought_are_named_before_anything_is_spent(run, service, tmp_path):
