@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from student_trainer.datasets.plain_values import fits_a_path
 from student_trainer.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -49,9 +50,14 @@ def _check_names(benchmark: "Benchmark") -> None:
             f"{name}: {len(queries):,} queries are listed, but {len(benchmark.ground_truth):,} have a ground "
             "truth."
         )
+    unwritable = [text for text in (name, benchmark.folder, benchmark.suffix) if not _is_writable(text)]
+    _refuse(
+        [repr(text) for text in unwritable],
+        "names of a data set, a folder or an ending that no file can have",
+    )
     _refuse(
         [repr(image) for image in (*images, *queries) if not _stays_inside(image)],
-        f"{name}: names that are empty or leave the folder",
+        f"{name}: names that are empty, leave the folder or cannot be written",
     )
     _refuse(_repeated(images), f"{name}: images listed twice in the database")
     # One photograph may ask twice with two boxes, as in the old protocol; the same box twice is one query.
@@ -93,8 +99,13 @@ def _check_box(box: "Box | None", where: str) -> None:
         )
 
 
+def _is_writable(text: str) -> bool:
+    """The folder and the ending may be empty."""
+    return not text or fits_a_path(text)
+
+
 def _stays_inside(name: object) -> bool:
-    if not isinstance(name, str) or not name or "\0" in name:
+    if not isinstance(name, str) or not fits_a_path(name):
         return False
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from student_trainer.errors import InvalidInput
 
+LONGEST_NAME = 1_000
+"""Characters. File systems take 255 in each part."""
+
 
 def member(content: Any, key: str, where: str) -> Any:
     """``content[key]``.
@@ -54,17 +57,34 @@ def decimal_numbers(value: Any, where: str) -> tuple[float, ...]:
 
 
 def names(value: Any, where: str) -> tuple[str, ...]:
-    """A list, tuple or array [n] of strings; at least one.
+    """A list, tuple or array [n] of strings that can stand in paths; at least one.
 
     Raises:
-        InvalidInput: it is empty or something else.
+        InvalidInput: it is empty, holds a name that no file can have, or is something else.
     """
     found = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
         raise InvalidInput(f"{where} should be a list of names, but is {_kind(value)}.")
     if not found:
         raise InvalidInput(f"{where} is empty.")
+    # Before they are copied: one long name may be listed a million times.
+    unfit = [name for name in found if not fits_a_path(name)]
+    if unfit:
+        raise InvalidInput(
+            f"{where} holds {len(unfit):,} names that no file can have, the first is {unfit[0][:100]!r}."
+        )
     return tuple(str(name) for name in found)
+
+
+def fits_a_path(name: object) -> bool:
+    """Whether a file may have this name: text that UTF-8 can write, of a bearable length, without a zero."""
+    if not isinstance(name, str) or not name or len(name) > LONGEST_NAME or "\0" in name:
+        return False
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
 
 
 def _row(value: Any, where: str) -> NDArray[Any]:

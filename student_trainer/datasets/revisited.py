@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from student_trainer.datasets.ground_truth import (
     Benchmark,
     Protocol,
@@ -29,6 +31,8 @@ from student_trainer.datasets.restricted_pickle import read_plain_pickle
 from student_trainer.errors import InvalidInput, StorageFailed
 
 PREFIX = "gnd_"
+MOST_QUERIES, MOST_GRADED = 100_000, 4_000_000
+"""The second are images, over all queries. The public ground truths have 70 queries and grade far fewer."""
 
 
 def open_benchmark(where: Path) -> Benchmark:
@@ -82,6 +86,12 @@ def read_pickled_ground_truth(path: Path) -> Benchmark:
     gnd = member(content, "gnd", str(path))
     if not isinstance(gnd, list | tuple) or not gnd:
         raise InvalidInput(f"{path}: 'gnd' should list the ground truth of each query, and at least one.")
+    graded = sum(map(_graded, gnd))
+    if graded > MOST_GRADED or len(gnd) > MOST_QUERIES:
+        raise InvalidInput(
+            f"{path}: 'gnd' grades {graded:,} images for {len(gnd):,} queries; at most {MOST_GRADED:,} for "
+            f"{MOST_QUERIES:,} are read."
+        )
     first = gnd[0]
     protocol: Protocol = "old" if isinstance(first, dict) and "ok" in first else "revisited"
     return Benchmark(
@@ -93,6 +103,16 @@ def read_pickled_ground_truth(path: Path) -> Benchmark:
             _truth(query, protocol, f"{path}: 'gnd' of query {number}") for number, query in enumerate(gnd)
         ),
         protocol=protocol,
+    )
+
+
+def _graded(query: Any) -> int:
+    """How many images a query grades, by the lengths: a small file may hold one long list many times."""
+    found = [query.get(grade) for grade in ("easy", "hard", "junk", "ok")] if isinstance(query, dict) else []
+    return sum(
+        graded.size if isinstance(graded, np.ndarray) else len(graded)
+        for graded in found
+        if isinstance(graded, list | tuple | np.ndarray)
     )
 
 

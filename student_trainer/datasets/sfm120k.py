@@ -109,6 +109,4 @@ def _split(content: Any, root: Path, name: str, where: str) -> SfmSplit:
 def _makes_a_path(cid: str) -> bool:
     """Long enough, and no part of its path leads elsewhere."""
     parts = (cid[-2:], cid[-4:-2], cid[-6:-4], cid)
-    return len(cid) >= _SHORTEST_CID and not any(
-        "/" in part or "\0" in part or part in (".", "..") for part in parts
-    )
+    return len(cid) >= _SHORTEST_CID and not any("/" in part or part in (".", "..") for part in parts)

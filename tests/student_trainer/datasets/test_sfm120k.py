@@ -75,6 +75,8 @@ def test_numpy_arrays_and_scalars_are_read_as_lists_are(tmp_path: Path) -> None:
         ({"cids": [*CIDS[:3], "../../../etc/passwd"]}, "1 names make no path"),
         ({"cids": [*CIDS[:3], "abcdef.."]}, "1 names make no path"),
         ({"cids": [*CIDS[:3], "abcd..ef"]}, "1 names make no path"),
+        ({"cids": [*CIDS[:3], "abc\udcffdef"]}, r"no file can have, the first is 'abc\\udcffdef'"),
+        ({"cids": [*CIDS[:3], "a" * 1_001]}, "'cids' holds 1 names that no file can have"),
         ({"cids": [*CIDS[:3], 7]}, "'cids' should be a list of names"),
         ({"cluster": [0, 0, 1]}, "4 images with 3 clusters"),
         ({"pidxs": [1]}, "2 queries with 1 positives"),
