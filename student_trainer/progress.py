@@ -42,6 +42,12 @@ class Bar:
             self._last_line_s = time.monotonic()
             print(self.line(), file=sys.stderr, flush=True)
 
+    def expect(self, n: int) -> None:
+        """Count ``n`` more units to be done, where the total is not known at first."""
+        self.total += n
+        if self._live is not None and self._task is not None:
+            self._live.update(self._task, total=self.total)
+
     def line(self) -> str:
         """The state as one line of plain text."""
         elapsed_s = time.monotonic() - self._started_s

@@ -16,6 +16,7 @@ from shared.protocol import ModelLimits
 from student_trainer.acquire import near_duplicates
 from student_trainer.acquire.lock import exclusive
 from student_trainer.acquire.manifest import Entry
+from student_trainer.acquire.named_files import named_files
 from student_trainer.acquire.near_duplicates import Fingerprint, fingerprint
 from student_trainer.acquire.outbox import Outbox
 from student_trainer.acquire.records import PlanFacts, PlannedImage
@@ -148,7 +149,8 @@ def _choice(path: Path, inventory: Inventory, n: int, facts: PlanFacts, describe
         )
     except InvalidInput as error:
         left = f" {len(unwanted):,} near-duplicates were left out." if unwanted else ""
-        raise InvalidInput(f"{error}{left}") from None
+        skipped = named_files(f"Of {inventory.listed:,} files, these cannot be bought", inventory.skipped)
+        raise InvalidInput("\n".join([f"{error}{left}", *skipped])) from None
     chosen = [*kept, *added]
     missing = [image for image in chosen if image.digest not in before.held]
     avoidable = near_duplicates.find(chosen, inventory.fingerprints, keep=before.paid)

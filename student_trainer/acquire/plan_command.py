@@ -112,10 +112,17 @@ def _look(
     from student_trainer.acquire.selection.choice import RANDOM
 
     lazily = source.drawn_by == "file name" and facts.strategy == RANDOM
-    files = min(queries, len(source.entries)) if lazily else len(source.entries)
-    with progress("Looking at images", files, "files") as bar:
+    with progress("Looking at images", 0 if lazily else len(source.entries), "files") as bar:
         if lazily:
-            return sample(run, source.entries, queries, facts, limits=limits, on_looked=bar.advance)
+            return sample(
+                run,
+                source.entries,
+                queries,
+                facts,
+                limits=limits,
+                on_listed=bar.expect,
+                on_looked=bar.advance,
+            )
         return planning.take_stock(source.entries, limits, bar.advance)
 
 

@@ -29,6 +29,7 @@ def sample(
     facts: PlanFacts,
     *,
     limits: ImageLimits,
+    on_listed: Callable[[int], None] = lambda files: None,
     on_looked: Callable[[], None] = lambda: None,
 ) -> Inventory:
     """Read images in the order of the draw until ``n`` of them can be chosen, or all were read.
@@ -41,6 +42,7 @@ def sample(
         n: how many images there are to be.
         facts: how they will be chosen.
         limits: what can be bought.
+        on_listed: called with a number of files before they are opened.
         on_looked: called for each file that was opened.
 
     Raises:
@@ -50,10 +52,12 @@ def sample(
     drawn = _drawn(entries, facts.seed)
     owed = [entry for entry in drawn if entry.path.name in earlier.names]
     waiting = [entry for entry in drawn if entry.path.name not in earlier.names]
+    on_listed(len(owed))
     inventory = take_stock(owed, limits, on_looked, NOTHING)
     while waiting and (short := n - _usable(inventory, earlier, facts)) > 0:
-        inventory = take_stock(waiting[:short], limits, on_looked, inventory)
-        waiting = waiting[short:]
+        following, waiting = waiting[:short], waiting[short:]
+        on_listed(len(following))
+        inventory = take_stock(following, limits, on_looked, inventory)
     return replace(inventory, listed=len(drawn), unread=len(waiting))
 
 

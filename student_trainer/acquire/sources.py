@@ -9,7 +9,8 @@ from pathlib import Path
 from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
 from student_trainer.acquire.records import DrawnBy
 from student_trainer.datasets.image_list import read_image_list
-from student_trainer.datasets.sfm120k import open_sfm120k
+from student_trainer.datasets.known import CIRTORCH_PAGE, KNOWN, SFM120K
+from student_trainer.datasets.sfm120k import SfmSplit, open_sfm120k
 from student_trainer.errors import InvalidInput
 
 
@@ -53,4 +54,17 @@ def open_source(
         return Source(read_manifest(manifest, split), f"manifest {manifest.absolute()}{part}")
     assert sfm120k is not None  # the only one left
     public = open_sfm120k(sfm120k, split or "train")
+    _require_images(public)
     return Source(public.entries(), f"SfM-120k {public.root.absolute()} (split {public.name})", "file name")
+
+
+def _require_images(public: SfmSplit) -> None:
+    """Refuse at once what would fail for each of 91,642 files, one after the other."""
+    known = KNOWN[SFM120K]
+    folder = public.root / known.image_folder
+    if not folder.is_dir():
+        raise InvalidInput(
+            f"{known.index_file} is there, but its images are not: there is no folder {folder}. Get the "
+            f"archive {known.image_folder} of the training images from {CIRTORCH_PAGE} and unpack it beside "
+            f"{known.index_file}: {known.layout}."
+        )

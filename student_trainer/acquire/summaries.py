@@ -12,6 +12,7 @@ from shared.certificate import Certificate
 from shared.protocol import UsageResponse
 from student_trainer.acquire.audit import Verification
 from student_trainer.acquire.fetch import Outcome
+from student_trainer.acquire.named_files import named_files
 from student_trainer.acquire.plan import Choice, Inventory
 from student_trainer.acquire.quote import revoked
 from student_trainer.acquire.records import Summary
@@ -177,19 +178,4 @@ def _short(usage: UsageResponse, missing: int) -> str:
 
 
 def _named(title: str, files: Mapping[Path, str]) -> list[str]:
-    """A title and the first files with their reasons; nothing at all where there are none."""
-    if not files:
-        return []
-    shown = [_printable(f"  {path}: {reason}") for path, reason in list(files.items())[:NAMED_FILES]]
-    more = len(files) - len(shown)
-    return [
-        f"{title}: {len(files):,}",
-        *shown,
-        *([f"  and {more:,} more (--json names all)"] if more else []),
-    ]
-
-
-def _printable(text: str) -> str:
-    """File names may hold bytes that are not UTF-8, and control characters."""
-    safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in safe)
+    return named_files(title, files, shown=NAMED_FILES, elsewhere="--json names all")

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import resource
 import subprocess
 import sys
@@ -145,6 +146,28 @@ def test_an_image_list_is_planned_and_its_missing_images_are_named(
     result = result_of(trainer("plan", "--run", tmp_path / "run", *options))
     assert (result["listed"], result["chosen"], result["drawn_by"]) == (5, 3, "digest")
     assert result["skipped"] == {str(tmp_path / "gone.png"): "No such file or directory"}
+
+
+def test_a_list_of_wrong_paths_is_refused_with_the_first_of_them_and_their_reasons(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(f"{n}.jpg" for n in range(7)))
+    done = trainer("plan", "--run", tmp_path / "run", "--image-list", listed, "--queries", 3)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "only 0 distinct readable images" in done.stderr
+    assert "these cannot be bought: 7\n" in done.stderr
+    assert f"  {tmp_path / '4.jpg'}: No such file or directory\n  and 2 more\n" in done.stderr
+
+
+def test_progress_counts_the_files_that_stand_in_for_others(trainer: Trainer, tmp_path: Path) -> None:
+    root = make_sfm120k(tmp_path)
+    for file in sorted(path for path in (root / "ims").rglob("*") if path.is_file())[::2]:
+        file.write_bytes(b"no image")
+    done = trainer("plan", "--run", tmp_path / "run", "--sfm120k", root, "--queries", 5)
+    assert done.returncode == 0, done.stderr
+    opened, of = re.findall(r"Looking at images: (\d+)/(\d+) files", done.stderr)[-1]
+    assert int(opened) == int(of) > 5
 
 
 def test_a_daily_budget_is_planned_spent_to_its_end_and_continued(

@@ -81,15 +81,18 @@ def test_only_the_images_of_the_choice_need_be_there(tmp_path: Path, train: SfmS
 
 def test_the_inventory_counts_what_was_not_opened(tmp_path: Path, train: SfmSplit) -> None:
     looked: list[None] = []
+    listed: list[int] = []
     inventory = sample(
         tmp_path / "run",
         train.entries(),
         9,
         by_name(),
         limits=ImageLimits(),
+        on_listed=listed.append,
         on_looked=lambda: looked.append(None),
     )
     assert (inventory.listed, inventory.unread, len(inventory.candidates), len(looked)) == (24, 15, 9, 9)
+    assert sum(listed) == 9
 
 
 def test_the_next_of_the_draw_takes_the_place_of_a_file_that_cannot_be_bought(
@@ -112,6 +115,20 @@ def test_more_than_there_is_is_refused(tmp_path: Path, train: SfmSplit) -> None:
     with pytest.raises(InvalidInput, match="only 24 distinct readable images"):
         plan(tmp_path / "run", train, 25)
     assert not (tmp_path / "run" / "transfer_set.sqlite").exists()
+
+
+def test_the_files_that_cannot_be_bought_are_counted_and_named_with_the_refusal(
+    tmp_path: Path, train: SfmSplit
+) -> None:
+    order = draw(train.cids, 0)
+    for cid in order:
+        image_path(train.root, cid).unlink()
+    with pytest.raises(InvalidInput, match="only 0 distinct readable images") as refusal:
+        plan(tmp_path / "run", train, 5)
+    lines = str(refusal.value).splitlines()
+    assert lines[1] == "Of 24 files, these cannot be bought: 24"
+    assert lines[2:7] == [f"  {image_path(train.root, cid)}: No such file or directory" for cid in order[:5]]
+    assert lines[7:] == ["  and 19 more"]
 
 
 def test_near_duplicates_that_are_to_be_left_out_are_replaced(tmp_path: Path, train: SfmSplit) -> None:

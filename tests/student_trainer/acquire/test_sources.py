@@ -1,5 +1,6 @@
 """Where the photographs of a plan come from: exactly one source, named in words."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def test_no_source_and_two_sources_are_refused(given: dict[str, Path]) -> None:
         open_source()
     with pytest.raises(InvalidInput, match="2 were given"):
         open_source(images=given["images"], sfm120k=given["sfm120k"])
+
+
+def test_the_public_training_set_without_its_images_is_refused_with_the_archive(
+    given: dict[str, Path],
+) -> None:
+    shutil.rmtree(given["sfm120k"] / "ims")
+    with pytest.raises(InvalidInput, match=r"no folder .*/ims\. Get the archive ims of the training images"):
+        open_source(sfm120k=given["sfm120k"])
 
 
 @pytest.mark.parametrize("option", ["images", "image_list"])
