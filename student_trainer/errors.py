@@ -9,12 +9,16 @@
     ├── RevisionChanged           5   the teacher is no longer the one whose descriptors were bought
     ├── StorageFailed             6   disk full or run folder damaged; what was committed is safe
     ├── VerificationFailed        7   a receipt, chain or certificate does not hold
-    └── TrainingFailed            8   a loss or gradient is not finite, or training cannot continue
+    ├── TrainingFailed            8   a loss or gradient is not finite, or training cannot continue
+    └── Interrupted             130   stopped by the user, or the cost not agreed to; it can be continued
 
-Interrupted by Ctrl-C: 130. Running the same command again continues.
+A command that Ctrl-C ends at once gives 130 too. Running the same command again continues.
 """
 
 from typing import ClassVar
+
+INTERRUPTED = 130
+"""Exit code of every command that was interrupted, or whose cost was not agreed to."""
 
 
 class TrainerError(Exception):
@@ -63,3 +67,9 @@ class TrainingFailed(TrainerError):
     """A loss or gradient is not finite, or training cannot continue."""
 
     exit_code = 8
+
+
+class Interrupted(TrainerError):
+    """Stopped by the user, or the cost not agreed to; the same command continues."""
+
+    exit_code = INTERRUPTED

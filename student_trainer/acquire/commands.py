@@ -6,23 +6,13 @@ standard output, everything else on standard error. Heavy modules are imported w
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from student_trainer.errors import BudgetTooSmall, InvalidInput
+from student_trainer.errors import INTERRUPTED, BudgetTooSmall, InvalidInput
 from student_trainer.output import emit
-from student_trainer.progress import progress
 from student_trainer.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from student_trainer.acquire.client import Access
-    from student_trainer.acquire.fetch import Outcome
-    from student_trainer.acquire.quote import Quote
-    from student_trainer.acquire.session import FetchSettings
-    from student_trainer.acquire.transfer_set import TransferSet
-
-INTERRUPTED = 130
 
 Run = Annotated[Path, typer.Option("--run", metavar="DIR", help="The run folder.")]
 Url = Annotated[
@@ -59,6 +49,7 @@ def fetch(
     from student_trainer.acquire.client import Patience
     from student_trainer.acquire.fetch import Outcome
     from student_trainer.acquire.lock import exclusive
+    from student_trainer.acquire.spending import ask_for_yes, fetch_with_progress
     from student_trainer.acquire.summaries import exhausted, of_fetch
     from student_trainer.acquire.transfer_set import TransferSet
 
@@ -155,41 +146,3 @@ def verify(
     with TransferSet.open(held) if held else nullcontext() as opened:
         found = auditing.verify(document, trusted, source, opened)
     emit(*of_verify(found, held), as_json=json)
-
-
-def ask_for_yes(yes: bool) -> None:
-    """Let the user agree to a cost that was shown.
-
-    Raises:
-        InvalidInput: nobody can be asked, and ``--yes`` was not given.
-        typer.Exit: not agreed to.
-    """
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise InvalidInput("Spending needs a yes: run it on a terminal, or with --yes. Nothing was spent.")
-    try:
-        agreed = typer.confirm("Spend them?", err=True)
-    except typer.Abort:  # Ctrl-C or the end of the input at the question
-        agreed = False
-    if not agreed:
-        print("Not agreed to: nothing was spent.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED)
-
-
-def fetch_with_progress(
-    transfer_set: "TransferSet", access: "Access", terms: "Quote", settings: "FetchSettings"
-) -> "Outcome":
-    """Fetch what is missing, with a bar; raises as :func:`student_trainer.acquire.session.fetch`."""
-    from student_trainer.acquire import session
-
-    before = transfer_set.summary()
-    with progress("Fetching", before.chosen, "descriptors", done=before.bought) as bar:
-
-        def advance(images: int, outcome: "Outcome") -> None:
-            bar.advance(images, f"spent {outcome.charged:,}, left {outcome.remaining:,}")
-
-        def wait(reason: str, wait_s: float) -> None:
-            bar.advance(0, f"waiting {wait_s:.1f} s: {reason}")
-
-        return session.fetch(transfer_set, access, terms, settings, on_progress=advance, on_wait=wait)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from student_trainer.acquire.lock import exclusive
-from student_trainer.errors import InvalidInput
+from student_trainer.errors import INTERRUPTED, InvalidInput
 from student_trainer.output import emit
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.files import write_whole
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from student_trainer.recipe import Recipe
     from student_trainer.trials.yardsticks import Yardstick
 
-INTERRUPTED = 130
 DEFAULT_RECIPE = "paper-resnet34"
 
 

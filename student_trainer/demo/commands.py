@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from student_trainer.demo.narrator import INTERRUPTED
+from student_trainer.errors import INTERRUPTED
 from student_trainer.output import emit
 
 if TYPE_CHECKING:

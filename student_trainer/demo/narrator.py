@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-INTERRUPTED = 130
+from student_trainer.errors import INTERRUPTED
 
 RunTrainer: TypeAlias = Callable[[list[str]], object]
 """Runs ``student-trainer`` with these arguments in this process; gives the exit code of an early end."""

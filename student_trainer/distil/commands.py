@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from student_trainer.errors import InvalidInput
+from student_trainer.errors import INTERRUPTED, InvalidInput
 from student_trainer.output import emit
 from student_trainer.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from student_trainer.distil.data import TrainingData
     from student_trainer.distil.objectives import Objective
-
-INTERRUPTED = 130
 
 
 def train(

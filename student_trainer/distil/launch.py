@@ -20,14 +20,13 @@ from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 
 from student_trainer.distil.processes import ALONE, CPU_BACKEND, GPU_BACKEND, Processes
-from student_trainer.errors import InvalidInput, TrainingFailed
+from student_trainer.errors import INTERRUPTED, InvalidInput, TrainingFailed
 
 PATIENCE = timedelta(hours=2)
 """Others may wait so long, for instance while the first one decodes the images. A process that dies is
 noticed at once, by its connection."""
 _MEETING = timedelta(minutes=5)
 _FAILURE = "first failure"
-_INTERRUPTED = 130
 
 
 @contextmanager
@@ -90,6 +89,6 @@ def _spoken_for(processes: Processes, store: Store, exit_code: int) -> int | Non
 
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
-        return _INTERRUPTED
+        return INTERRUPTED
     code = getattr(error, "exit_code", 1)
     return code if isinstance(code, int) else 1

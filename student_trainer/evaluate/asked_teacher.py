@@ -75,7 +75,7 @@ def ask(
     """Buy the descriptors of database, query boxes and ``others``, after saying what they cost.
 
     Raises:
-        TrainerError, typer.Exit: see :func:`student_trainer.evaluate.purchase.purchase`.
+        TrainerError: see :func:`student_trainer.evaluate.purchase.purchase`.
     """
     card, _ = session.meet(access)
     longest_side_px = _longest_side_px(card.description)

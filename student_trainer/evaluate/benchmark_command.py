@@ -84,7 +84,7 @@ def evaluate_benchmark(
     Raises:
         InvalidInput: something is not there, or does not fit.
         StorageFailed: descriptors cannot be kept.
-        TrainerError, typer.Exit: see :func:`student_trainer.evaluate.purchase.purchase`.
+        TrainerError: see :func:`student_trainer.evaluate.purchase.purchase`.
     """
     benchmark = open_named(wishes.dataset or "", wishes.root, wishes.protocol)
     options = _options(wishes, scales, benchmark.name)

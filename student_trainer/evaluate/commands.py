@@ -163,6 +163,7 @@ def evaluate(
     """
     from student_trainer.evaluate.benchmark_command import Payment, Wishes, evaluate_benchmark
     from student_trainer.evaluate.contestants import line_up
+    from student_trainer.evaluate.scales import parse_scales
     from student_trainer.evaluate.table import as_text
 
     wishes = Wishes(
@@ -229,18 +230,3 @@ def _on_manifest(
             device=device,
             on_images=lambda name, done: bar.advance(done, note=name),
         )
-
-
-def parse_scales(text: str) -> tuple[float, ...]:
-    """``1,0.7071,0.5`` -> (1.0, 0.7071, 0.5).
-
-    Raises:
-        InvalidInput: not numbers, or a number outside (0, 4].
-    """
-    try:
-        scales = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InvalidInput(f"--scales {text!r} is not a list of numbers such as 1,0.7071,0.5.") from None
-    if not all(0 < scale <= 4 for scale in scales):  # also refuses NaN
-        raise InvalidInput(f"--scales {text!r}: every scale must be above 0 and at most 4.")
-    return scales

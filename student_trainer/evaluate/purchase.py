@@ -11,14 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import typer
-
 from shared.digest import sha256_hex
 from shared.images import ImageLimits
 from shared.vectors import Float32Rows
 from student_trainer.acquire import session
 from student_trainer.acquire.client import Access
-from student_trainer.acquire.commands import INTERRUPTED, ask_for_yes, fetch_with_progress
 from student_trainer.acquire.fetch import Outcome
 from student_trainer.acquire.lock import exclusive
 from student_trainer.acquire.manifest import Entry
@@ -26,9 +23,10 @@ from student_trainer.acquire.plan import take_stock
 from student_trainer.acquire.purpose import EVALUATION
 from student_trainer.acquire.quote import Quote
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
+from student_trainer.acquire.spending import ask_for_yes, fetch_with_progress
 from student_trainer.acquire.summaries import exhausted
 from student_trainer.acquire.transfer_set import TransferSet
-from student_trainer.errors import BudgetTooSmall, InvalidInput, RevisionChanged
+from student_trainer.errors import BudgetTooSmall, Interrupted, InvalidInput, RevisionChanged
 from student_trainer.run_folder import RunFolder
 
 FACTS = PlanFacts("all", 0, "an evaluation")
@@ -58,7 +56,7 @@ def purchase(
         BudgetTooSmall: the key cannot pay for what is missing, or not in this window of its budget.
         RevisionChanged: it is not the teacher whose descriptors the run or the evaluation bought.
         ServiceRefused, VerificationFailed, StorageFailed: as in ``fetch``.
-        typer.Exit: interrupted, or not agreed to.
+        Interrupted: by the user, or not agreed to.
     """
     with exclusive(run):
         digests = _plan(run.evaluation_set, paths, limits)
@@ -141,12 +139,10 @@ def _check_complete(wanted: TransferSet, outcome: Outcome) -> None:
     if summary.complete and not refusals and not outcome.changed:
         return
     if outcome.interrupted:
-        print(
+        raise Interrupted(
             f"Interrupted: {summary.missing:,} descriptors are missing. The same command continues; nothing "
-            "is paid twice.",
-            file=sys.stderr,
+            "is paid twice."
         )
-        raise typer.Exit(INTERRUPTED)
     if outcome.exhausted_until_ms is not None:
         raise BudgetTooSmall(exhausted(summary, outcome.exhausted_until_ms))
     _refuse({**refusals, **outcome.changed})

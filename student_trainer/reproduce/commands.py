@@ -10,11 +10,9 @@ from typing import Annotated
 
 import typer
 
-from student_trainer.errors import TrainingFailed
-from student_trainer.evaluate.commands import parse_scales
+from student_trainer.errors import INTERRUPTED, TrainingFailed
+from student_trainer.evaluate.scales import parse_scales
 from student_trainer.output import emit
-
-INTERRUPTED = 130
 
 
 def reproduce(

@@ -21,7 +21,7 @@ from student_trainer.acquire.fetch import Outcome
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.datasets.revisited import open_benchmark
-from student_trainer.errors import BudgetTooSmall, InvalidInput, RevisionChanged, ServiceRefused
+from student_trainer.errors import BudgetTooSmall, Interrupted, InvalidInput, RevisionChanged, ServiceRefused
 from student_trainer.evaluate import purchase as purchasing
 from student_trainer.evaluate.asked_teacher import ask
 from student_trainer.evaluate.document import ASYMMETRIC, STUDENT, TEACHER, read_evaluation
@@ -173,9 +173,11 @@ def test_an_interrupted_purchase_continues_and_pays_nothing_twice(run, data, ser
         return outcome
 
     monkeypatch.setattr(session, "fetch", half_way)
-    code, said = printed(*asked(run, data, service, key, "--yes"))
-    assert code == 130
-    assert f"Interrupted: {IMAGES - 4} descriptors are missing. The same command continues" in said
+    with pytest.raises(
+        Interrupted, match=f"Interrupted: {IMAGES - 4} descriptors are missing. The same command continues"
+    ) as interruption:
+        call(*asked(run, data, service, key, "--yes"))
+    assert interruption.value.exit_code == 130
     assert service.usage(key)["used"] == 4
     monkeypatch.setattr(session, "fetch", whole)
     code, said = printed(*asked(run, data, service, key, "--yes"))

@@ -15,7 +15,7 @@ from student_trainer.acquire.manifest import read_manifest
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput, StorageFailed
-from student_trainer.evaluate.commands import evaluate, parse_scales
+from student_trainer.evaluate.commands import evaluate
 from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER, Evaluation, read_evaluation
 from student_trainer.evaluate.labelled import MEASURES, score
 from student_trainer.evaluate.provenance import held
@@ -279,22 +279,6 @@ def test_a_device_that_is_not_there_is_refused(run, manifest):
 
 def test_a_folder_has_no_splits(run, photographs):
     assert "has no splits" in refused("--run", run.root, "--manifest", photographs, "--split", "test")
-
-
-@pytest.mark.parametrize("text", ["", "one", "1,,2", "1;2"])
-def test_scales_that_are_not_numbers_are_refused(text):
-    with pytest.raises(InvalidInput, match="not a list of numbers"):
-        parse_scales(text)
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "1,5"])
-def test_scales_that_make_no_sense_are_refused(text):
-    with pytest.raises(InvalidInput, match="above 0 and at most 4"):
-        parse_scales(text)
-
-
-def test_scales_are_read_in_their_order():
-    assert parse_scales("1, 0.7071,0.5") == (1.0, 0.7071, 0.5)
 
 
 def test_a_file_that_is_not_an_evaluation_is_refused_with_what_to_do(tmp_path):
