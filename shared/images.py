@@ -10,13 +10,14 @@ The resize recipe is that of the public retrieval code (cirtorch): decode in ful
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from shared.digest import JsonValue, float_text
+from shared.exif import turn_of
 from shared.image_headers import ImageHeader, ImageTooLarge, InvalidImage, read_header
 
 if TYPE_CHECKING:
@@ -49,17 +50,7 @@ PIXELS_CEILING = 89_478_485
 """Where Pillow sounds its own alarm; no limit may be set above it."""
 FORMATS = ("JPEG", "PNG", "WEBP")
 
-_EXIF_ORIENTATION = 0x0112
 _STRIP_PIXELS = 2**20
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +151,7 @@ def decode(source: bytes | Path | Image.Image, *, apply_exif: bool = True) -> Im
         OSError: the path cannot be read.
     """
     if isinstance(source, Image.Image):
-        return _upright(_rgb(source), _turn(source, apply_exif))
+        return _upright(_rgb(source), turn_of(source) if apply_exif else None)
     if isinstance(source, bytes):
         return _decode_bytes(source, apply_exif)
     data = read_file(source)
@@ -207,7 +198,7 @@ def _decode_bytes(data: bytes, apply_exif: bool) -> Image.Image:
             if opened.size != (header.width, header.height):
                 raise InvalidImage(f"its parts disagree on its size, {opened.size}")
             opened.load()
-            turn, rgb = _turn(opened, apply_exif), _rgb(opened)
+            turn, rgb = turn_of(opened) if apply_exif else None, _rgb(opened)
     except MemoryError:
         raise
     # Pillow's readers raise a dozen types on damaged files, struct.error and IndexError among them.
@@ -222,24 +213,11 @@ def _shrink(image: Image.Image, longest_side_px: float) -> None:
     image.thumbnail((longest_side_px, longest_side_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
-def _turn(image: Image.Image, apply_exif: bool) -> Image.Transpose | None:
-    return _UPRIGHT.get(_orientation(image)) if apply_exif else None
-
-
 def _upright(rgb: Image.Image, turn: Image.Transpose | None) -> Image.Image:
     upright = rgb if turn is None else rgb.transpose(turn)
     # Without its metadata, or a second pass would turn it once more.
     upright.info = {}
     return upright
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1 to 8; 1 where there is none. Damaged EXIF does not make pixels unusable."""
-    try:
-        value: Any = image.getexif().get(_EXIF_ORIENTATION, 1)
-        return int(value)
-    except Exception:
-        return 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:

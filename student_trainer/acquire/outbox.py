@@ -4,7 +4,7 @@ In: images to buy, later their answer. Out: requests that a killed and restarted
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from shared.vectors import encode_rows
@@ -94,6 +94,13 @@ class Outbox:
                 "UPDATE images SET refused = ? WHERE digest = ?", (reason, image.digest)
             )
             self._delete(request)
+
+    def forget_refusals(self, digests: Collection[str]) -> None:
+        """Let images that the service refused be asked for again: its owner may have changed its limits."""
+        with self._set.transaction():
+            self._set.connection.executemany(
+                "UPDATE images SET refused = NULL WHERE digest = ?", [(digest,) for digest in digests]
+            )
 
     def dissolve(self, request: Request) -> None:
         """Forget a request that cannot be repeated; its images are free for a new one."""

@@ -19,9 +19,9 @@ from student_trainer.acquire.client import Access
 from student_trainer.acquire.fetch import Outcome
 from student_trainer.acquire.lock import exclusive
 from student_trainer.acquire.manifest import Entry
+from student_trainer.acquire.outbox import Outbox
 from student_trainer.acquire.plan import take_stock
 from student_trainer.acquire.purpose import EVALUATION
-from student_trainer.acquire.quote import Quote
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.spending import ask_for_yes, fetch_with_progress
 from student_trainer.acquire.summaries import exhausted
@@ -47,9 +47,23 @@ class Purchased:
 
 
 def purchase(
-    run: RunFolder, paths: Sequence[Path], access: Access, limits: ImageLimits, *, yes: bool = False
+    run: RunFolder,
+    paths: Sequence[Path],
+    access: Access,
+    teacher: Teacher,
+    limits: ImageLimits,
+    *,
+    yes: bool = False,
 ) -> Purchased:
     """Have every file described by the service; says on standard error what that costs, and asks.
+
+    Args:
+        run: holds what was bought before; that is not asked for again.
+        paths: image files.
+        access: to the service.
+        teacher: whom the service serves now.
+        limits: what the service admits.
+        yes: agree to the cost without being asked.
 
     Raises:
         InvalidInput: files that cannot be bought, or that the teacher refused; nobody agreed; another key.
@@ -59,6 +73,7 @@ def purchase(
         Interrupted: by the user, or not agreed to.
     """
     with exclusive(run):
+        _check_teacher(run, teacher)
         digests = _plan(run.evaluation_set, paths, limits)
         with TransferSet.open(run.evaluation_set) as wanted:
             if not wanted.summary().complete:
@@ -67,7 +82,7 @@ def purchase(
 
 
 def _plan(path: Path, paths: Sequence[Path], limits: ImageLimits) -> dict[Path, str]:
-    """Write down which images are wanted; what was bought before stays."""
+    """Write down which images are wanted, refused ones too; what was bought before stays."""
     with ThreadPoolExecutor() as pool:
         digests = dict(zip(paths, pool.map(_digest, paths), strict=True))
     before = _known(path)
@@ -90,6 +105,7 @@ def _plan(path: Path, paths: Sequence[Path], limits: ImageLimits) -> dict[Path, 
         return digests
     with TransferSet.open(path) as existing:
         wanted, paid = set(digests.values()), existing.committed_digests()
+        Outbox(existing).forget_refusals(wanted)
         kept = [here.get(image.digest, image) for image in existing.chosen() if image.digest in wanted | paid]
         new = [image for image in images if image.digest not in {one.digest for one in kept}]
         existing.replan(FACTS, images, [*kept, *new])
@@ -106,32 +122,46 @@ def _known(path: Path) -> dict[str, PlannedImage]:
 def _buy(run: RunFolder, wanted: TransferSet, access: Access, *, yes: bool) -> None:
     settings = session.FetchSettings()
     terms = session.quote(wanted, access, settings.patience, EVALUATION)
-    _check_teacher(run, terms)
+    _check_teacher(run, terms.teacher)  # it may have changed while the images were looked at
+    _advise_own_key(run, terms.teacher)
     print(terms.text(run.evaluation_set), file=sys.stderr)
     ask_for_yes(yes)
     outcome = fetch_with_progress(wanted, access, terms, settings)
     _check_complete(wanted, outcome)
 
 
-def _check_teacher(run: RunFolder, terms: Quote) -> None:
-    """The student's own teacher, and better not with the key whose chain is to be certified."""
-    if not run.transfer_set.is_file():
-        return
-    with TransferSet.open(run.transfer_set) as learned_from:
-        teacher = learned_from.teacher
-    if teacher is None:
-        return
-    if teacher.revision != terms.teacher.revision:
+def _check_teacher(run: RunFolder, served: Teacher) -> None:
+    """One teacher for the training and for the whole evaluation set, bought or yet to be bought."""
+    learned_from, measured = _teacher_of(run.transfer_set), _teacher_of(run.evaluation_set)
+    if learned_from is not None and learned_from.revision != served.revision:
         raise RevisionChanged(
-            f"The service at {terms.teacher.url} serves revision {terms.teacher.revision[:12]}; the student "
-            f"learned from {teacher.revision[:12]}. Nothing was spent: measure its own teacher."
+            f"The service at {served.url} serves revision {served.revision[:12]}; the student "
+            f"learned from {learned_from.revision[:12]}. Nothing was spent: measure its own teacher."
         )
-    if teacher.key_id == terms.teacher.key_id:
+    if measured is not None and measured.revision != served.revision:
+        raise RevisionChanged(
+            f"The service at {served.url} serves revision {served.revision[:12]}; {run.evaluation_set} was "
+            f"bought from {measured.revision[:12]}. Nothing was spent: to measure another teacher, "
+            f"{EVALUATION.anew}."
+        )
+
+
+def _advise_own_key(run: RunFolder, served: Teacher) -> None:
+    """Better not the key whose chain is to be certified."""
+    learned_from = _teacher_of(run.transfer_set)
+    if learned_from is not None and learned_from.key_id == served.key_id:
         print(
-            f"Key {teacher.key_id} also paid for the training images: with images of an evaluation on its "
+            f"Key {served.key_id} also paid for the training images: with images of an evaluation on its "
             "account the audit certifies the training no more. Better give the evaluation a key of its own.",
             file=sys.stderr,
         )
+
+
+def _teacher_of(path: Path) -> Teacher | None:
+    if not path.is_file():
+        return None
+    with TransferSet.open(path) as bought:
+        return bought.teacher
 
 
 def _check_complete(wanted: TransferSet, outcome: Outcome) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import running_service
 from made_benchmark_runs import SIDE_PX, app, call, make_run, teacher_of
-from made_benchmarks import BOX, make_revisited
+from made_benchmarks import BOX, make_revisited, write_view
+from PIL import Image
 from running_service import Running
 from typer.testing import CliRunner
 
@@ -192,7 +193,7 @@ def test_crops_are_what_a_network_at_hand_is_shown_and_are_written_once(run, dat
     first = ask(run, benchmark, (), access, yes=True)
     files = {path: path.read_bytes() for path in run.evaluation_crops.iterdir()}
     assert len(files) == SIGHTS
-    for (image, box), file in first.crops.items():
+    for (image, box), file in first.sent.items():
         assert box == BOX
         shown = load_part(image, box, Preprocessing(SIDE_PX, apply_exif=False))
         assert (np.asarray(decode(file)) == shown).all()
@@ -201,6 +202,28 @@ def test_crops_are_what_a_network_at_hand_is_shown_and_are_written_once(run, dat
         path.unlink()
     ask(run, benchmark, (), access)
     assert {path: path.read_bytes() for path in run.evaluation_crops.iterdir()} == files
+
+
+def test_photographs_held_another_way_are_seen_as_by_the_network_at_hand(run, service, tmp_path):
+    """Benchmarks ignore the EXIF orientation; the service does not."""
+    folder = make_revisited(tmp_path, "roxford5k", sights=2)
+    write_view(tmp_path / "other.jpg", 9, 1, 0)
+    benchmark = open_benchmark(folder)
+    exif = Image.Exif()
+    turned = [benchmark.image_paths[1], benchmark.query_paths[0], tmp_path / "other.jpg"]
+    for orientation, path in zip((6, 3, 8), turned, strict=True):
+        exif[0x0112] = orientation
+        with Image.open(path) as image:
+            image.save(path, exif=exif, quality=95)
+    found = ask(run, benchmark, [tmp_path / "other.jpg"], Access(service.address, service.key()), yes=True)
+    paths, boxes = [*benchmark.image_paths, tmp_path / "other.jpg"], [BOX] * 2
+    network, plain = load_network(teacher_of(run)), Preprocessing(SIDE_PX, apply_exif=False)
+    np.testing.assert_allclose(
+        found.rows(paths), describe(network, paths, SIDE_PX, preprocessing=plain), atol=3e-5
+    )
+    queries = describe(network, benchmark.query_paths, SIDE_PX, boxes=boxes, preprocessing=plain)
+    np.testing.assert_allclose(found.rows(benchmark.query_paths, boxes), queries, atol=3e-5)
+    assert len(found.sent) == len(list(run.evaluation_crops.iterdir())) == 4
 
 
 def test_the_page_and_the_card_show_a_teacher_of_which_only_the_api_is_known(run, data, service):
@@ -233,6 +256,33 @@ def test_another_teacher_than_the_students_own_is_refused(run, data, service):
         call(*asked(run, data, service, service.key(), "--yes"))
 
 
+def test_what_was_bought_measures_no_other_teacher_even_where_nothing_is_to_be_bought(
+    run, data, service, tmp_path
+):
+    printed(*asked(run, data, service, service.key(), "--yes"))
+    first = run.evaluation.read_bytes()
+    other, stop = running_service.start(
+        {
+            "checkpoint": run.student,
+            "image_size": SIDE_PX,
+            "port": 0,
+            "decode_threads": 1,
+            "data_dir": tmp_path,
+        }
+    )  # fmt: skip
+    try:
+        with pytest.raises(
+            RevisionChanged, match=r"evaluation_set\.sqlite was bought from .*\. Nothing was spent"
+        ):
+            call(*asked(run, data, other, other.key(), "--yes"))
+    finally:
+        stop()
+    learned_from(run, Teacher(service.address, "k", "distinct", "cd" * 32, "ef" * 32, "t", 64, True))
+    with pytest.raises(RevisionChanged, match=r"the student learned from efefefefefef\. Nothing was spent"):
+        call(*asked(run, data, service, service.key(), "--yes"))
+    assert run.evaluation.read_bytes() == first
+
+
 def test_the_key_of_the_training_is_advised_against(run, data, service):
     key = service.key()
     card, usage = session.meet(Access(service.address, key))
@@ -262,7 +312,7 @@ def test_images_that_cannot_be_bought_are_named_before_anything_is_spent(run, se
     assert service.usage(key)["used"] == 0
 
 
-def test_images_that_the_teacher_refuses_are_named_and_nothing_is_measured(run, data, service, monkeypatch):
+def test_refused_images_are_named_and_asked_for_again_by_the_next_evaluation(run, data, service, monkeypatch):
     whole = session.fetch
 
     def one_refused(transfer_set: TransferSet, *rest: object, **more: object) -> Outcome:
@@ -274,8 +324,13 @@ def test_images_that_the_teacher_refuses_are_named_and_nothing_is_measured(run, 
     with pytest.raises(
         InvalidInput, match=r"1 images of the evaluation have no descriptor .*: too strange\."
     ):
-        call(*asked(run, data, service, service.key(), "--yes"))
+        call(*asked(run, data, service, key := service.key(), "--yes"))
     assert not run.evaluation.exists()
+    monkeypatch.setattr(purchasing.session, "fetch", whole)
+    code, said = printed(*asked(run, data, service, key, "--yes"))
+    assert code == 0
+    assert "This will spend 1 queries" in said
+    assert service.usage(key)["used"] == IMAGES
 
 
 def test_a_wrong_key_or_none_or_two_teachers_are_refused(run, data, service, tmp_path):
