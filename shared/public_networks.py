@@ -43,6 +43,8 @@ OUR_PARTS = {"features": "trunk", "pool": "pool", "whiten": "whiten"}
 _THEIR_PARTS = {ours: theirs for theirs, ours in OUR_PARTS.items()}
 _PREFIXES = ("retrievalSfM120k-", "rSfM120k-tl-", "gl18-tl-")
 _FLAGS_NOT_SUPPORTED = ("local_whitening", "regional")
+MOST_WHITENINGS = 32
+"""Of one file; the published ones have four."""
 _REQUIRED = ("architecture", "pooling", "mean", "std")
 
 
@@ -96,6 +98,9 @@ def read_learned_whitenings(path: str | os.PathLike[str]) -> dict[str, dict[str,
         return load_learned_whitenings(path)
     try:
         learned = _content(path)["meta"].get("Lw") or {}
+        if (count := sum(map(len, learned.values()))) > MOST_WHITENINGS:
+            # All may be one in the file, and each takes room of its own in memory.
+            raise CheckpointError(f"{path} holds {count:,} whitenings; at most {MOST_WHITENINGS} are read.")
         return {
             str(dataset): {str(kind): _whitening(parts) for kind, parts in kinds.items()}
             for dataset, kinds in learned.items()

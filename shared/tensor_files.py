@@ -19,6 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from shared.pickle_checks import Unfit, check_values, opened
+
 NAMES_SHOWN = 5
 BATCH_COUNTER = "num_batches_tracked"
 """Buffer of a batch-norm layer that no descriptor depends on, and that old files lack."""
@@ -67,13 +69,21 @@ def read_pickle(path: Path) -> Any:
     """What a ``.pth`` file holds (zip or legacy form), after checking the hash that its name may carry.
 
     Raises:
-        CheckpointError: missing, cut, wrong hash, or it names code.
+        CheckpointError: missing, cut, wrong hash, it names code, its records are compressed, or it holds
+            tensors that are not dense (see :mod:`shared.pickle_checks`).
     """
     _require_file(path)
     check_hash_in_name(path)
     try:
-        with torch.serialization.safe_globals(_NUMPY_GLOBALS):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with opened(path) as file, torch.serialization.safe_globals(_NUMPY_GLOBALS):
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        check_values(content, path.stat().st_size)
+        return content
+    except Unfit as unfit:
+        raise CheckpointError(
+            f"{path} is refused: {unfit} Get the file again from whoever publishes it, or save it again with "
+            "torch.save."
+        ) from None
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is refused: it is damaged, or would run code when read ({_offender(str(error))}). "

@@ -206,6 +206,14 @@ def test_learned_whitenings_are_read_by_data_set_and_number_of_scales(zipped: bo
             assert (read[name][kind].projection == parts["P"]).all()
 
 
+def test_one_whitening_under_many_names_is_refused(tmp_path: Path) -> None:
+    path = file_with(
+        {str(number): {"ss": (one := whitening(1)), "ms": one} for number in range(17)}, tmp_path / "a"
+    )
+    with pytest.raises(CheckpointError, match="holds 34 whitenings; at most 32 are read"):
+        read_learned_whitenings(path)
+
+
 @pytest.mark.parametrize("meta", [{}, {"Lw": None}, {"Lw": {}}])
 def test_a_file_without_whitenings_has_none(meta: dict[str, object], tmp_path: Path) -> None:
     torch.save({"meta": meta, "state_dict": {}}, tmp_path / "a.pth")
