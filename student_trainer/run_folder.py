@@ -9,6 +9,11 @@ from pathlib import Path
 from student_trainer.errors import InvalidInput
 
 
+def transfer_set_file(place: Path) -> Path:
+    """The transfer set that ``--transfer-set`` names: a run folder stands for its own."""
+    return RunFolder(place).transfer_set if place.is_dir() else place
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """One distillation: a plan, what was bought, the training, and what came of it."""

@@ -12,7 +12,7 @@ import typer
 
 from student_trainer.errors import INTERRUPTED, BudgetTooSmall, InvalidInput
 from student_trainer.output import emit
-from student_trainer.run_folder import RunFolder
+from student_trainer.run_folder import RunFolder, transfer_set_file
 
 Run = Annotated[Path, typer.Option("--run", metavar="DIR", help="The run folder.")]
 Url = Annotated[
@@ -118,7 +118,7 @@ def verify(
     ] = None,
     transfer_set: Annotated[
         Path | None,
-        typer.Option("--transfer-set", metavar="FILE", help="Also check that it certifies this file."),
+        typer.Option("--transfer-set", metavar="RUN|FILE", help="Also check that it certifies this."),
     ] = None,
     url: Annotated[str | None, typer.Option("--url", help="Ask this service for its key.")] = None,
     key: Key = None,
@@ -140,7 +140,8 @@ def verify(
     path = certificate or (folder.certificate if folder else None)
     if path is None:
         raise InvalidInput("Name a certificate, or a run folder with --run.")
-    held = transfer_set or (folder.transfer_set if folder else None)
+    bought = transfer_set or run
+    held = transfer_set_file(bought) if bought else None
     document = auditing.read_certificate(path)
     trusted, source = trusted_key(document, public_key, url, key)
     with TransferSet.open(held) if held else nullcontext() as opened:

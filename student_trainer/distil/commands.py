@@ -11,7 +11,7 @@ import typer
 
 from student_trainer.errors import INTERRUPTED, InvalidInput
 from student_trainer.output import emit
-from student_trainer.run_folder import RunFolder
+from student_trainer.run_folder import RunFolder, transfer_set_file
 
 if TYPE_CHECKING:
     from student_trainer.distil.data import TrainingData
@@ -33,7 +33,8 @@ def train(
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change the recipe; repeatable."),
     ] = None,
     transfer_set: Annotated[
-        Path | None, typer.Option(help="The bought descriptors; default: the run folder's.")
+        Path | None,
+        typer.Option(metavar="RUN|FILE", help="What was bought: another run folder, or its file."),
     ] = None,
     manifest: Annotated[
         Path | None,
@@ -61,6 +62,7 @@ def train(
 
     For several processes: torchrun --no-python --nproc-per-node N -- student-trainer train ...
     """
+    from student_trainer.distil.frozen_layers import check_trained_from
     from student_trainer.distil.launch import together
     from student_trainer.distil.preflight import say, unfitted_objective
     from student_trainer.distil.train import train as train_student
@@ -71,6 +73,7 @@ def train(
     try:
         with together() as processes:
             chosen = load(recipe, [*overrides, *(changes or ())])
+            check_trained_from(chosen)
             folder, data = _inputs(
                 unfitted_objective(chosen),
                 run=run,
@@ -99,7 +102,8 @@ def train(
             "already_finished": outcome.already_finished,
         },
         f"{state}: {outcome.student} ({outcome.images:,} images, {outcome.epochs} epochs, "
-        f"{outcome.steps:,} steps). Next: student-trainer evaluate --run {run} --manifest LABELLED",
+        f"{outcome.steps:,} steps). Next: student-trainer evaluate --run {run} --manifest LABELLED, "
+        "or --dataset roxford5k --root DIR",
         as_json=json,
     )
 
@@ -121,10 +125,13 @@ def _inputs(
     if manifest is not None and sfm120k is not None:
         raise InvalidInput("Labels come from one place: give --manifest or --sfm120k, not both.")
     if split is not None and labelled is None:
-        raise InvalidInput("--split names a part of a manifest: give --manifest FILE too.")
-    if objective.needs_labels and labelled is None:
         raise InvalidInput(
-            f"The objective {objective.name!r} learns from labels: name them with --manifest FILE, "
+            "--split names a part of a manifest or of SfM-120k: give --manifest FILE or --sfm120k DIR too."
+        )
+    if objective.needs_labels and labelled is None:
+        public = "" if objective.needs_teacher else " or --sfm120k DIR"
+        raise InvalidInput(
+            f"The objective {objective.name!r} learns from labels: name them with --manifest FILE{public}, "
             "or choose another objective."
         )
     if labelled is not None and not objective.needs_labels:
@@ -143,5 +150,6 @@ def _inputs(
             "--manifest FILE."
         )
     folder = RunFolder.existing(run) if transfer_set is None else RunFolder.create(run)
-    data = from_transfer_set(transfer_set or folder.transfer_set, partial=partial)
+    held = folder.transfer_set if transfer_set is None else transfer_set_file(transfer_set)
+    data = from_transfer_set(held, partial=partial)
     return folder, data if manifest is None else add_labels(data, manifest, split)

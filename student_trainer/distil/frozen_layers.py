@@ -26,8 +26,10 @@ from shared.pooling import l2_normalise
 from student_trainer.distil.arrays import ArrayStore, map_file, remove_stores
 from student_trainer.distil.batches import BatchSource, as_features
 from student_trainer.distil.processes import ALONE
+from student_trainer.distil.student import build_untrained
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.progress import progress
+from student_trainer.recipe import Recipe
 
 
 class UpperPart(nn.Module):
@@ -45,6 +47,18 @@ class UpperPart(nn.Module):
         return descriptors if self.whiten is None else l2_normalise(self.whiten(descriptors))
 
 
+def check_trained_from(recipe: Recipe) -> None:
+    """Refuse a recipe that freezes every layer, before an image is read for it.
+
+    Raises:
+        InvalidInput: the trunk has no layer left to train, or there is no such architecture.
+    """
+    if recipe.student.trained_from:
+        with torch.device("meta"):  # its shape alone
+            student = build_untrained(recipe)
+        _check_depth(student, recipe.student.trained_from)
+
+
 def trained_part(student: DescriptorNet, trained_from: int) -> nn.Module:
     """What a step describes images with: the student itself where nothing is frozen.
 
@@ -55,12 +69,7 @@ def trained_part(student: DescriptorNet, trained_from: int) -> nn.Module:
     """
     if not trained_from:
         return student
-    layers = len(student.trunk)  # type: ignore[arg-type]
-    if trained_from >= layers:
-        raise InvalidInput(
-            f"student.trained_from = {trained_from}: the trunk of {student.spec.arch} has {layers} modules, "
-            f"counted from 0. The last that can be trained alone is {layers - 1}."
-        )
+    _check_depth(student, trained_from)
     student.trunk[:trained_from].requires_grad_(False)  # type: ignore[index]
     return UpperPart(student, trained_from)
 
@@ -92,6 +101,15 @@ def with_features(
                     path.unlink(missing_ok=True)
                 raise StorageFailed(f"Cannot write features to {folder}: {error}.") from None
     return replace(source, store=_open(path), enter=as_features)
+
+
+def _check_depth(student: DescriptorNet, trained_from: int) -> None:
+    layers = len(student.trunk)  # type: ignore[arg-type]
+    if trained_from >= layers:
+        raise InvalidInput(
+            f"student.trained_from = {trained_from}: the trunk of {student.spec.arch} has {layers} modules, "
+            f"counted from 0. The last that can be trained alone is {layers - 1}."
+        )
 
 
 def _compute(source: BatchSource, frozen: nn.Module, path: Path) -> None:

@@ -54,9 +54,10 @@ def check_data(objective: Objective, data: TrainingData) -> None:
         InvalidInput: no labels, no bought descriptors or one without a direction, or too few images to rank.
     """
     if objective.needs_labels and data.labels is None:
+        public = "" if objective.needs_teacher else " or --sfm120k DIR"
         raise InvalidInput(
             f"The objective {objective.name!r} learns from labels, and there are none. "
-            "Name them with --manifest FILE, or choose another objective."
+            f"Name them with --manifest FILE{public}, or choose another objective."
         )
     if objective.needs_teacher and data.teacher is None:
         raise InvalidInput(

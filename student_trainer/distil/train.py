@@ -31,7 +31,7 @@ from student_trainer.distil.events import (
     log_validation,
     note,
 )
-from student_trainer.distil.frozen_layers import with_features
+from student_trainer.distil.frozen_layers import check_trained_from, with_features
 from student_trainer.distil.metrics import MetricsLog, NoMetrics
 from student_trainer.distil.preflight import check_data, unfitted_objective
 from student_trainer.distil.prepare import Lesson, prepare
@@ -85,16 +85,17 @@ def train(
         processes: who trains together; all call this with the same arguments, and the first one writes.
 
     Raises:
-        InvalidInput: the objective needs labels or descriptors that are not there, an image has changed,
-            the run folder holds a training of another recipe or of other data, somebody works on it, or
-            TensorBoard is asked for and not installed; or the processes do not see the same, or cannot
-            compute this recipe together.
+        InvalidInput: the objective needs labels or descriptors that are not there, no layer is left to be
+            trained, an image has changed, the run folder holds a training of another recipe or of other
+            data, somebody works on it, or TensorBoard is asked for and not installed; or the processes do
+            not see the same, or cannot compute this recipe together.
         TrainingFailed: a descriptor, a loss or a gradient is not finite; names the step and the images.
         StorageFailed: the disk is full, or the checkpoint is damaged.
     """
     device = processes.device(recipe.training.device)
     if tensorboard:
         writer_class()  # refuses before anything is written
+    check_trained_from(recipe)  # before an image is decoded
     check_data(unfitted_objective(recipe), data)
     hold_back(recipe, data)  # refuses before anything is written
     course(recipe, unfitted_objective(recipe), data)  # and so does this

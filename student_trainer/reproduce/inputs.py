@@ -15,7 +15,7 @@ from student_trainer.reproduce.arguments import Arguments
 from student_trainer.reproduce.pool import Pool
 from student_trainer.reproduce.setting import Setting
 from student_trainer.reproduce.yardsticks import yardsticks
-from student_trainer.run_folder import RunFolder
+from student_trainer.run_folder import transfer_set_file
 from student_trainer.trials.subsets import bought_in_order
 from student_trainer.trials.yardsticks import threshold
 
@@ -52,7 +52,7 @@ def _students(given: Arguments) -> dict[str, Recipe]:
 
 
 def _pool(path: Path, recipe: Recipe) -> Pool:
-    file = RunFolder(path).transfer_set if path.is_dir() else path
+    file = transfer_set_file(path)
     if not file.is_file():
         raise InvalidInput(
             f"There is no transfer set {file}. Buy one with: student-trainer plan, then student-trainer fetch"

@@ -90,7 +90,9 @@ def test_from_photographs_to_a_verified_certificate(
     assert result_of(verified)["queries_charged"] == 6
     whole = trainer("verify", "--run", run)
     assert "certificate itself: consistent, but anyone could have signed it" in whole.stdout
-    assert f"It certifies the descriptors in {run / 'transfer_set.sqlite'}" in whole.stdout
+    named = trainer("verify", certificate, "--transfer-set", run)
+    for done in (whole, named):
+        assert f"It certifies the descriptors in {run / 'transfer_set.sqlite'}" in done.stdout
     assert SECRET not in run.joinpath("transfer_set.sqlite").read_bytes().decode("latin-1")
     assert SECRET not in "".join(d.stdout + d.stderr for d in (planned, fetched, audited, whole))
 

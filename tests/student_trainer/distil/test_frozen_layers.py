@@ -143,6 +143,15 @@ def test_a_trunk_with_nothing_left_to_train_is_refused(tiny_recipe_file: Path) -
         TrainingState.fresh(recipe, build_student(recipe), torch.device("cpu"))
 
 
+def test_such_a_recipe_is_refused_before_an_image_is_decoded(
+    tiny_recipe_file: Path, bought: TrainingData, tmp_path: Path
+) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    with pytest.raises(InvalidInput, match=r"trained_from = 99: .* has 18 modules.* is 17"):
+        train(load(tiny_recipe_file, ["student.trained_from=99"]), bought, run)
+    assert not run.cache.exists() and not run.recipe.exists()
+
+
 def test_a_damaged_file_of_features_is_refused(upper: Recipe, source: BatchSource, tmp_path: Path) -> None:
     student = build_student(upper)
     with_features(source, student, FROM, tmp_path)

@@ -73,6 +73,7 @@ class TestDistillation:
     def test_shortcuts_stand_for_changes_of_the_recipe(self, train: Train, run: Path) -> None:
         text = train("--objective", "rank", "--weights", "random", "--set", "objective.tau=0.6", *QUICK)
         assert text.startswith(f"Trained: {run / 'student.safetensors'} (18 images, 1 epochs, 2 steps)")
+        assert "--manifest LABELLED, or --dataset roxford5k --root DIR" in text
         written = load(run / "recipe.toml")
         assert written.objective.name == "rank"
         assert written.objective.settings["tau"] == 0.6
@@ -82,6 +83,16 @@ class TestDistillation:
     ) -> None:
         elsewhere = write_transfer_set(bought.take(range(12)), tmp_path / "other.sqlite")
         assert json.loads(train("--transfer-set", elsewhere, "--json", *QUICK))["images"] == 12
+
+    def test_another_run_folder_stands_for_its_transfer_set(
+        self, train: Train, run: Path, tmp_path: Path
+    ) -> None:
+        run.rename(tmp_path / "bought")
+        printed = json.loads(train("--transfer-set", tmp_path / "bought", "--json", *QUICK))
+        assert (printed["student"], printed["images"]) == (str(run / "student.safetensors"), 18)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(InvalidInput, match=r"no transfer set .*empty/transfer_set\.sqlite"):
+            train("--transfer-set", tmp_path / "empty", *QUICK)
 
     def test_a_set_that_is_not_complete_needs_partial(
         self, train: Train, bought: TrainingData, write_transfer_set: Callable[..., Path], tmp_path: Path
@@ -149,7 +160,9 @@ class TestSupervised:
             )
 
     def test_without_labels_it_is_refused_at_once(self, train: Train, tmp_path: Path) -> None:
-        with pytest.raises(InvalidInput, match=r"'ap' learns from labels: name them with --manifest"):
+        with pytest.raises(
+            InvalidInput, match=r"'ap' learns from labels: .* --manifest FILE or --sfm120k DIR"
+        ):
             train("--objective", "ap", *QUICK)
         assert not (tmp_path / "run").exists()
 
@@ -170,8 +183,14 @@ class TestRefusals:
             train("--objective", "ap", "--manifest", manifest, "--transfer-set", run / "transfer_set.sqlite")
 
     def test_a_split_without_a_manifest_is_refused(self, train: Train, run: Path) -> None:
-        with pytest.raises(InvalidInput, match="--split names a part of a manifest"):
+        with pytest.raises(InvalidInput, match="--split names a part of a manifest or of SfM-120k"):
             train("--split", "train")
+
+    def test_a_student_without_a_layer_to_train_is_refused_before_the_data_are_read(
+        self, train: Train, tmp_path: Path
+    ) -> None:
+        with pytest.raises(InvalidInput, match=r"trained_from = 99: the trunk"):
+            train("--set", "student.trained_from=99", "--objective", "ap", "--manifest", tmp_path / "none")
 
     def test_an_unknown_recipe_and_an_unknown_key_are_refused(self, train: Train, run: Path) -> None:
         with pytest.raises(InvalidInput, match="no recipe 'papr'"):
