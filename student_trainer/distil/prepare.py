@@ -12,6 +12,7 @@ from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import PixelStore, open_store
 from student_trainer.distil.objectives import Objective
+from student_trainer.distil.precision import warning
 from student_trainer.distil.preflight import (
     check_data,
     make_objective,
@@ -49,6 +50,9 @@ def prepare(
         InvalidInput: an image has changed, or too few of them can be decoded.
         StorageFailed: the disk is full.
     """
+    doubt = warning(recipe.training.precision, device)
+    if doubt is not None and processes.first:
+        say(doubt)
     preprocessing = Preprocessing(recipe.images.longest_side_px)
     store = _decode(run, data, preprocessing, recipe.images.side_multiple_px, processes)
     data = data.take(store.readable)

@@ -12,7 +12,7 @@ from shared.network import DescriptorNet
 from student_trainer.distil.averaging import WeightMean
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.frozen_layers import trained_part
-from student_trainer.distil.precision import InBFloat16
+from student_trainer.distil.precision import BF16, InBFloat16
 from student_trainer.distil.student import build_untrained, make_trainable
 from student_trainer.distil.tuple_schedule import Mined
 from student_trainer.recipe import Recipe
@@ -39,7 +39,7 @@ class TrainingState:
         """Before the first step of a student with its initial weights."""
         make_trainable(student, freeze=recipe.training.batch_norm == "frozen", device=device)
         trained = trained_part(student, recipe.student.trained_from)
-        if recipe.training.precision == "bf16":
+        if recipe.training.precision == BF16:
             trained = InBFloat16(trained)
         adam = torch.optim.Adam(trained.parameters(), weight_decay=recipe.training.weight_decay)
         return cls(student, trained, adam)

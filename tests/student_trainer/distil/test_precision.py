@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from student_trainer.distil.data import TrainingData
-from student_trainer.distil.precision import InBFloat16
+from student_trainer.distil.precision import InBFloat16, warning
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.student import build_student
 from student_trainer.distil.train import train
@@ -45,6 +45,21 @@ def test_a_training_in_bfloat16_learns_and_saves_float32(
     before, after = (load_network(path) for path in (run.initial_student, run.student))
     assert {weight.dtype for weight in after.parameters()} == {torch.float32}
     assert not torch.equal(before.trunk[0][0].weight, after.trunk[0][0].weight)  # type: ignore[index]
+
+
+def test_on_a_cpu_it_is_said_once_before_the_training_that_there_is_no_gain(
+    coarse: Recipe,
+    tiny_recipe: Recipe,
+    bought: TrainingData,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train(coarse, bought, RunFolder.create(tmp_path / "coarse"))
+    said = capsys.readouterr().err
+    assert said.count('training.precision = "bf16" is for graphics cards') == 1
+    assert said.index("is for graphics cards") < said.index("Training: ")
+    assert warning("bf16", torch.device("cuda", 0)) is None
+    assert warning(tiny_recipe.training.precision, torch.device("cpu")) is None
 
 
 def test_another_precision_is_another_recipe_and_an_unknown_one_is_refused(
