@@ -48,7 +48,8 @@ class Wishes:
     root: Path | None = None
     protocol: str | None = None
     whiten_on: str | None = None
-    whiten_power: float = SQUARE_ROOTED
+    whiten_power: float | None = None
+    """None for the square-rooted PCA."""
     whitening: str | None = None
     whiten_dims: int | None = None
     asymmetric: bool = False
@@ -169,6 +170,11 @@ def _whitening(wishes: Wishes, scales: tuple[float, ...], measured: str) -> Whit
         raise InvalidInput(
             "Give either --whiten-on, which learns a whitening, or --whitening FILE, not both."
         )
+    if wishes.whiten_power is not None and wishes.whiten_on in (None, SFM120K):
+        raise InvalidInput(
+            "--whiten-power is for PCA whitening: name a benchmark with --whiten-on, on whose database it is "
+            "learned, or leave --whiten-power out."
+        )
     if wishes.whitening is not None:
         path, _, name = wishes.whitening.partition("#")
         return open_file(Path(path), scales, name or None)
@@ -180,7 +186,8 @@ def _whitening(wishes: Wishes, scales: tuple[float, ...], measured: str) -> Whit
         pairs = FromPairs(open_sfm120k(find_set(wishes.root, SFM120K), "val"))
         require_files(pairs.images, SFM120K)
         return pairs
-    other = FromDatabase(open_named(wishes.whiten_on, wishes.root), wishes.whiten_power)
+    power = SQUARE_ROOTED if wishes.whiten_power is None else wishes.whiten_power
+    other = FromDatabase(open_named(wishes.whiten_on, wishes.root), power)
     if OLD_NAMES.get(other.benchmark.name, other.benchmark.name) == OLD_NAMES.get(measured, measured):
         raise InvalidInput(
             f"--whiten-on {wishes.whiten_on}: its photographs are those that {measured} measures on. Learn "

@@ -64,14 +64,14 @@ def evaluate(
         ),
     ] = None,
     whiten_power: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Power of the eigenvalues that PCA whitening divides by; 0.25 goes half the way.",
+            help="Power of the eigenvalues that PCA whitening divides by; default: 0.5. 0.25 goes half the way.",
             rich_help_panel=BENCHMARK,
         ),
-    ] = 0.5,
+    ] = None,
     whitening: Annotated[
         str | None,
         typer.Option(
@@ -167,19 +167,19 @@ def evaluate(
     from student_trainer.evaluate.table import as_text
 
     wishes = Wishes(
-        dataset,
-        root,
-        protocol,
-        whiten_on,
-        whiten_power,
-        whitening,
-        whiten_dims,
-        asymmetric,
-        alpha_qe,
-        dba,
-        distractors,
-        half,
-        teacher_url,
+        dataset=dataset,
+        root=root,
+        protocol=protocol,
+        whiten_on=whiten_on,
+        whiten_power=whiten_power,
+        whitening=whitening,
+        whiten_dims=whiten_dims,
+        asymmetric=asymmetric,
+        alpha_qe=alpha_qe,
+        dba=dba,
+        distractors=distractors,
+        half=half,
+        teacher_url=teacher_url,
     )
     folder = RunFolder.existing(run)
     chosen_scales = parse_scales(scales)
@@ -189,6 +189,10 @@ def evaluate(
         raise InvalidInput("--split is for --manifest: a benchmark has its own queries and database.")
     if teacher_url is not None and teacher is not None:
         raise InvalidInput("Give the teacher once: --teacher FILE where you have it, or --teacher-url URL.")
+    if yes and teacher_url is None:
+        raise InvalidInput(
+            "--yes agrees to what --teacher-url costs; without it nothing is spent: drop --yes."
+        )
     if manifest is not None:
         wishes.refuse_any()
     contestants = line_up(folder, teacher, also or (), image_size, teacher_image_size)

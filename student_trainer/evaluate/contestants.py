@@ -6,6 +6,8 @@ In: a run folder and the options of ``evaluate``. Out: contestants, in the order
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from shared.public_networks import require_public_file
+from shared.tensor_files import CheckpointError
 from student_trainer import recipe
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.comparison import Contestant
@@ -39,13 +41,24 @@ def line_up(
     students = [_student(name, run, image_size, bought) for name, run in runs.items()]
     side = students[0].longest_side_px
     first = []
+    if teacher is None and teacher_image_size is not None:
+        raise InvalidInput("--teacher-image-size is for the teacher's checkpoint: give --teacher FILE too.")
     if teacher is not None:
-        if not teacher.is_file():
-            raise InvalidInput(f"There is no teacher checkpoint {teacher}.")
+        _require(teacher)
         first.append(Contestant(TEACHER, teacher, teacher_image_size or side))
     if folder.initial_student.is_file():
         first.append(Contestant(BEFORE, folder.initial_student, side))
     return [*first, *students]
+
+
+def _require(teacher: Path) -> None:
+    """The teacher's file, or where to get it."""
+    try:
+        require_public_file(teacher)
+    except CheckpointError as error:
+        raise InvalidInput(f"The teacher's checkpoint: {error}") from None
+    if not teacher.is_file():
+        raise InvalidInput(f"There is no teacher checkpoint {teacher}.")
 
 
 def _named_runs(also: Sequence[str], taken: Sequence[str]) -> dict[str, RunFolder]:

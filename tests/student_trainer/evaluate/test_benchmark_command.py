@@ -11,6 +11,7 @@ from made_benchmarks import make_old, make_revisited, make_sfm120k, write_view
 from shared.checkpoints import load_network
 from shared.extraction import describe
 from shared.images import Preprocessing
+from shared.public_networks import ADDRESS
 from shared.whitening_files import save_learned_whitenings
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.revisited import open_benchmark
@@ -322,6 +323,8 @@ def test_an_image_that_cannot_be_read_is_named(run, tmp_path):
     assert str(broken) in refused("--run", run.root, "--dataset", folder)
 
 
+SFM120K = "retrieval-SfM-120k"
+PUBLIC = "gl18-tl-resnet101-gem-w-a4d43db.pth"
 OXFORD = "--dataset roxford5k --root DATA"
 
 
@@ -347,6 +350,15 @@ OXFORD = "--dataset roxford5k --root DATA"
         (f"{OXFORD} --whiten-on mine", "There is no ground truth in mine"),
         ("--manifest x.csv --alpha-qe 2:3", "--alpha-qe is for benchmarks: give --dataset"),
         ("--manifest x.csv --whiten-power 0.3", "--whiten-power is for benchmarks"),
+        ("--manifest x.csv --whiten-power 0.5", "--whiten-power is for benchmarks"),
+        ("--manifest x.csv --yes", "--yes agrees to what --teacher-url costs"),
+        (f"{OXFORD} --yes", "--yes agrees to what --teacher-url costs"),
+        (f"{OXFORD} --whiten-power 0.5", "--whiten-power is for PCA whitening"),
+        (f"{OXFORD} --whiten-power 0.25 --whitening x", "--whiten-power is for PCA whitening"),
+        (f"{OXFORD} --whiten-power 0.25 --whiten-on {SFM120K}", "--whiten-power is for PCA whitening"),
+        (f"{OXFORD} --teacher-image-size 64", "--teacher-image-size is for the teacher's checkpoint"),
+        (f"{OXFORD} --teacher {PUBLIC}", f"download {ADDRESS}/gl18/{PUBLIC}, keep its name"),
+        (f"{OXFORD} --teacher none.pth", "There is no teacher checkpoint none.pth"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(run, data, options, message):
