@@ -35,25 +35,21 @@ class Exported:
     """``<data set>/<ss or ms>``, one scale or several."""
 
 
-def export_student(
-    run: RunFolder, out: Path, form: str | None = None, whitening: Path | None = None
-) -> Exported:
+def export_student(run: RunFolder, out: Path, whitening: Path | None = None) -> Exported:
     """Write the student of a run.
 
     Args:
         run: trained.
-        out: replaced if it exists. In the public form the start of the file's SHA-256 is put before the
-            suffix, as the published files have it.
-        form: ``cirtorch`` or ``safetensors``; None for the one that the suffix of ``out`` says.
+        out: replaced if it exists; its suffix says the form. In the public one (``.pth``) the start of the
+            file's SHA-256 is put before the suffix, as the published files have it.
         whitening: a file of whitenings, ours or a public network's; for the public form, which holds them.
 
     Raises:
-        InvalidInput: no student, no folder for the file, an unknown form or one that does not go with the
-            suffix, an architecture that the public format does not know, or whitenings that cannot be read
-            or do not fit.
+        InvalidInput: no student, no folder for the file, a suffix of no form, an architecture that the
+            public format does not know, or whitenings that cannot be read or do not fit.
         StorageFailed: the file cannot be written.
     """
-    chosen = _form(form, out)
+    chosen = _form(out)
     if whitening is not None and chosen != "cirtorch":
         raise InvalidInput(
             "A safetensors file holds the network alone. Leave out --whitening, and hand on "
@@ -77,14 +73,12 @@ def export_student(
     return Exported(file, chosen, digest, network.spec.name, network.dim, names)
 
 
-def _form(named: str | None, out: Path) -> Form:
-    by_suffix: dict[str, Form] = {suffix: form for form, suffix in SUFFIXES.items()}
-    if named is not None and named not in SUFFIXES:
-        raise InvalidInput(f"Unknown --format {named}: choose one of {', '.join(SUFFIXES)}.")
-    if out.suffix not in by_suffix or by_suffix[out.suffix] != (named or by_suffix[out.suffix]):
+def _form(out: Path) -> Form:
+    found = next((form for form, suffix in SUFFIXES.items() if suffix == out.suffix), None)
+    if found is None:
         endings = " and ".join(f"{form} in {suffix}" for form, suffix in SUFFIXES.items())
         raise InvalidInput(f"--out names {out.name}: files in the form {endings}.")
-    return by_suffix[out.suffix]
+    return found
 
 
 def _student(run: RunFolder) -> DescriptorNet:

@@ -17,16 +17,12 @@ def export(
     run: Annotated[Path, typer.Option(help="Run folder.")],
     out: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="NAME.safetensors, or NAME.pth, written as NAME-HASH.pth."),
-    ],
-    form: Annotated[
-        str | None,
         typer.Option(
-            "--format",
-            metavar="FORM",
-            help="safetensors, for any student; cirtorch (.pth), for whole ResNets. Default: by the ending.",
+            metavar="FILE",
+            help="NAME.safetensors, for any student; NAME.pth, written as NAME-HASH.pth, for whole ResNets "
+            "and VGG16 (cirtorch). The ending chooses.",
         ),
-    ] = None,
+    ],
     whitening: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Whitenings learned for it, to go along in a cirtorch file."),
@@ -39,7 +35,7 @@ def export(
     """
     from student_trainer.publish.export import export_student
 
-    exported = export_student(RunFolder.existing(run), out, form, whitening)
+    exported = export_student(RunFolder.existing(run), out, whitening)
     result = {
         "file": str(exported.file),
         "format": exported.form,

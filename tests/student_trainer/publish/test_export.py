@@ -59,7 +59,7 @@ def refused(result: Result, kind: type[Exception]) -> str:
 def test_the_public_form_holds_the_student_and_is_named_by_its_hash(
     trained: RunFolder, tmp_path: Path
 ) -> None:
-    result = export(trained.root, tmp_path / "student.pth", "--format", "cirtorch", "--json")
+    result = export(trained.root, tmp_path / "student.pth", "--json")
     printed = json.loads(result.stdout)
     file = Path(printed["file"])
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -121,14 +121,8 @@ def test_whitenings_of_another_network_are_refused(trained: RunFolder, tmp_path:
 @pytest.mark.parametrize(
     ("out", "options", "reason"),
     [
-        ("a.pth", ("--format", "onnx"), "Unknown --format onnx: choose one of cirtorch, safetensors"),
-        (
-            "a.pth",
-            ("--format", "safetensors"),
-            "a.pth: files in the form cirtorch in .pth and safetens",
-        ),
-        ("a.safetensors", ("--format", "cirtorch"), "a.safetensors: files in the form cirtorch in .pth"),
-        ("a.bin", (), "a.bin: files in the form cirtorch in .pth"),
+        ("a.bin", (), "a.bin: files in the form cirtorch in .pth and safetensors in .safetensors"),
+        ("a", (), "a: files in the form cirtorch in .pth and safetensors in .safetensors"),
         ("a.safetensors", ("--whitening", "w.pth"), "Leave out --whitening, and hand on w.pth beside it"),
         ("a.pth", ("--whitening", "w.pth"), "There is no file w.pth"),
     ],
