@@ -50,11 +50,6 @@ class Architecture:
         """Else it is a VGG16 or a MobileNetV2."""
         return self.torchvision_name in RESNETS
 
-    @property
-    def is_whole(self) -> bool:
-        """Neither cut nor widened: the network that others know by this name."""
-        return self.name == self.torchvision_name
-
 
 def parse_architecture(name: str) -> Architecture:
     """Read a name of the form above.
