@@ -1,11 +1,12 @@
-"""Image lists: a text file with the path of one image a line.
+"""Image lists: a text file with the path of one image a line, as the public distractors have one.
 
-In: the file. Out: photographs in its order. No image is opened.
+In: the file, or a folder of distractors. Out: photographs in its order. No image is opened.
 """
 
 from pathlib import Path
 
-from student_trainer.acquire.manifest import Entry
+from student_trainer.acquire.manifest import Entry, scan_folder
+from student_trainer.datasets.known import DISTRACTORS, KNOWN
 from student_trainer.errors import InvalidInput
 
 BESIDE = ("images", "jpg")
@@ -35,6 +36,22 @@ def read_image_list(path: Path) -> list[Entry]:
     if any("\0" in name for name in named):
         raise InvalidInput(f"The image list {path} is no text: it holds zero bytes.")
     return [Entry(_locate(path.parent, name)) for name in named]
+
+
+def listed_distractors(where: Path) -> Path | None:
+    """The public list of distractors in a folder, if it is there."""
+    listed = where / KNOWN[DISTRACTORS].index_file
+    return listed if listed.is_file() else None
+
+
+def find_distractors(where: Path) -> list[Path]:
+    """Of an image list, or of a folder with the public list, the images listed; of another folder all files.
+
+    Raises:
+        InvalidInput: as :func:`read_image_list` and :func:`~student_trainer.acquire.manifest.scan_folder`.
+    """
+    listed = where if where.is_file() else listed_distractors(where)
+    return [entry.path for entry in (read_image_list(listed) if listed else scan_folder(where))]
 
 
 def _locate(folder: Path, name: str) -> Path:

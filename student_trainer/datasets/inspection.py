@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from PIL import Image
 
 from student_trainer.datasets.ground_truth import Benchmark
-from student_trainer.datasets.image_list import read_image_list
+from student_trainer.datasets.image_list import listed_distractors, read_image_list
 from student_trainer.datasets.known import DISTRACTORS, KNOWN, SFM120K
 from student_trainer.datasets.present import in_words, missing_files
 from student_trainer.datasets.revisited import open_benchmark
@@ -44,8 +44,8 @@ def open_any(where: Path) -> Found:
         return Found(
             SFM120K, tuple(dict.fromkeys(path for split in splits for path in split.paths)), None, splits
         )
-    listed = where / KNOWN[DISTRACTORS].index_file
-    if listed.is_file():
+    listed = listed_distractors(where)
+    if listed is not None:
         return Found(DISTRACTORS, tuple(entry.path for entry in read_image_list(listed)))
     benchmark = open_benchmark(where)
     files = tuple(dict.fromkeys([*benchmark.image_paths, *benchmark.query_paths]))

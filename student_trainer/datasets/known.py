@@ -37,6 +37,12 @@ class KnownSet:
     images: int = 0
     """Of its database, or of its list."""
     queries: int = 0
+    short: str = ""
+    """As papers write it in their tables."""
+    photographs: str = ""
+    """Of which collection, where several sets share one; a whitening is learned on another one."""
+    protocol: str = ""
+    """Of a benchmark, see :data:`student_trainer.datasets.ground_truth.Protocol`."""
 
 
 KNOWN: dict[str, KnownSet] = {
@@ -52,6 +58,9 @@ KNOWN: dict[str, KnownSet] = {
             _FLAT,
             4_993,
             70,
+            "ROxf",
+            "Oxford",
+            "revisited",
         ),
         KnownSet(
             "rparis6k",
@@ -63,6 +72,9 @@ KNOWN: dict[str, KnownSet] = {
             _FLAT,
             6_322,
             70,
+            "RPar",
+            "Paris",
+            "revisited",
         ),
         KnownSet(
             "oxford5k",
@@ -74,6 +86,9 @@ KNOWN: dict[str, KnownSet] = {
             f"{_FLAT}; it may be a link to that of roxford5k",
             5_063,
             55,
+            "Oxf",
+            "Oxford",
+            "old",
         ),
         KnownSet(
             "paris6k",
@@ -85,6 +100,9 @@ KNOWN: dict[str, KnownSet] = {
             f"{_FLAT}; it may be a link to that of rparis6k",
             6_392,
             55,
+            "Par",
+            "Paris",
+            "old",
         ),
         KnownSet(
             DISTRACTORS,
@@ -108,6 +126,36 @@ KNOWN: dict[str, KnownSet] = {
         ),
     )
 }
+
+
+def short_name(name: str) -> str:
+    """``ROxf`` of ``roxford5k``; of a set that has no such name, its own."""
+    return (KNOWN[name].short if name in KNOWN else "") or name
+
+
+def photographs_of(name: str) -> str:
+    """``Oxford`` of ``roxford5k`` and of ``oxford5k``; a set that shares its images with none has its own."""
+    return (KNOWN[name].photographs if name in KNOWN else "") or name
+
+
+def same_photographs(one: str, other: str) -> bool:
+    """Whether two data sets, known or not, are of the same images."""
+    return photographs_of(one) == photographs_of(other)
+
+
+def in_protocol(name: str, protocol: str) -> str:
+    """The benchmark of this protocol on the same photographs: ``oxford5k`` of ``roxford5k`` for ``old``.
+
+    A set that has none stays as it is.
+    """
+    return next(
+        (
+            known.name
+            for known in KNOWN.values()
+            if known.protocol == protocol and same_photographs(known.name, name)
+        ),
+        name,
+    )
 
 
 def find_set(root: Path, name: str) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from student_trainer.datasets.image_list import read_image_list
+from student_trainer.datasets.image_list import find_distractors, listed_distractors, read_image_list
 from student_trainer.errors import InvalidInput
 
 
@@ -43,3 +43,23 @@ def test_a_list_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes, c
 def test_a_list_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"list\.txt cannot be read: No such file"):
         read_image_list(tmp_path / "list.txt")
+
+
+def test_distractors_are_those_of_the_public_list_or_all_of_a_folder(tmp_path: Path) -> None:
+    """A file that the public list does not name is no distractor."""
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "jpg").mkdir(exist_ok=True)
+        (tmp_path / "jpg" / name).touch()
+    both = [tmp_path / "jpg" / "a.jpg", tmp_path / "jpg" / "b.jpg"]
+    assert listed_distractors(tmp_path) is None
+    assert find_distractors(tmp_path) == both
+    (tmp_path / "revisitop1m.txt").write_text("b.jpg\n")
+    assert listed_distractors(tmp_path) == tmp_path / "revisitop1m.txt"
+    assert find_distractors(tmp_path) == both[1:]
+    (tmp_path / "mine.txt").write_text("a.jpg\n")
+    assert find_distractors(tmp_path / "mine.txt") == both[:1]
+
+
+def test_distractors_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"There is no folder .*none"):
+        find_distractors(tmp_path / "none")

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from made_benchmarks import make_old, make_revisited, make_sfm120k
 
-from student_trainer.datasets.known import KNOWN, find_set, missing_set
+from student_trainer.datasets.known import (
+    KNOWN,
+    find_set,
+    in_protocol,
+    missing_set,
+    photographs_of,
+    same_photographs,
+    short_name,
+)
 from student_trainer.datasets.revisited import convert, open_benchmark
 from student_trainer.datasets.sfm120k import open_sfm120k
 from student_trainer.errors import InvalidInput
@@ -66,3 +74,28 @@ def test_the_catalogue_says_of_every_set_what_to_get_and_how_many_images_it_hold
         assert known.download
         assert f"{known.images:,}" in known.holds or name == "retrieval-SfM-120k"
     assert KNOWN["retrieval-SfM-120k"].images == 91_642 + 6_403
+
+
+def test_the_two_protocols_share_the_photographs_of_a_city_and_nobody_else_does() -> None:
+    cities = {"roxford5k": "Oxford", "oxford5k": "Oxford", "rparis6k": "Paris", "paris6k": "Paris"}
+    for one in (*KNOWN, "mine"):
+        assert photographs_of(one) == cities.get(one, one)
+        for other in (*KNOWN, "mine"):
+            same = one == other or (one in cities and cities[one] == cities.get(other))
+            assert same_photographs(one, other) == same
+
+
+def test_each_benchmark_is_found_in_the_other_protocol_and_its_own() -> None:
+    for new, old in (("roxford5k", "oxford5k"), ("rparis6k", "paris6k")):
+        assert (in_protocol(new, "old"), in_protocol(old, "revisited")) == (old, new)
+        assert (in_protocol(new, "revisited"), in_protocol(old, "old")) == (new, old)
+    for name in ("mine", "revisitop1m", "retrieval-SfM-120k"):
+        assert {in_protocol(name, protocol) for protocol in ("old", "revisited")} == {name}
+
+
+def test_the_tables_name_a_benchmark_as_papers_do_and_others_by_their_own() -> None:
+    assert [short_name(name) for name in KNOWN] == [
+        *("ROxf", "RPar", "Oxf", "Par"),
+        *("revisitop1m", "retrieval-SfM-120k"),
+    ]
+    assert short_name("mine") == "mine"
