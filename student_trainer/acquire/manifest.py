@@ -68,6 +68,19 @@ def scan_folder(root: Path) -> list[Entry]:
     return [Entry(file, label=_folder_label(file.relative_to(root))) for file in files]
 
 
+def labelled_entries(path: Path, split: str | None = None) -> list[Entry]:
+    """What a manifest lists (of one split), or a folder holds; raises as the two functions above.
+
+    Raises:
+        InvalidInput: also a split of a folder, which has none.
+    """
+    if not path.is_dir():
+        return read_manifest(path, split)
+    if split is not None:
+        raise InvalidInput(f"{path} is a folder and has no splits: give a CSV manifest, or drop --split.")
+    return scan_folder(path)
+
+
 def _rows(reader: "csv.DictReader[str]", manifest: Path) -> Iterator[Entry]:
     if "path" not in (reader.fieldnames or ()):
         found = ", ".join(reader.fieldnames or ()) or "nothing"

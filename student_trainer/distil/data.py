@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shared.certificate import transfer_set_digest
 from shared.digest import digest_of_list
 from shared.vectors import descriptor_digest
-from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
+from student_trainer.acquire.manifest import Entry, labelled_entries
 from student_trainer.acquire.transfer_set import Bought, TransferSet
 from student_trainer.datasets.present import require_files
 from student_trainer.datasets.sfm120k import open_sfm120k
@@ -101,7 +101,7 @@ def from_manifest(path: Path, split: str | None) -> TrainingData:
     Raises:
         InvalidInput: the manifest or an image cannot be read, or an image has no label.
     """
-    entries = _entries(path, split)
+    entries = labelled_entries(path, split)
     return TrainingData(
         images=tuple(digest_files(entry.path for entry in entries)), labels=_numbers(_labels(entries, path))
     )
@@ -130,7 +130,7 @@ def add_labels(data: TrainingData, path: Path, split: str | None) -> TrainingDat
     Raises:
         InvalidInput: a bought image is not in the manifest, or has no label there.
     """
-    entries = _entries(path, split)
+    entries = labelled_entries(path, split)
     labels = _labels(entries, path)
     known = {
         image.digest: label
@@ -186,14 +186,6 @@ def _renumbered(pairs: NDArray[np.int64], rows: Sequence[int], images: int) -> N
 
 def _sources(bought: Bought) -> tuple[SourceImage, ...]:
     return tuple(SourceImage(path, image) for path, image in zip(bought.paths, bought.images, strict=True))
-
-
-def _entries(path: Path, split: str | None) -> list[Entry]:
-    if not path.is_dir():
-        return read_manifest(path, split)
-    if split is not None:
-        raise InvalidInput(f"{path} is a folder and has no splits: give a CSV manifest, or drop --split.")
-    return scan_folder(path)
 
 
 def _labels(entries: Sequence[Entry], manifest: Path) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
+from student_trainer.acquire.manifest import Entry, labelled_entries, read_manifest, scan_folder
 from student_trainer.errors import InvalidInput
 
 
@@ -100,3 +100,20 @@ def test_a_missing_or_empty_folder_is_refused(tmp_path: Path) -> None:
         scan_folder(tmp_path / "none")
     with pytest.raises(InvalidInput, match="holds no files"):
         scan_folder(tmp_path)
+
+
+def test_a_manifest_and_a_folder_give_their_entries_alike(tmp_path: Path) -> None:
+    (tmp_path / "Taj").mkdir()
+    (tmp_path / "Taj" / "a.jpg").touch()
+    assert labelled_entries(tmp_path) == [Entry(tmp_path / "Taj" / "a.jpg", "Taj")]
+    manifest = write(tmp_path, "path,label,split\nTaj/a.jpg,Taj,train\nTaj/b.jpg,Taj,test\n")
+    assert [entry.split for entry in labelled_entries(manifest)] == ["train", "test"]
+    assert labelled_entries(manifest, "train") == [Entry(tmp_path / "Taj" / "a.jpg", "Taj", "train")]
+
+
+def test_a_folder_has_no_splits(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(
+        InvalidInput, match=r"is a folder and has no splits: give a CSV .*, or drop --split\."
+    ):
+        labelled_entries(tmp_path, "train")
