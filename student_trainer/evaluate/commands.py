@@ -68,7 +68,7 @@ def evaluate(
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Power of the eigenvalues that PCA whitening divides by; default: 0.5. 0.25 goes half the way.",
+            help="Power of the eigenvalues that PCA whitening divides by: 0.5 by default; 0.25 is half way.",
             rich_help_panel=BENCHMARK,
         ),
     ] = None,
