@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from shared.images import Preprocessing
+from student_trainer.distil.advice import advice
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import PixelStore, open_store
@@ -61,9 +62,12 @@ def prepare(
     everything = BatchSource(store, data, preprocessing, recipe.training.chunk_size, device, processes)
     source = everything.take(learned)
     with_tau, threshold = fitted(recipe, source.data.teacher)
-    for finding in (threshold, neighbours(with_tau, source.data)):
-        if finding is not None and processes.first:
-            say(finding.sentence())
+    found = neighbours(with_tau, source.data)
+    if processes.first:
+        findings = [finding.sentence() for finding in (threshold, found) if finding is not None]
+        for line in (*findings, advice(with_tau, found)):
+            if line is not None:
+                say(line)
     validation = Validation.of(everything.take(held), with_tau) if held else None
     return Lesson(make_objective(with_tau), source, validation, threshold)
 
