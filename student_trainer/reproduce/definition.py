@@ -141,6 +141,11 @@ class Table(_Part):
                 )
         return self
 
+    @property
+    def compares_selections(self) -> bool:
+        """Whether strategies choose the images of some rows; those of the others are then drawn at random."""
+        return any(row.selection != RANDOM for row in self.rows)
+
     def row(self, name: str) -> Row:
         """The row of that id."""
         return next(row for row in self.rows if row.id == name)

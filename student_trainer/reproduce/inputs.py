@@ -1,6 +1,7 @@
 """What a run was given on the command line, opened and checked before anything is trained.
 
-In: paths and names. Out: a :class:`student_trainer.reproduce.setting.Setting`.
+In: paths and names. Out: a :class:`student_trainer.reproduce.setting.Setting`. Images are known by their
+bytes: a student is not measured on labelled images that another student learned all labels from.
 """
 
 from dataclasses import replace
@@ -8,35 +9,66 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.public_networks import require_public_file
+from shared.tensor_files import CheckpointError
+from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.distil.data import TrainingData, from_manifest, from_sfm120k, from_transfer_set
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe, load
 from student_trainer.reproduce.arguments import Arguments
 from student_trainer.reproduce.pool import Pool
 from student_trainer.reproduce.setting import Setting
-from student_trainer.reproduce.yardsticks import yardsticks
+from student_trainer.reproduce.yardsticks import Yardsticks, yardsticks
 from student_trainer.run_folder import transfer_set_file
+from student_trainer.trials.file_digests import FileDigests
 from student_trainer.trials.subsets import bought_in_order
 from student_trainer.trials.yardsticks import threshold
 
 
-def open_setting(given: Arguments) -> Setting:
+def open_setting(given: Arguments, files: FileDigests) -> Setting:
     """Open everything that was named.
 
+    Args:
+        given: the words of the command line.
+        files: reads the images that are measured on.
+
     Raises:
-        InvalidInput: something is missing, cannot be read or does not fit.
-        StorageFailed: the transfer set is damaged.
+        InvalidInput: something is missing, cannot be read or does not fit, or labelled images would be both
+            learned from and measured on.
+        StorageFailed: the transfer set is damaged, or the disk is full.
     """
     recipes = _students(given)
     recipe = next(iter(recipes.values()))
-    if given.teacher is not None and not given.teacher.is_file():
-        raise InvalidInput(f"There is no teacher checkpoint {given.teacher}.")
+    if given.teacher is not None:
+        _require_teacher(given.teacher)
     pool = _pool(given.transfer_set, recipe) if given.transfer_set else None
     labelled, why = _labels(given)
     if labelled is not None and pool is not None:
         pool, why = _with_labels(pool, labelled)
-    measures = yardsticks(given.measure_on, recipe, pool.data.images if pool else ())
-    return Setting(given, recipes, pool, labelled, why, measures)
+    bought = pool.data.images if pool else ()
+    measured = yardsticks(given.measure_on, recipe, bought, files)
+    if labelled is not None:
+        _check_apart(labelled, measured)
+    return Setting(given, recipes, pool, labelled, why, measured)
+
+
+def _require_teacher(checkpoint: Path) -> None:
+    try:
+        require_public_file(checkpoint)
+    except CheckpointError as error:
+        raise InvalidInput(str(error)) from None
+    if not checkpoint.is_file():
+        raise InvalidInput(f"There is no teacher checkpoint {checkpoint}.")
+
+
+def _check_apart(labelled: TrainingData, measured: Yardsticks) -> None:
+    """Refuse labelled images to learn from that are measured on too, whatever they are called."""
+    if both := measured.among(labelled.images):
+        raise InvalidInput(
+            f"{len(both):,} of the {len(labelled):,} labelled images to learn from are measured on too: the "
+            f"same bytes, the first is {both[0].path}. A student would be measured on what it learned from: "
+            "take them out of one of the two."
+        )
 
 
 def _students(given: Arguments) -> dict[str, Recipe]:
@@ -58,7 +90,10 @@ def _pool(path: Path, recipe: Recipe) -> Pool:
             f"There is no transfer set {file}. Buy one with: student-trainer plan, then student-trainer fetch"
         )
     data = from_transfer_set(file, partial=True)
-    return Pool(data, bought_in_order(file), threshold(recipe, data))
+    with TransferSet.open(file) as opened:
+        chosen = {image.digest: image for image in opened.chosen()}
+    planned = tuple(chosen[image.digest] for image in data.images)
+    return Pool(data, bought_in_order(file), threshold(recipe, data), planned)
 
 
 def _labels(given: Arguments) -> tuple[TrainingData | None, str]:

@@ -45,6 +45,8 @@ class FromTeacher:
     setting: Setting
     sizes: Mapping[int, int]
     """The paper's number of images -> ours; without those that cannot be had."""
+    beside_strategies: bool
+    """The table compares strategies with a random choice, which must then be one."""
     needs_labels: bool = False
 
     def missing(self) -> str:
@@ -64,7 +66,7 @@ class FromTeacher:
         pool, row = self.setting.pool, self.row
         assert pool is not None
         if row.selection == AT_RANDOM:
-            return pool.part(seed, self.images(), row.sparse)
+            return pool.part(seed, self.images(), row.sparse, at_random=self.beside_strategies)
         return pool.selected(seed, self.images(), row.selection, lambda: self.setting.look(self.recipe))
 
 
@@ -110,12 +112,14 @@ class FromAllLabels:
         return self.setting.labelled
 
 
-def lesson_of(row: Row, recipe: Recipe, setting: Setting, sizes: Mapping[int, int]) -> Lesson:
+def lesson_of(
+    row: Row, recipe: Recipe, setting: Setting, sizes: Mapping[int, int], *, beside_strategies: bool
+) -> Lesson:
     """What the row names with ``learns_from``."""
     if row.learns_from == "all labels":
         return FromAllLabels(setting)
     bought = FromLabels if row.learns_from == "labels" else FromTeacher
-    return bought(row, recipe, setting, sizes)
+    return bought(row, recipe, setting, sizes, beside_strategies)
 
 
 def _nothing_bought(row: Row, setting: Setting, sizes: Mapping[int, int]) -> str:

@@ -6,7 +6,7 @@ among them to learn the whitening on, as the paper does (Laskar and Kannala 2020
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from student_trainer.evaluate.revisited import SETUPS
 from student_trainer.evaluate.whitening import learn_pca
 from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.measures import readable
+from student_trainer.trials.file_digests import FileDigests
 
 SHORT = {"roxford5k": "ROxf", "rparis6k": "RPar", "oxford5k": "Oxf", "paris6k": "Par"}
 """The paper's names, so that its numbers stand beside ours."""
@@ -44,6 +45,8 @@ class OnBenchmarks:
     device: str = "auto"
     whitened: bool = False
     """Show the numbers of whitened descriptors; both are measured where they can be."""
+    files: FileDigests = field(default_factory=FileDigests)
+    """Reads the images for the digest."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -71,10 +74,15 @@ class OnBenchmarks:
     @cached_property
     def _digest(self) -> str:
         settings = [str(self.longest_side_px), *map(float_text, self.scales)]
-        return digest_of_list(["benchmarks", *map(_digest_of, self.benchmarks), *settings])
+        contents = [self._digest_of(benchmark) for benchmark in self.benchmarks]
+        return digest_of_list(["benchmarks", *contents, *settings])
+
+    def _digest_of(self, benchmark: Benchmark) -> str:
+        truth = json.dumps(to_document(benchmark), sort_keys=True).encode()
+        return digest_of_list([sha256_hex(truth), *self.files.of(files_of(benchmark))])
 
     def digest(self) -> str:
-        """See :class:`student_trainer.reproduce.measures.TableMeasure`; the images count by name and size."""
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`; of truth, images and settings."""
         return self._digest
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
@@ -92,6 +100,11 @@ class OnBenchmarks:
                 rows = (whitening.apply(seen.queries), whitening.apply(np.asarray(seen.database[:])))
                 values |= _values(benchmark, *rows, WHITENED)
         return values
+
+
+def files_of(benchmark: Benchmark) -> tuple[Path, ...]:
+    """Every image that is looked at: the database, then the queries."""
+    return (*benchmark.image_paths, *benchmark.query_paths)
 
 
 def elsewhere(benchmark: Benchmark, others: Sequence[Benchmark]) -> Benchmark | None:
@@ -138,10 +151,3 @@ def _name(benchmark: Benchmark, setup: str) -> str:
     """``ROxf M``, ``Par``; of a benchmark that the paper does not know, its own name."""
     short = SHORT.get(benchmark.name, benchmark.name)
     return short if setup == "old" else f"{short} {setup}"
-
-
-def _digest_of(benchmark: Benchmark) -> str:
-    """Ground truth, and of each image its size in bytes: to read thousands of photographs takes minutes."""
-    truth = json.dumps(to_document(benchmark), sort_keys=True).encode()
-    paths = (*benchmark.image_paths, *benchmark.query_paths)
-    return digest_of_list([sha256_hex(truth), *(str(path.stat().st_size) for path in paths)])

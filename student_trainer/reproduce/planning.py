@@ -6,17 +6,16 @@ rows that cannot be had, with the reason. Rows of several tables that come to th
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from shared.network import NetworkSpec
 from student_trainer.distil.preflight import unfitted_objective
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import IMAGENET, RANDOM, Recipe, changed, load
+from student_trainer.recipe import Recipe
 from student_trainer.reproduce.definition import Row, Table
 from student_trainer.reproduce.lengths import own_length, recipe_of_cell
 from student_trainer.reproduce.lessons import Lesson, lesson_of
 from student_trainer.reproduce.measures import TableMeasure
 from student_trainer.reproduce.pool import TooDense
+from student_trainer.reproduce.row_recipes import recipe_of_row
 from student_trainer.reproduce.setting import Setting
 from student_trainer.reproduce.sizes import sizes_here
 from student_trainer.trials.cells import Making, Task
@@ -33,6 +32,8 @@ class Line:
     tasks: tuple[Task, ...] = ()
     images: int | None = None
     """That were asked for here, in place of the paper's number."""
+    recipe: Recipe | None = None
+    """Of its trainings, before seed and length are set; None where nothing is trained."""
     left_out: str = ""
     own_length: str = ""
     """Why it does not have as many steps as the others, where these are to be equal."""
@@ -91,21 +92,23 @@ def _turn(task: Task) -> tuple[int, int, str]:
 def _line(
     row: Row, student: str, base: Recipe, *, table: Table, setting: Setting, sizes: Mapping[int, int]
 ) -> Line:
-    if table.measures not in setting.measures:
-        return Line(row, student, left_out=f"there is nothing to measure {table.measures} on")
-    pair = setting.measures[table.measures]
+    measured = setting.measured
+    if table.measures not in measured.measures:
+        nothing = f"there is nothing to measure {table.measures} on"
+        return Line(row, student, left_out=measured.left_out.get(table.measures, nothing))
+    pair = measured.measures[table.measures]
     if row.network == "teacher":
         return _of_teacher(row, student, pair.teacher, setting)
-    lesson = lesson_of(row, base, setting, sizes)
+    lesson = lesson_of(row, base, setting, sizes, beside_strategies=table.compares_selections)
     if row.network == "trained" and (why := lesson.missing()):
         return Line(row, student, left_out=why)
-    recipe = _recipe(row, base, setting, table)
+    recipe = recipe_of_row(row, base, setting, table.name)
     if row.network == "before":
         return _planned(Line(row, student, pair.student), _before(recipe, setting), setting)
     _check_objective(row, recipe, lesson, table)
     images = lesson.images()
     own = own_length(recipe, base, images, setting)
-    line = Line(row, student, pair.student, images=images, own_length=own)
+    line = Line(row, student, pair.student, images=images, recipe=recipe, own_length=own)
     try:
         return _planned(line, _trained(recipe, lesson, setting, own), setting)
     except TooDense as error:
@@ -141,41 +144,6 @@ def _before(recipe: Recipe, setting: Setting) -> Iterator[Making]:
         making = Untrained.before(recipe.model_copy(update={"training": training}), images)
         found[making.name] = making
     yield from found.values()
-
-
-def _recipe(row: Row, base: Recipe, setting: Setting, table: Table) -> Recipe:
-    """The row's own, with its changes.
-
-    Raises:
-        InvalidInput: they do not fit, or the student is none that can be made.
-    """
-    where = f"Row {row.id!r} of {table.name}"
-    own = _method(row, base, setting)
-    recipe = changed(own, row.set, where) if row.set else own
-    try:
-        NetworkSpec(recipe.student.arch, recipe.student.pooling)
-    except ValueError as error:
-        raise InvalidInput(f"{where}: {error}") from None
-    weights = recipe.student.weights
-    if weights not in (IMAGENET, RANDOM) and not Path(weights).is_file():
-        raise InvalidInput(f"{where}: there are no weights {weights}.")
-    return recipe
-
-
-def _method(row: Row, base: Recipe, setting: Setting) -> Recipe:
-    """The base, or with the method of the recipe that the row names; machine and memory stay the base's."""
-    name = setting.given.row_recipes.get(row.id, row.recipe)
-    if name is None:
-        return base
-    method = load(name)
-    kept = {key: getattr(base.training, key) for key in ("seed", "chunk_size", "precision", "device")}
-    return base.model_copy(
-        update={
-            "objective": method.objective,
-            "training": method.training.model_copy(update=kept),
-            "averaging": method.averaging,
-        }
-    )
 
 
 def _check_objective(row: Row, recipe: Recipe, lesson: Lesson, table: Table) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shared.vectors import Float32Rows
+from student_trainer.acquire.records import PlannedImage
 from student_trainer.acquire.selection.choice import METHODS
 from student_trainer.distil.data import TrainingData
 from student_trainer.errors import InvalidInput
@@ -27,38 +28,48 @@ class Pool:
     each seed draws its own."""
     tau: float
     """Above which two images are neighbours, for the sparse setting."""
-    _parts: dict[tuple[int, int, int | None], TrainingData] = field(default_factory=dict, repr=False)
+    planned: tuple[PlannedImage, ...]
+    """The images as a plan knows them, which chooses among them again."""
+    _parts: dict[tuple[int, int, int | None, bool], TrainingData] = field(default_factory=dict, repr=False)
 
-    def part(self, seed: int, size: int, sparse: int | None = None) -> TrainingData:
+    def part(
+        self, seed: int, size: int, sparse: int | None = None, *, at_random: bool = False
+    ) -> TrainingData:
         """``size`` images, or with ``sparse`` as many as can be had up to that; rows of one seed share them.
+
+        Args:
+            seed: draws them, where they have no order of choice.
+            size: how many.
+            sparse: at most so many of the others are above tau.
+            at_random: draw them in any case: they stand beside images that a strategy chose.
 
         Raises:
             TooDense: fewer than two images are sparse enough.
         """
-        key = (seed, size, sparse)
+        key = (seed, size, sparse, at_random)
         if key not in self._parts:
-            self._parts[key] = self.data.take(sorted(self._rows(seed, size, sparse)))
+            order = self._order(seed, in_order_of_choice=self.in_order_of_choice and not at_random)
+            self._parts[key] = self.data.take(sorted(self._rows(order, size, sparse)))
         return self._parts[key]
 
     def selected(self, seed: int, size: int, strategy: str, look: Callable[[], Float32Rows]) -> TrainingData:
         """``size`` images as ``plan --selection`` would have chosen them among all that were bought.
 
         Args:
-            seed: draws the order in which the strategy sees them.
+            seed: draws the order in which the strategy sees them, as a plan's does.
             size: how many.
             strategy: a name of ``METHODS``.
             look: descriptors of all, [n, d] of unit length, by a network that costs no query.
         """
-        order = self._order(seed)
+        order = self._order(seed, in_order_of_choice=False)
         chosen = METHODS[strategy].strategy(look()[order], [], size)
         return self.data.take(sorted(order[place] for place in chosen))
 
-    def _order(self, seed: int) -> list[int]:
+    def _order(self, seed: int, *, in_order_of_choice: bool) -> list[int]:
         digests = [image.digest for image in self.data.images]
-        return nested_rows(digests, seed, in_order_of_choice=self.in_order_of_choice)
+        return nested_rows(digests, seed, in_order_of_choice=in_order_of_choice)
 
-    def _rows(self, seed: int, size: int, sparse: int | None) -> list[int]:
-        order = self._order(seed)
+    def _rows(self, order: list[int], size: int, sparse: int | None) -> list[int]:
         if sparse is None:
             return order[:size]
         assert self.data.teacher is not None

@@ -22,9 +22,12 @@ from student_trainer.reproduce.wording import command, sentences
 from student_trainer.reproduce.workers import Failure, run_all
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.cells import Task
+from student_trainer.trials.file_digests import FileDigests
 
 OF_THE_PAPER = ("table1", "table2", "table3", "table4", "table5", "table6", "table7", "figure1")
 ALL = "all"
+DIGESTS = "digests.json"
+"""In the folder: digests of the images that are measured on, so that they are read once."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ class Reproduction:
         measured = {}
         for table in self.tables:
             lines = self.lines[table.name]
-            run = Run(command(words), tuple(sentences(self.setting, lines)), reasons)
+            said = sentences(self.setting, lines, beside_strategies=table.compares_selections)
+            run = Run(command(words), tuple(said), reasons)
             measured[table.name] = table_result(table, lines, self.cells, run)
         results = Results(tables={**read_results(self.document).tables, **measured})
         results.write(self.document)
@@ -83,7 +87,8 @@ class Reproduction:
 
 
 def planned(names: Sequence[str], only: Sequence[str], given: Arguments, folder: Path) -> Reproduction:
-    """Read the tables, open the inputs, and plan the cells; nothing is trained and nothing written.
+    """Read the tables, open the inputs, and plan the cells; nothing is trained, and nothing written
+    but the digests of the images that are measured on.
 
     Args:
         names: of tables, or files; ``all`` for the paper's.
@@ -98,7 +103,7 @@ def planned(names: Sequence[str], only: Sequence[str], given: Arguments, folder:
     tables = [read_table(name) for name in dict.fromkeys(wished)]
     rows = _rows(tables, only)
     given.check_rows(row.id for table in tables for row in table.rows)
-    setting = open_setting(given)
+    setting = open_setting(given, FileDigests(folder / DIGESTS))
     lines = {table.name: lines_of(table, setting) for table in tables}
     asked = [line for of_table in lines.values() for line in of_table if line.row.id in rows]
     if all(line.left_out for line in asked):

@@ -6,14 +6,13 @@ In: the words of the command line, and what they named. Out: a :class:`Setting`,
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shared.extraction import describe
 from shared.vectors import Float32Rows
 from student_trainer.acquire.selection.network import open_eye
 from student_trainer.distil.data import TrainingData
 from student_trainer.recipe import Recipe
 from student_trainer.reproduce.arguments import Arguments
-from student_trainer.reproduce.measures import MeasurePair
 from student_trainer.reproduce.pool import Pool
+from student_trainer.reproduce.yardsticks import Yardsticks
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Setting:
     """All labelled training images."""
     no_labels: str
     """Why there are no labels, or none of the bought images."""
-    measures: Mapping[str, MeasurePair]
-    """By what a table's ``measures`` names."""
+    measured: Yardsticks
+    """What tables are measured by, and which images that are."""
     _seen: dict[str, Float32Rows] = field(default_factory=dict, repr=False)
 
     @property
@@ -40,11 +39,15 @@ class Setting:
         return range(first, first + self.given.seeds)
 
     def look(self, recipe: Recipe) -> Float32Rows:
-        """All bought images as the recipe's student describes them before it learns, [n, d]; done once."""
+        """All bought images as ``plan --selection`` would describe them with this recipe, [n, d]; done once.
+
+        Raises:
+            InvalidInput: an image cannot be read any more, or the network gives no finite descriptor.
+        """
         assert self.pool is not None
         key = recipe.digest()
         if key not in self._seen:
-            paths = [image.path for image in self.pool.data.images]
-            size_px, device = recipe.images.longest_side_px, recipe.training.device
-            self._seen[key] = describe(open_eye(recipe).network, paths, size_px, device=device)
+            candidates = self.pool.planned
+            look = open_eye(recipe).on(candidates, None, lambda images: None)
+            self._seen[key] = look(candidates)
         return self._seen[key]

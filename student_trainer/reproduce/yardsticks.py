@@ -1,11 +1,11 @@
 """What a run measures on: labelled photographs, or landmark benchmarks.
 
 In: a manifest, or the names of benchmarks and the folder that they lie in. Out: for each kind of table its
-measure, for the students and for the teacher.
+measure, for the students and for the teacher; or why there is none; and the digests of what is measured on.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
@@ -20,8 +20,9 @@ from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import nearest
 from student_trainer.reproduce.arguments import MeasureOn
 from student_trainer.reproduce.measures import PAPER_SCALES, Cost, MeasurePair
-from student_trainer.reproduce.on_benchmarks import OnBenchmarks, elsewhere
+from student_trainer.reproduce.on_benchmarks import OnBenchmarks, elsewhere, files_of
 from student_trainer.reproduce.on_manifest import OnManifest
+from student_trainer.trials.file_digests import FileDigests
 from student_trainer.trials.yardsticks import Labelled
 
 TIMED_IMAGES = 20
@@ -29,13 +30,32 @@ BENCHMARK_PX = 1024
 """Longest side at which the field measures on these benchmarks."""
 
 
-def yardsticks(wish: MeasureOn, recipe: Recipe, bought: Sequence[SourceImage]) -> dict[str, MeasurePair]:
-    """What each kind of table is measured by; a kind that cannot be measured is left out.
+@dataclass(frozen=True)
+class Yardsticks:
+    """What tables are measured by."""
+
+    measures: Mapping[str, MeasurePair]
+    """By what a table's ``measures`` names; a kind that cannot be measured is left out."""
+    images: frozenset[str]
+    """Digests of the images that are measured on."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Kind -> why it cannot be measured, where there is more to say than that nothing is there."""
+
+    def among(self, images: Sequence[SourceImage]) -> list[SourceImage]:
+        """Those that are measured on."""
+        return [image for image in images if image.digest in self.images]
+
+
+def yardsticks(
+    wish: MeasureOn, recipe: Recipe, bought: Sequence[SourceImage], files: FileDigests
+) -> Yardsticks:
+    """What each kind of table is measured by.
 
     Args:
         wish: what was named.
         recipe: its image size is the default on a manifest.
-        bought: images that a whitening may be learned from, since they are not measured on.
+        bought: images that a whitening may be learned from, unless some are measured on.
+        files: reads the images that are measured on.
 
     Raises:
         InvalidInput: nothing is named, or both, or something that is not there.
@@ -43,18 +63,18 @@ def yardsticks(wish: MeasureOn, recipe: Recipe, bought: Sequence[SourceImage]) -
     if wish.datasets and wish.manifest is not None:
         raise InvalidInput("A run measures on one thing: give --manifest or --dataset, not both.")
     if wish.datasets:
-        return _on_benchmarks(wish, recipe)
+        return _on_benchmarks(wish, recipe, files)
     if wish.manifest is None:
         raise InvalidInput(
             "There is nothing to measure on: give --manifest FILE --split NAME for labelled photographs, or "
             "--dataset roxford5k,rparis6k --root DIR."
         )
-    return _on_manifest(wish, wish.manifest, recipe, tuple(bought))
+    return _on_manifest(wish, wish.manifest, recipe, tuple(bought), files)
 
 
 def _on_manifest(
-    wish: MeasureOn, manifest: Path, recipe: Recipe, bought: tuple[SourceImage, ...]
-) -> dict[str, MeasurePair]:
+    wish: MeasureOn, manifest: Path, recipe: Recipe, bought: tuple[SourceImage, ...], files: FileDigests
+) -> Yardsticks:
     gallery = gallery_of(_entries(manifest, wish.split))
     size_px = wish.image_size or recipe.images.longest_side_px
     teacher_px = wish.teacher_image_size or size_px
@@ -65,17 +85,25 @@ def _on_manifest(
         "retrieval": MeasurePair(OnManifest(labelled), OnManifest(for_teacher)),
         "cost": MeasurePair(cost, replace(cost, longest_side_px=teacher_px)),
     }
-    if bought:
-        found["whitened"] = MeasurePair(OnManifest(labelled, bought), OnManifest(for_teacher, bought))
-    return found
+    without_whitening = Yardsticks(found, frozenset(files.of(gallery.paths)))
+    if not bought:
+        return without_whitening
+    if both := without_whitening.among(bought):
+        why = (
+            f"a whitening is learned from the bought images, and {len(both):,} of {len(bought):,} are "
+            f"measured on too, the first is {both[0].path.name}"
+        )
+        return replace(without_whitening, left_out={"whitened": why})
+    whitened = MeasurePair(OnManifest(labelled, bought), OnManifest(for_teacher, bought))
+    return replace(without_whitening, measures={**found, "whitened": whitened})
 
 
-def _on_benchmarks(wish: MeasureOn, recipe: Recipe) -> dict[str, MeasurePair]:
+def _on_benchmarks(wish: MeasureOn, recipe: Recipe, files: FileDigests) -> Yardsticks:
     benchmarks = tuple(_benchmark(name, wish.root) for name in wish.datasets)
     size_px = wish.image_size or BENCHMARK_PX
     teacher_px = wish.teacher_image_size or size_px
     device = recipe.training.device
-    measure = OnBenchmarks(benchmarks, size_px, wish.scales or PAPER_SCALES, device)
+    measure = OnBenchmarks(benchmarks, size_px, wish.scales or PAPER_SCALES, device, files=files)
     for_teacher = replace(measure, longest_side_px=teacher_px)
     cost = Cost(benchmarks[0].image_paths[:TIMED_IMAGES], size_px, device)
     found = {
@@ -84,7 +112,8 @@ def _on_benchmarks(wish: MeasureOn, recipe: Recipe) -> dict[str, MeasurePair]:
     }
     if all(elsewhere(benchmark, benchmarks) for benchmark in benchmarks):
         found["whitened"] = MeasurePair(replace(measure, whitened=True), replace(for_teacher, whitened=True))
-    return found
+    images = [path for benchmark in benchmarks for path in files_of(benchmark)]
+    return Yardsticks(found, frozenset(files.of(images)))
 
 
 def _benchmark(name: str, root: Path | None) -> Benchmark:

@@ -3,6 +3,7 @@
 In: a path and its content. Out: the file in place of an older one, or a :class:`StorageFailed`.
 """
 
+import os
 from pathlib import Path
 
 from student_trainer.errors import StorageFailed
@@ -14,7 +15,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         StorageFailed: it cannot be written; an older file is unchanged.
     """
-    unfinished = path.with_name(path.name + ".part")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")  # two processes may write the same file
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

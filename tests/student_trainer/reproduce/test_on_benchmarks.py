@@ -16,6 +16,7 @@ from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.evaluate.revisited import evaluate
 from student_trainer.reproduce.on_benchmarks import OnBenchmarks, elsewhere
 from student_trainer.reproduce.results import read_results
+from student_trainer.trials.file_digests import FileDigests
 
 PX, SCALES = 48, (1.0, 0.5)
 
@@ -96,10 +97,21 @@ def test_the_digest_is_of_images_ground_truth_and_settings(root: Path, tmp_path:
     assert digest not in {other.digest() for other in others}
 
 
+def test_another_image_of_as_many_bytes_is_another_benchmark(tmp_path: Path) -> None:
+    benchmark = open_benchmark(make_revisited(tmp_path, "roxford5k"))
+    files = FileDigests(tmp_path / "digests.json")
+    digest = OnBenchmarks((benchmark,), PX, SCALES, files=files).digest()
+    image = benchmark.image_paths[0]
+    content = bytearray(image.read_bytes())
+    content[-3] ^= 1
+    image.write_bytes(content)
+    assert OnBenchmarks((benchmark,), PX, SCALES, files=files).digest() != digest
+
+
 def test_the_paper_s_tables_have_its_columns_beside_ours(
     reproduce: Run, inputs: Any, root: Path, tmp_path: Path
 ) -> None:
-    sfm = make_sfm120k(tmp_path / "sfm")
+    sfm = make_sfm120k(tmp_path / "sfm", seed=5)
     words = (
         *("--out", tmp_path / "out", "--recipe", inputs.recipe, "--seeds", 1),
         *("--dataset", "roxford5k,rparis6k", "--root", root, "--sfm120k", sfm, "--teacher", inputs.teacher),
@@ -119,5 +131,9 @@ def test_the_paper_s_tables_have_its_columns_beside_ours(
     [below] = [claim for claim in tables["table3"].claims]
     assert [finding.column for finding in below.findings] == ["ROxf M", "ROxf H", "RPar M", "RPar H"]
     assert {line.row: line.images for line in tables["table2"].lines}["supervised-ap"] == 24
+    shared = make_sfm120k(tmp_path / "shared")  # the same photographs as the benchmark's
+    refused = reproduce("table2", *words, "--sfm120k", shared)
+    assert refused.code == 2
+    assert "12 of the 24 labelled images to learn from are measured on too: the same bytes" in refused.err
     one_city = reproduce("table3", *words, "--dataset", "roxford5k")
     assert "None of the rows can be had: there is nothing to measure whitened on." in one_city.err

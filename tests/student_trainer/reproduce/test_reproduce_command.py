@@ -296,7 +296,8 @@ def test_with_equal_steps_rows_on_all_labels_keep_their_epochs_and_the_page_says
     trained = [lines[row].cells[0] for row in ("supervised-ap-same", "supervised-ap")]
     # 36 images were bought, 3 batches; 12 images take 3 epochs for that, and 80 would have too many steps.
     assert [(cell.images, cell.epochs, cell.steps) for cell in trained] == [(12, 3, 3), (80, 1, 7)]
-    assert "as many steps for every size as 1 epoch of all bought images" in ended.out
+    assert "1 epoch, batches of at most 12" in ended.out
+    assert "for every size as many steps as all bought images have" in ended.out
     told = "supervised-ap (it learns from 80 images, more than were bought)"
     assert told in ended.out and told in (tmp_path / "reproduce.html").read_text()
 
