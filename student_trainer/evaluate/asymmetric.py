@@ -20,10 +20,15 @@ from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate import stated
 from student_trainer.evaluate.describing import Describer
+from student_trainer.evaluate.document import BridgeFit
 from student_trainer.run_folder import RunFolder
 
 RIDGE = 0.01
 """Weight of the penalty, relative to the mean variance of the student's dimensions."""
+HELD_BACK_EVERY = 5
+"""One image of so many judges a map that was learned from the others."""
+ENOUGH_PAIRS = 4
+"""Per dimension of the student; a map learned from fewer is warned of."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Bridge:
     words: str
     projection: LearnedWhitening | None
     """None where the student lives in the teacher's space by itself."""
+    fit: BridgeFit | None = None
+    """How well the projection does on images that it was not learned from."""
 
     def apply(self, rows: Float32Rows) -> Float32Rows:
         """float32 [n, student's dim] -> [n, teacher's dim], unit rows."""
@@ -60,6 +67,40 @@ def learn_projection(
     moment += ridge * np.trace(moment) / len(moment) * np.eye(len(moment))
     projection = np.linalg.solve(moment, wide.T @ teacher.astype(np.float64)).T
     return LearnedWhitening(np.zeros(student.shape[1]), projection.astype(np.float64))
+
+
+def held_back_cosine(
+    student: NDArray[np.floating], teacher: NDArray[np.floating]
+) -> tuple[int, float | None]:
+    """How close a map comes to the teacher on images that it has not seen: every fifth is held back.
+
+    Args:
+        student: float [n, d], of images in any order.
+        teacher: float [n, D], unit rows of the same images.
+
+    Returns:
+        Images held back, and the mean cosine between the student's rows, taken across by the map of the
+        other images, and the teacher's; 0 and None for fewer than five images.
+    """
+    judges = np.arange(len(student)) % HELD_BACK_EVERY == HELD_BACK_EVERY - 1
+    if not judges.any():
+        return 0, None
+    crossed = learn_projection(student[~judges], teacher[~judges]).apply(student[judges].astype(np.float32))
+    return int(judges.sum()), float((crossed * teacher[judges]).sum(axis=1).mean())
+
+
+def pairs_of(run: RunFolder) -> int:
+    """Bought images that the student has to describe for :func:`bridge`.
+
+    Raises:
+        InvalidInput: it is not a transfer set.
+        StorageFailed: it is damaged.
+    """
+    if not run.transfer_set.is_file():
+        return 0
+    with TransferSet.open(run.transfer_set) as transfer_set:
+        [row] = transfer_set.rows("SELECT COUNT(*) AS bought FROM chosen WHERE vector IS NOT NULL")
+    return int(row["bought"])
 
 
 def bridge(run: RunFolder, student: Describer, teacher: Describer | None, teacher_dim: int) -> Bridge:
@@ -106,12 +147,27 @@ def _learned(path: Path, student: Describer, teacher: Describer | None, teacher_
     # The student is to see what the teacher saw when it was asked.
     as_bought = replace(student, apply_exif=stated.turns_upright(seller.description))
     rows = as_bought.rows(bought.paths)
-    projection = learn_projection(rows, bought.vectors)
-    cosine = float((projection.apply(rows) * bought.vectors).sum(axis=1).mean())
-    return Bridge(
-        f"a linear map learned from {len(rows):,} bought descriptors{origin}, mean cosine {cosine:.3f} to "
-        "them",
-        projection,
+    held_back, cosine = held_back_cosine(rows, bought.vectors)
+    fit = BridgeFit(pairs=len(rows), held_back=held_back, held_back_cosine=cosine)
+    words = f"a linear map learned from {fit.pairs:,} bought descriptors{origin}, {_judged(fit)}"
+    return Bridge(words + _if_few(fit.pairs, student.dim), learn_projection(rows, bought.vectors), fit)
+
+
+def _judged(fit: BridgeFit) -> str:
+    if fit.held_back_cosine is None:
+        return "too few to hold any back and judge it by"
+    return (
+        f"mean cosine {fit.held_back_cosine:.3f} to {fit.held_back:,} of them that were held back from a map "
+        "of the others"
+    )
+
+
+def _if_few(pairs: int, dim: int) -> str:
+    if pairs >= ENOUGH_PAIRS * dim:
+        return ""
+    return (
+        f"; {pairs:,} pairs are few for the student's {dim:,} dimensions, so the asymmetric scores may be "
+        f"poor: buy {ENOUGH_PAIRS * dim:,} or more"
     )
 
 

@@ -17,6 +17,7 @@ from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.datasets.sfm120k import open_sfm120k
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asked_teacher import AskedTeacher, ask
+from student_trainer.evaluate.asymmetric import pairs_of
 from student_trainer.evaluate.benchmark import Options, passes
 from student_trainer.evaluate.benchmark_comparison import Comparison, Watch, require_everything
 from student_trainer.evaluate.comparison import Contestant
@@ -91,9 +92,10 @@ def evaluate_benchmark(
     options = _options(wishes, scales, benchmark.name)
     whitened = options.whitening.images if options.whitening else ()
     asked = _asked(wishes, run, benchmark, options, payment)
-    images = len(benchmark.images) + len(benchmark.queries) + len(options.distractors) + len(whitened)
+    each = len(benchmark.images) + len(benchmark.queries) + len(options.distractors) + len(whitened)
+    images = each * len(contestants) + (pairs_of(run) if wishes.asymmetric else 0)
     rows = (len(benchmark.images) + len(options.distractors)) * passes(options)
-    with progress("Describing", images * len(contestants), "images") as bar:
+    with progress("Describing", images, "images") as bar:
         compared = 0
 
         def on_rows(name: str, done: int) -> None:

@@ -147,6 +147,7 @@ class Comparison:
             dim=dim,
             whitened=answers.whitening is not None,
             bridge=crossing.words,
+            bridge_fit=crossing.fit,
         )
 
     def _measured(self, name: str, seen: View, queries: Float32Rows) -> Measured:

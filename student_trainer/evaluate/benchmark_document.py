@@ -22,6 +22,7 @@ from student_trainer.evaluate.document import (
     STUDENT,
     TEACHER,
     BenchmarkFacts,
+    BridgeFit,
     Evaluation,
     Example,
     Hit,
@@ -53,6 +54,7 @@ class Line:
     objective: str | None = None
     images_bought: int | None = None
     bridge: str | None = None
+    bridge_fit: BridgeFit | None = None
 
 
 def document_of(
@@ -140,6 +142,7 @@ def _scores(name: str, line: Line, before: Line | None, headline: str) -> ModelS
         setups={setup: SetupLine(**scores.summary()) for setup, scores in line.measured.setups.items()},
         whitened=line.whitened,
         bridge=line.bridge,
+        bridge_fit=line.bridge_fit,
     )
 
 

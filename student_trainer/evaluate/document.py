@@ -126,6 +126,17 @@ class SetupLine(_Part):
     """95 % interval of each measure."""
 
 
+class BridgeFit(_Part):
+    """How well a map from the student's space into the teacher's does on images that it has not seen."""
+
+    pairs: int
+    """Images that it was learned from."""
+    held_back: int
+    """Of these, the images that judged a map of the others."""
+    held_back_cosine: float | None
+    """Mean over those; None where there were too few to hold any back."""
+
+
 class ModelScores(_Part):
     """One model's line of the table."""
 
@@ -158,6 +169,8 @@ class ModelScores(_Part):
     whitened: bool = False
     bridge: str | None = None
     """How a student's queries came into the teacher's space, where they were asked of its database."""
+    bridge_fit: BridgeFit | None = None
+    """Absent where no map was learned."""
 
 
 class Hit(_Part):

@@ -1,12 +1,14 @@
 """Queries by the student, database by the teacher: the map between them, its origin, and refusals."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made_benchmark_runs import SIDE_PX, call, make_run, network_that_sees, teacher_of
+from made_benchmark_runs import SIDE_PX, app, call, make_run, network_that_sees, teacher_of
 from made_benchmarks import make_revisited, write_view
 from PIL import Image
+from typer.testing import CliRunner
 
 from shared.checkpoints import load_network, save_network, weights_digest
 from shared.digest import sha256_hex
@@ -17,7 +19,7 @@ from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.asymmetric import Bridge, bridge, learn_projection
+from student_trainer.evaluate.asymmetric import Bridge, _if_few, bridge, held_back_cosine, learn_projection
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.document import ASYMMETRIC, STUDENT, TEACHER, read_evaluation
 from student_trainer.evaluate.ranking import rank
@@ -95,12 +97,45 @@ def test_descriptors_that_are_no_pairs_have_no_map():
 def test_the_map_is_learned_from_what_was_bought(run, paths):
     learned = crossing(run)
     assert learned.words.startswith(f"a linear map learned from {BOUGHT} bought descriptors, mean cosine ")
+    assert "to 2 of them that were held back from a map of the others" in learned.words
     teacher = describe(load_network(teacher_of(run)), paths, SIDE_PX)
     student = describe(load_network(run.student), paths, SIDE_PX)
     crossed = learned.apply(student)
     assert crossed.shape == (BOUGHT, 64)
     expected = learn_projection(student, teacher)
     np.testing.assert_allclose(crossed, expected.apply(student), atol=1e-5)
+
+
+def test_the_map_is_judged_on_images_that_it_was_not_learned_from():
+    """Fewer images than dimensions: any targets are learned by heart, and say nothing of others."""
+    random = np.random.default_rng(1)
+    rows = random.standard_normal((40, 80)).astype(np.float32)
+    targets = random.standard_normal((40, 60))
+    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    by_heart = learn_projection(rows, targets).apply(rows)
+    assert (by_heart * targets).sum(axis=1).mean() > 0.95
+    held_back, cosine = held_back_cosine(rows, targets)
+    assert held_back == 8
+    assert abs(cosine) < 0.2
+    judges = np.array([4, 9, 14, 19, 24, 29, 34, 39])
+    others = np.setdiff1d(np.arange(40), judges)
+    crossed = rows[judges] @ learn_projection(rows[others], targets[others]).projection.T
+    crossed /= np.linalg.norm(crossed, axis=1, keepdims=True)
+    assert cosine == pytest.approx((crossed * targets[judges]).sum(axis=1).mean(), abs=1e-5)
+
+
+def test_four_images_are_too_few_to_hold_one_back(run, paths):
+    assert held_back_cosine(np.eye(4), np.eye(4)) == (0, None)
+    run.transfer_set.unlink()
+    buy(run, paths[:4], describe(load_network(teacher_of(run)), paths[:4], SIDE_PX), None)
+    assert "too few to hold any back and judge it by" in crossing(run).words
+
+
+def test_few_pairs_for_the_students_dimensions_are_warned_of(run):
+    words = crossing(run).words
+    assert "; 12 pairs are few for the student's 80 dimensions, so the asymmetric scores may be poor" in words
+    assert _if_few(319, 80)
+    assert not _if_few(320, 80)
 
 
 @pytest.mark.parametrize("change", ["scales", "size", "student", "transfer set"])
@@ -182,6 +217,10 @@ def test_the_command_asks_the_teachers_database_with_the_students_queries(run, t
     models = read_evaluation(run.evaluation).models
     assert list(models)[-1] == ASYMMETRIC
     assert f"{ASYMMETRIC}: by a linear map learned from 12 bought descriptors" in text
+    fit = models[ASYMMETRIC].bridge_fit
+    assert (fit.pairs, fit.held_back) == (12, 2)
+    assert -1 <= fit.held_back_cosine <= 1
+    assert models[STUDENT].bridge_fit is None
     assert models[ASYMMETRIC].dim == models[TEACHER].dim == 64
     assert models[ASYMMETRIC].parameters == models[STUDENT].parameters
     benchmark, plain = open_benchmark(folder), Preprocessing(SIDE_PX, apply_exif=False)
@@ -196,3 +235,11 @@ def test_the_command_asks_the_teachers_database_with_the_students_queries(run, t
         assert models[ASYMMETRIC].setups[setup].map_trapezoid == pytest.approx(
             expected[setup]["map_trapezoid"]
         )
+
+
+def test_progress_counts_the_bought_images_that_the_map_is_learned_from(run, tmp_path):
+    folder = make_revisited(tmp_path / "data", "roxford5k", sights=3)
+    arguments = ("--run", run.root, "--dataset", folder, "--teacher", teacher_of(run), "--asymmetric")
+    shown = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False).stderr
+    done, total = re.search(r"Describing: (\d+)/(\d+) images", shown).groups()
+    assert done == total
