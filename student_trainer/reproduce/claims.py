@@ -7,7 +7,8 @@ The rule: the difference is taken for every seed that both rows have, on the sam
 and its mean has a 95 % interval by Student's t. A claim that one row is better has held where the whole
 interval lies above 0, and has not where it lies below half a point, a gain not worth having. A claim that
 states how much has held where the whole interval lies above it, and has not where it lies below. Otherwise,
-and with one seed, nobody can tell. A row without seeds, such as the teacher, stands beside every seed.
+and with one seed, nobody can tell; nor where all seeds differ by exactly as much, since then chance was not
+at work, or where a row learned nothing. A row without seeds, such as the teacher, stands beside every seed.
 """
 
 from collections.abc import Mapping
@@ -21,11 +22,14 @@ Answer = Literal["held", "not held", "cannot tell"]
 BySeed = Mapping[int | None, float]
 """Seed -> value; None is the one value of a network that has no seed."""
 
+_PLACES = 12
+"""Of a difference that count: what lies behind is rounding, 0.4 - 0.2 is 0.3 - 0.1."""
+
 RULE = (
     "Differences are taken seed by seed, on the same images, and their mean has a 95 % interval by Student's "
     f"t. Held: the interval lies above 0. Not held: it lies below +{100 * WORTHWHILE:g} points, a gain not "
     "worth having. Where a claim states how much, both bounds are that. Otherwise, and with "
-    "one seed: cannot tell."
+    "one seed: cannot tell; nor where all seeds differ by exactly as much, or a row learned nothing."
 )
 
 
@@ -38,9 +42,17 @@ class Difference:
     """95 %; None with one seed."""
     seeds: int
 
+    @property
+    def doubt(self) -> str:
+        """Why nobody can tell, whatever is claimed; empty where an interval may say."""
+        if self.interval is None:
+            return "one seed shows no spread"
+        low, high = self.interval
+        return "all seeds differ by exactly as much, which shows no spread" if low == high else ""
+
     def answer(self, at_least: float | None = None) -> Answer:
         """Whether it is above ``at_least``, or above 0 at all."""
-        if self.interval is None:
+        if self.interval is None or self.doubt:
             return "cannot tell"
         low, high = self.interval
         if low > (at_least or 0.0):
@@ -51,10 +63,10 @@ class Difference:
 def paired(better: BySeed, than: BySeed) -> dict[int | None, float]:
     """The difference for every seed that both have."""
     if None in better and None in than:
-        return {None: better[None] - than[None]}
+        return {None: round(better[None] - than[None], _PLACES)}
     seeds = {*better, *than} - {None}
     return {
-        seed: _at(better, seed) - _at(than, seed)
+        seed: round(_at(better, seed) - _at(than, seed), _PLACES)
         for seed in sorted(seeds, key=lambda seed: seed or 0)
         if _has(better, seed) and _has(than, seed)
     }

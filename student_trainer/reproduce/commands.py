@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from student_trainer.errors import INTERRUPTED, TrainingFailed
+from student_trainer.errors import INTERRUPTED, InvalidInput, TrainingFailed
 from student_trainer.evaluate.scales import parse_scales
 from student_trainer.output import emit
 
@@ -54,7 +54,11 @@ def reproduce(
     weights: Annotated[str | None, typer.Option(help="Short for --set student.weights=...")] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change the recipe of all rows; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="SECTION.KEY=VALUE",
+            help="Change the recipe of all rows where it fits; repeatable.",
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=31, help="Trainings of each row.")] = 3,
     sizes: Annotated[
@@ -99,6 +103,8 @@ def reproduce(
     from student_trainer.reproduce.page import HTML, MARKDOWN
     from student_trainer.reproduce.run import planned
 
+    if list_ and page_only:
+        raise InvalidInput("--list shows the cells and --page-only writes the page: give one of them.")
     given = Arguments(
         recipe=recipe,
         changes=tuple([*([] if weights is None else [f"student.weights={weights}"]), *(changes or ())]),
@@ -124,7 +130,7 @@ def reproduce(
     )
     reproduction = planned(tables, only or (), given, out)
     if list_:
-        found = listing(reproduction.tasks, reproduction.cells, jobs)
+        found = listing(reproduction.tasks, reproduction.cells, jobs, reproduction.names)
         emit(found.document(), found.text(), as_json=json)
         return
     failures, interrupted = [], False
@@ -138,7 +144,8 @@ def reproduce(
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if failures:
-        named = "\n".join(f"  {failure.cell}: {failure.reason}" for failure in failures)
+        names = reproduction.names
+        named = "\n".join(f"  {names[one.cell]} ({one.cell}): {one.reason}" for one in failures)
         raise TrainingFailed(
             f"{len(failures)} of {len(reproduction.tasks)} cells failed; the others are done. The same "
             f"command tries these again:\n{named}"

@@ -3,7 +3,7 @@
 In: tasks, and the folder of the cells. Out: text, or plain JSON.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -21,6 +21,8 @@ class Entry:
     """One cell."""
 
     cell: str
+    rows: str
+    """That it is for."""
     state: str
     """``done``, ``failed``, ``begun`` or ``waiting``."""
     images_to_see: int
@@ -45,14 +47,16 @@ class Listing:
     def document(self) -> dict[str, Any]:
         """Plain JSON."""
         cells = [
-            {"cell": entry.cell, "state": entry.state, "seconds": entry.seconds} for entry in self.entries
+            {"cell": entry.cell, "rows": entry.rows, "state": entry.state, "seconds": entry.seconds}
+            for entry in self.entries
         ]
         return {"cells": cells, "done": self.done, "seconds_left": self.seconds_left}
 
     def text(self) -> str:
         """For people."""
         lines = [
-            f"{entry.state:<8} {entry.cell}" + ("" if entry.seconds is None else f"  {entry.seconds:,.0f} s")
+            f"{entry.state:<8} {entry.cell}  {entry.rows}"
+            + ("" if entry.seconds is None else f"  {entry.seconds:,.0f} s")
             for entry in self.entries
         ]
         waiting = len(self.entries) - self.done
@@ -62,9 +66,16 @@ class Listing:
         return "\n".join([*lines, f"{self.done} of {len(self.entries)} cells done; {left}."])
 
 
-def listing(tasks: Sequence[Task], root: Path, jobs: int) -> Listing:
-    """Look at every cell. The estimate: trainings take as long for an image seen as those that are done."""
-    entries = tuple(_entry(task, root) for task in tasks)
+def listing(tasks: Sequence[Task], root: Path, jobs: int, names: Mapping[str, str]) -> Listing:
+    """Look at every cell. The estimate: trainings take as long for an image seen as those that are done.
+
+    Args:
+        tasks: what is to be run.
+        root: folder of the cells.
+        jobs: cells at a time.
+        names: cell -> the rows that it is for.
+    """
+    entries = tuple(_entry(task, root, names[task.making.name]) for task in tasks)
     done = [entry for entry in entries if entry.seconds is not None]
     waiting = [entry for entry in entries if entry.seconds is None]
     trained = [entry for entry in done if entry.images_to_see]
@@ -79,15 +90,15 @@ def listing(tasks: Sequence[Task], root: Path, jobs: int) -> Listing:
     return Listing(entries, left_s / jobs)
 
 
-def _entry(task: Task, root: Path) -> Entry:
+def _entry(task: Task, root: Path, rows: str) -> Entry:
     folder = task.folder(root)
     cells = [task.finished(root, measure) for measure in task.measures]
     done = [cell for cell in cells if cell is not None]
     if len(done) == len(cells):
         seconds = done[0].seconds + sum(cell.measuring_seconds for cell in done)
-        return Entry(folder.name, "done", _images_to_see(task), seconds)
+        return Entry(folder.name, rows, "done", _images_to_see(task), seconds)
     state = "failed" if (folder / FAILURE).is_file() else "begun" if folder.is_dir() else "waiting"
-    return Entry(folder.name, state, _images_to_see(task), None)
+    return Entry(folder.name, rows, state, _images_to_see(task), None)
 
 
 def _images_to_see(task: Task) -> int:

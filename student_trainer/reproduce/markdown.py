@@ -30,13 +30,15 @@ def _table(
     yield from (f"## {table.name}", "")
     if result.text:
         yield from (result.text, "")
-    setting = (result.measured_on, *result.settings)
+    setting = (result.measured_on, *result.settings, *table.definitions)
     if (key := (*setting, result.command)) in said:
         yield from (f"Setting and command as in {said[key]}. {table.effort} {table.paper_note}".rstrip(), "")
     else:
         said[key] = table.name
-        yield f"{' '.join(filter(None, setting))} {table.effort} {table.paper_note}".rstrip()
+        told = " ".join(filter(None, (result.measured_on, *result.settings)))
+        yield f"{told} {table.effort} {table.paper_note}".rstrip()
         yield from ("", "```bash", result.command, "```", "")
+        yield from (*(f"- {definition}" for definition in table.definitions), "")
     yield from _rows(table)
     for description, path in figures:
         yield from (f"![{description}]({path})", "")
@@ -48,37 +50,36 @@ def _table(
 
 def _rows(table: TableView) -> Iterator[str]:
     gap = ["difference (points)"] if table.has_gaps else []
-    paper = [f"paper {column}" for column in table.paper_columns]
+    ours = [measure.title for measure in table.measures if measure.column is not None]
+    paper = [measure.title for measure in table.measures if measure.column is None]
     yield from _grid(
-        ["row", "images", *table.facts, "seeds", *table.columns, *gap, *paper],
+        ["row", "images", *table.facts, "seeds", *ours, *gap, *paper],
         [_cells(row, table) for row in table.rows],
     )
     yield ""
-    left_out = [row for row in table.rows if row.note]
-    yield from (f"- {row.title} is left out: {row.note}" for row in left_out)
-    if left_out:
-        yield ""
+    left_out = [f"{row.title} is left out: {row.note}" for row in table.rows if row.note]
+    if said := [*left_out, *table.notes]:
+        yield from (*(f"- {sentence}" for sentence in said), "")
 
 
 def _cells(row: RowView, table: TableView) -> list[str]:
-    ours = [" ".join(filter(None, texts)) for texts in row.ours]
-    return [
-        row.title,
-        row.images,
-        *row.facts,
-        row.seeds,
-        *ours,
-        *([row.gap] if table.has_gaps else []),
-        *row.paper[: len(table.paper_columns)],
-    ]
+    pairs = list(zip(table.measures, row.numbers, strict=True))
+    ours = [number.text for measure, number in pairs if measure.column is not None]
+    paper = [number.text for measure, number in pairs if measure.column is None]
+    gap = [row.gap] if table.has_gaps else []
+    return [row.title, row.images, *row.facts, row.seeds, *ours, *gap, *paper]
 
 
 def _claims(claims: Sequence[ClaimView]) -> Iterator[str]:
     yield from _grid(
         ["claim", "on", "difference (points)", "held?", "in the paper"],
-        [[claim.says, claim.column, claim.gain, f"**{claim.answer}**", claim.paper] for claim in claims],
+        [[claim.says, claim.column, claim.gain, _answer(claim), claim.paper] for claim in claims],
     )
     yield ""
+
+
+def _answer(claim: ClaimView) -> str:
+    return f"**{claim.answer}**{f': {claim.reason}' if claim.reason else ''}"
 
 
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -138,7 +138,7 @@ def _whitening(seen: View, benchmark: Benchmark) -> LearnedWhitening:
 def _column(benchmark: Benchmark, setup: str, end: str = "") -> Column:
     name = _name(benchmark, setup)
     words = f"mAP (trapezoidal) on {benchmark.name}, {SETUPS[benchmark.protocol][setup].name}{end}"
-    return Column(name, words, tested=setup in TESTED, key=name + end)
+    return Column(name, words, tested=setup in TESTED, protocol="mAP, trapezoidal", key=name + end)
 
 
 def _at_ten(benchmark: Benchmark, setup: str, end: str) -> Column:

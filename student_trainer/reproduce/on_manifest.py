@@ -17,12 +17,12 @@ from student_trainer.reproduce.columns import Column
 from student_trainer.trials.yardsticks import Labelled
 
 _PLAIN = (
-    Column("mAP", "mean over queries of the step average precision"),
+    Column("mAP, step", "mean over queries of the step average precision", key="mAP"),
     Column("mP@10", "mean precision among the first 10", tested=False),
 )
 _WHITENED = (
-    Column("mAP whitened", "the same of descriptors after square-rooted PCA"),
-    Column("mP@10 whitened", "the same of descriptors after square-rooted PCA", tested=False),
+    Column("mAP, step, whitened", "mAP, step, of descriptors after square-rooted PCA", key="mAP whitened"),
+    Column("mP@10 whitened", "mP@10 of descriptors after square-rooted PCA", tested=False),
 )
 
 
@@ -77,4 +77,4 @@ class OnManifest:
 
     def _named(self, columns: Sequence[Column], scores: dict[str, float]) -> dict[str, float]:
         mean, at_ten = columns
-        return {mean.name: scores[self.labelled.drawn], at_ten.name: scores["mp_at_10"]}
+        return {mean.key: scores[self.labelled.drawn], at_ten.key: scores["mp_at_10"]}

@@ -82,6 +82,24 @@ def tasks_of(lines: Sequence[Line]) -> list[Task]:
     return sorted(merged.values(), key=_turn)
 
 
+def names_of(lines: Mapping[str, Sequence[Line]]) -> dict[str, str]:
+    """Cell -> what it is for, ``table2: no-aug, seed 0``; several rows that share it with a semicolon.
+
+    Args:
+        lines: by table.
+    """
+    several = len({line.student for of_table in lines.values() for line in of_table}) > 1
+    names: dict[str, list[str]] = {}
+    for table, of_table in lines.items():
+        for line in of_table:
+            whose = [line.student] if several and line.row.network != "teacher" else []
+            for task in line.tasks:
+                seed = [] if task.making.seed is None else [f"seed {task.making.seed}"]
+                name = f"{table}: {', '.join([line.row.id, *whose, *seed])}"
+                names.setdefault(task.making.name, []).append(name)
+    return {cell: "; ".join(found) for cell, found in names.items()}
+
+
 def _turn(task: Task) -> tuple[int, int, str]:
     making = task.making
     if isinstance(making, Trained):

@@ -39,7 +39,7 @@ def _sweep(plot: Plot, column: Column, table: TableResult) -> Sweep:
         for line in table.lines
         if line.network != "trained" and line.by_seed(column)
     }
-    return Sweep(_AXES.get(plot.x, plot.x), f"{column.name} (%)", lines, levels)
+    return Sweep(_AXES.get(plot.x, plot.x), column.heading, lines, levels)
 
 
 def _point(line: LineResult, x: str, column: Column) -> Point:

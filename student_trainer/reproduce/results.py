@@ -59,6 +59,8 @@ class Finding(_Part):
     column: str
     answer: Answer
     gap: Difference | None
+    reason: str = ""
+    """Why nobody can tell, where it is not that the interval holds both answers."""
 
 
 class ClaimResult(_Part):

@@ -6,6 +6,7 @@ In: tables, the words of the command line, a folder. Out: the folder's cells, ``
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
 
 from student_trainer.acquire.lock import exclusive
@@ -14,7 +15,7 @@ from student_trainer.reproduce.arguments import Arguments, no_such_row
 from student_trainer.reproduce.definition import Table, read_table
 from student_trainer.reproduce.inputs import open_setting
 from student_trainer.reproduce.page import as_text, write_page
-from student_trainer.reproduce.planning import Line, lines_of, tasks_of
+from student_trainer.reproduce.planning import Line, lines_of, names_of, tasks_of
 from student_trainer.reproduce.results import Results, read_results
 from student_trainer.reproduce.setting import Setting
 from student_trainer.reproduce.settling import Run, table_result
@@ -52,6 +53,11 @@ class Reproduction:
         """Every cell with its numbers."""
         return self.folder / "results.json"
 
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Cell -> the rows that it is for."""
+        return names_of(self.lines)
+
     def run(self, jobs: int, say: Callable[[str], None]) -> list[Failure]:
         """Run every cell that is not done.
 
@@ -60,7 +66,7 @@ class Reproduction:
         """
         read_results(self.document)  # refuses before hours of work
         with exclusive(RunFolder.create(self.folder)):
-            return run_all(self.tasks, self.cells, jobs, say)
+            return run_all(self.tasks, self.cells, jobs, say, self.names)
 
     def write(self, failures: Sequence[Failure], words: Sequence[str]) -> tuple[Results, str]:
         """Write results and page of what is done; the results, and the text of these tables.

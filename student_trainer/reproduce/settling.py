@@ -10,6 +10,7 @@ from pathlib import Path
 from student_trainer.reproduce.claims import Answer, BySeed, Difference, difference
 from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.definition import Claim, Row, Table
+from student_trainer.reproduce.doubts import learned_nothing
 from student_trainer.reproduce.measures import TableMeasure
 from student_trainer.reproduce.planning import Line
 from student_trainer.reproduce.results import ClaimResult, Finding, LineResult, TableResult
@@ -114,13 +115,8 @@ def _claim(
     table: Table,
     columns: Sequence[Column],
 ) -> ClaimResult:
-    findings = []
-    for column in columns:
-        if column.tested:
-            rows = [by_row[row, student].by_seed(column) for row in claim.rows]
-            gap = _of_rows(rows)
-            answer: Answer = gap.answer(claim.at_least) if gap else "cannot tell"
-            findings.append(Finding(column=column.name, answer=answer, gap=gap))
+    lines = [by_row[row, student] for row in claim.rows]
+    findings = [_finding(claim, lines, column) for column in columns if column.tested]
     return ClaimResult(
         says=claim.says,
         student=student,
@@ -129,6 +125,14 @@ def _claim(
         findings=tuple(findings),
         paper=_paper_gap(claim, table, student),
     )
+
+
+def _finding(claim: Claim, lines: Sequence[LineResult], column: Column) -> Finding:
+    gap = _of_rows([line.by_seed(column) for line in lines])
+    idle = list(dict.fromkeys(line.title for line in lines if learned_nothing(line)))
+    answer: Answer = gap.answer(claim.at_least) if gap and not idle else "cannot tell"
+    reason = f"{', '.join(idle)} learned nothing" if idle else gap.doubt if gap else "no seed has all rows"
+    return Finding(column=column.name, answer=answer, gap=gap, reason=reason)
 
 
 def _of_rows(rows: Sequence[BySeed]) -> Difference | None:

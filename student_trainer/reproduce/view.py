@@ -4,16 +4,16 @@ In: results. Out: texts, not yet escaped for any format.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from student_trainer.reproduce.claims import Difference
 from student_trainer.reproduce.columns import Column
+from student_trainer.reproduce.doubts import doubts
+from student_trainer.reproduce.pairs import Number, Shown, numbers, shown
 from student_trainer.reproduce.results import ClaimResult, LineResult, TableResult
-from student_trainer.trials.seeds import interval
+from student_trainer.reproduce.texts import NOTHING, percent, points, signed, spanned
 
-NOTHING = "–"
 FACTS = {
     "tau": "tau",
     "alone": "alone (%)",
@@ -21,8 +21,15 @@ FACTS = {
     "first loss": "first loss",
     "last loss": "last loss",
 }
-"""What a table may say of the images and of the training: its heading. An image is alone that has no other
-above tau; neighbours are those above it."""
+"""What a table may say of the images and of the training: its heading."""
+_DEFINED = {
+    "alone": "alone: the share of images that have no other above tau.",
+    "neighbours": "neighbours: others above tau that an image has, in the mean.",
+}
+_TWO_SEEDS = (
+    "An interval of two seeds means little: it reaches 12.7 standard errors to either side, where that of "
+    "three seeds reaches 4.3."
+)
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,12 @@ class RowView:
     images: str
     facts: tuple[str, ...]
     seeds: str
-    ours: tuple[tuple[str, str], ...]
-    """Mean and interval for each column; the interval may be empty."""
+    numbers: tuple[Number, ...]
+    """One for each measure of the table."""
     gap: str
     """To the row that it is compared with, on the tested columns."""
-    paper: tuple[str, ...]
     note: str
+    """Why it is left out; empty where it is not."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class ClaimView:
     column: str
     gain: str
     answer: str
+    reason: str
+    """Why nobody can tell; empty where the interval says it."""
     paper: str
 
 
@@ -57,10 +66,13 @@ class TableView:
     """A table, as texts."""
 
     result: TableResult
-    columns: tuple[str, ...]
+    measures: tuple[Shown, ...]
     facts: tuple[str, ...]
+    definitions: tuple[str, ...]
+    """Of the measures and the facts, a sentence each."""
     has_gaps: bool
-    paper_columns: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What to know before believing the numbers."""
     paper_note: str
     rows: tuple[RowView, ...]
     claims: tuple[ClaimView, ...]
@@ -73,6 +85,11 @@ class TableView:
         return f"{self.result.title}{source}"
 
     @property
+    def gaps_apart(self) -> bool:
+        """Whether differences have a column of their own; with several measures each stands with its own."""
+        return self.has_gaps and sum(column.tested for column in self.result.columns) < 2
+
+    @property
     def tally(self) -> str:
         """``2 held, 1 cannot tell``."""
         return _tally(self.claims)
@@ -81,17 +98,19 @@ class TableView:
 def view(table: TableResult) -> TableView:
     """Everything that a page says of a table."""
     several = len({line.student for line in table.lines}) > 1
-    has_paper = any(line.paper for line in table.lines)
+    measures = shown(table)
+    on_benchmarks = any(column.protocol for column in table.columns)
     return TableView(
         result=table,
-        columns=tuple(f"{column.name} (%)" if column.share else column.name for column in table.columns),
+        measures=measures,
         facts=tuple(FACTS[fact] for fact in table.facts),
+        definitions=_definitions(table),
         has_gaps=any(line.gaps for line in table.lines),
-        paper_columns=table.paper_columns if has_paper else (),
+        notes=tuple(_notes(table, several=several)),
         paper_note=_paper_note(table),
-        rows=tuple(_row(line, table, several=several) for line in table.lines),
+        rows=tuple(_row(line, table, measures, several=several) for line in table.lines),
         claims=tuple(
-            _claim(claim, place, several=several)
+            _claim(claim, place, several=several, on_benchmarks=on_benchmarks)
             for claim in table.claims
             for place in range(len(claim.findings))
         ),
@@ -107,12 +126,6 @@ def headline(tables: Sequence[TableView]) -> str:
     return f"{len(claims)} tests of claims: {_tally(claims)}."
 
 
-def points(gap: Difference) -> str:
-    """``+1.2 [-0.3, +2.7]``, in points."""
-    around = f" [{_signed(100 * gap.interval[0])}, {_signed(100 * gap.interval[1])}]" if gap.interval else ""
-    return f"{_signed(100 * gap.mean)}{around}"
-
-
 def _tally(claims: Sequence[ClaimView]) -> str:
     counts = Counter(claim.answer for claim in claims)
     return ", ".join(
@@ -120,32 +133,34 @@ def _tally(claims: Sequence[ClaimView]) -> str:
     )
 
 
-def _row(line: LineResult, table: TableResult, *, several: bool) -> RowView:
-    whose = f", {line.student}" if several and line.network != "teacher" else ""
+def _definitions(table: TableResult) -> tuple[str, ...]:
+    measures = [f"{column.name}: {column.words}." for column in table.columns]
+    return (*measures, *(_DEFINED[fact] for fact in table.facts if fact in _DEFINED))
+
+
+def _notes(table: TableResult, *, several: bool) -> Iterator[str]:
+    for line in table.lines:
+        yield from (f"{_title(line, several=several)}: {doubt}." for doubt in doubts(line))
+    if any(len(line.cells) == 2 for line in table.lines):
+        yield _TWO_SEEDS
+
+
+def _title(line: LineResult, *, several: bool) -> str:
+    return line.title + (f", {line.student}" if several and line.network != "teacher" else "")
+
+
+def _row(line: LineResult, table: TableResult, measures: Sequence[Shown], *, several: bool) -> RowView:
     seen = sorted({cell.images for cell in line.cells if cell.images})
     missing = f" of {line.planned}" if len(line.cells) < line.planned else ""
     return RowView(
-        title=line.title + whose,
-        images=_range(seen) if seen else f"{line.images:,}" if line.images else NOTHING,
+        title=_title(line, several=several),
+        images=spanned(seen) if seen else f"{line.images:,}" if line.images else NOTHING,
         facts=tuple(_fact(line, fact) for fact in table.facts),
         seeds=f"{len(line.cells)}{missing}" if line.planned else NOTHING,
-        ours=tuple(_mean(line, column) for column in table.columns),
+        numbers=numbers(line, measures),
         gap=_gaps(line, table.columns),
-        paper=tuple(NOTHING if number is None else _plain(number) for number in line.paper)
-        or (NOTHING,) * len(table.paper_columns),
         note=line.left_out,
     )
-
-
-def _mean(line: LineResult, column: Column) -> tuple[str, str]:
-    """``43.9`` and ``[42.1, 45.7]``: the mean over seeds, and its interval."""
-    values = list(line.by_seed(column).values())
-    if not values:
-        return NOTHING, ""
-    if not column.share:
-        return _plain(fmean(values)), ""
-    around = interval(values)
-    return _percent(fmean(values)), f"[{_percent(around[0])}, {_percent(around[1])}]" if around else ""
 
 
 def _fact(line: LineResult, fact: str) -> str:
@@ -154,7 +169,7 @@ def _fact(line: LineResult, fact: str) -> str:
     if not known:
         return NOTHING
     if fact == "alone":
-        return _percent(fmean(known))
+        return percent(fmean(known))
     return f"{fmean(known):.3g}" if fact == "tau" else f"{fmean(known):.2f}"
 
 
@@ -165,16 +180,19 @@ def _gaps(line: LineResult, columns: Sequence[Column]) -> str:
     return "; ".join(f"{column.name} {points(line.gaps[column.name])}" for column in shown) or NOTHING
 
 
-def _claim(claim: ClaimResult, place: int, *, several: bool) -> ClaimView:
+def _claim(claim: ClaimResult, place: int, *, several: bool, on_benchmarks: bool) -> ClaimView:
+    """On benchmarks the paper's number is that of the same measure or none; elsewhere all of its are told."""
     finding = claim.findings[place]
     same = claim.paper.get(finding.column)
-    others = ", ".join(f"{name} {_signed(value)}" for name, value in claim.paper.items())
+    told = {} if on_benchmarks else claim.paper
+    others = ", ".join(f"{name} {signed(value)}" for name, value in told.items())
     return ClaimView(
         says=claim.says + (f" ({claim.student})" if several else ""),
         column=finding.column,
         gain=points(finding.gap) if finding.gap else NOTHING,
         answer=finding.answer,
-        paper=_signed(same) if same is not None else others or NOTHING,
+        reason=finding.reason,
+        paper=signed(same) if same is not None else others or NOTHING,
     )
 
 
@@ -194,22 +212,3 @@ def _paper_note(table: TableResult) -> str:
     own = {line.student for line in table.lines}
     other = sorted(whose - own)
     return f"The paper's numbers are those of its {' and '.join(other)} student." if other else ""
-
-
-def _range(numbers: Sequence[int]) -> str:
-    low, high = numbers[0], numbers[-1]
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _signed(value: float) -> str:
-    """One decimal with its sign; what rounds to nothing has none."""
-    text = f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
-
-
-def _plain(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"

@@ -10,12 +10,13 @@ import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from types import MappingProxyType
 
 from student_trainer.errors import TrainerError
 from student_trainer.trials import cells
@@ -36,7 +37,13 @@ class Failure:
     reason: str
 
 
-def run_all(tasks: Sequence[Task], root: Path, jobs: int, say: Callable[[str], None]) -> list[Failure]:
+def run_all(
+    tasks: Sequence[Task],
+    root: Path,
+    jobs: int,
+    say: Callable[[str], None],
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> list[Failure]:
     """Run every task that is not finished.
 
     Args:
@@ -44,25 +51,32 @@ def run_all(tasks: Sequence[Task], root: Path, jobs: int, say: Callable[[str], N
         root: folder of the cells.
         jobs: processes at a time; 1 runs all in this process.
         say: told of every cell.
+        names: cell -> the rows that it is for, to be told too.
     """
+
+    def told(cell: str) -> str:
+        return f"{names[cell]} ({cell})" if cell in names else cell
+
     waiting = [task for task in tasks if task.unmeasured(root)]
     caches = [root / _CACHE.format(place=place) for place in range(jobs)]
     try:
         if jobs == 1:
-            return _here(waiting, root, caches[0], say)
-        return _side_by_side(waiting, root, caches, say)
+            return _here(waiting, root, caches[0], say, told)
+        return _side_by_side(waiting, root, caches, say, told)
     finally:
         for cache in caches:
             shutil.rmtree(cache, ignore_errors=True)
 
 
-def _here(tasks: Sequence[Task], root: Path, cache: Path, say: Callable[[str], None]) -> list[Failure]:
+def _here(
+    tasks: Sequence[Task], root: Path, cache: Path, say: Callable[[str], None], told: Callable[[str], str]
+) -> list[Failure]:
     failures = []
     for number, task in enumerate(tasks, 1):
-        say(f"[{number}/{len(tasks)}] {task.making.name} ...")
+        say(f"[{number}/{len(tasks)}] {told(task.making.name)} ...")
         if (reason := _attempt(task, root, cache)) is not None:
             failures.append(Failure(task.making.name, reason))
-            say(f"[{number}/{len(tasks)}] {task.making.name} failed: {reason}")
+            say(f"[{number}/{len(tasks)}] {told(task.making.name)} failed: {reason}")
     return failures
 
 
@@ -74,7 +88,11 @@ class _Running:
 
 
 def _side_by_side(
-    tasks: Sequence[Task], root: Path, caches: Sequence[Path], say: Callable[[str], None]
+    tasks: Sequence[Task],
+    root: Path,
+    caches: Sequence[Path],
+    say: Callable[[str], None],
+    told: Callable[[str], str],
 ) -> list[Failure]:
     threads = _threads_each(len(caches))
     queue, free = list(enumerate(tasks, 1)), list(caches)
@@ -86,7 +104,7 @@ def _side_by_side(
                 number, task = queue.pop(0)
                 begun = _begin(task, root, free.pop(0), threads)
                 running[begun.process.sentinel] = begun
-                say(f"[{number}/{len(tasks)}] {begun.name} ...")
+                say(f"[{number}/{len(tasks)}] {told(begun.name)} ...")
             for sentinel in wait(list(running)):
                 assert isinstance(sentinel, int)
                 ended = running.pop(sentinel)
@@ -94,7 +112,7 @@ def _side_by_side(
                 free.append(ended.cache)
                 if (reason := _why(root / ended.name, ended.process.exitcode)) is not None:
                     failures.append(Failure(ended.name, reason))
-                    say(f"{ended.name} failed: {reason}")
+                    say(f"{told(ended.name)} failed: {reason}")
     finally:
         for one in running.values():
             one.process.terminate()

@@ -10,12 +10,14 @@ that they have in common, and nothing is mixed up when a recipe, the images or t
 cell is measured its weights and decoded images are removed: many cells would fill the disk.
 """
 
+import math
 import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from student_trainer.errors import TrainingFailed
 from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.hardware import hardware, versions
@@ -129,6 +131,7 @@ def run(task: Task, root: Path, cache: Path | None = None) -> None:
 
     Raises:
         TrainerError: as training and measuring do; the cell continues next time.
+        TrainingFailed: a number that was measured is not finite; it is not recorded.
     """
     own = RunFolder.create(task.folder(root))
     folder = own if cache is None else RunFolder(own.root, shared_cache=cache)
@@ -142,7 +145,7 @@ def run(task: Task, root: Path, cache: Path | None = None) -> None:
         write_record(folder.root / "made.json", made)
     for measure in waiting:
         started_s = time.monotonic()
-        values = measure.measure(checkpoint)
+        values = _finite(measure.measure(checkpoint), task.making.name)
         measured = Measured(values=values, seconds=time.monotonic() - started_s)
         write_record(_record(folder.root, measure), measured)
     _make_room(own, keep_student=task.keep)
@@ -164,6 +167,16 @@ def _make(making: Making, folder: RunFolder) -> Made:
         hardware=hardware(),
         versions=versions(),
     )
+
+
+def _finite(values: dict[str, float], cell: str) -> dict[str, float]:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise TrainingFailed(
+                f"{name} of {cell} is {value}, which is no measurement, and is not recorded: look at the "
+                "images that are measured on, and at the training's losses in the cell's metrics.jsonl."
+            )
+    return values
 
 
 def _record(folder: Path, measure: Measure) -> Path:

@@ -14,6 +14,7 @@ from shared.digest import digest_of_list
 from shared.images import Preprocessing
 from student_trainer.distil.data import TrainingData, neighbourhoods
 from student_trainer.distil.images import open_store
+from student_trainer.distil.preflight import NEARLY_ALL
 from student_trainer.distil.student import build_student, calibrate
 from student_trainer.distil.threshold import fitted
 from student_trainer.distil.train import train
@@ -66,6 +67,7 @@ class Trained:
         facts = _neighbours(self.recipe, self.data)
         if log.steps:
             facts |= {"first loss": log.steps[0].loss, "last loss": log.steps[-1].loss}
+            facts["highest loss"] = max(step.loss for step in log.steps)
         seconds = sum(step.seconds for step in log.steps)
         return Outcome(outcome.images, outcome.epochs, outcome.steps, seconds, facts)
 
@@ -155,4 +157,9 @@ def _neighbours(recipe: Recipe, data: TrainingData) -> dict[str, float]:
     if not isinstance(tau, float):
         return {}
     _, above = neighbourhoods(data.teacher, tau)
-    return {"tau": tau, "alone": float(np.mean(above == 0)), "neighbours": float(np.mean(above))}
+    return {
+        "tau": tau,
+        "alone": float(np.mean(above == 0)),
+        "neighbours": float(np.mean(above)),
+        "crowded": float(np.mean(above >= NEARLY_ALL * (len(data) - 1))),
+    }

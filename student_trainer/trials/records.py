@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.trials.files import write_whole
@@ -43,7 +43,7 @@ class Made(_Record):
 class Measured(_Record):
     """What one measure found."""
 
-    values: dict[str, float]
+    values: dict[str, FiniteFloat]
     seconds: float
 
 

@@ -18,8 +18,10 @@ def seeds(*values: float) -> Seeds:
 @pytest.mark.parametrize(
     ("better", "than", "answer"),
     [
-        ((0.52, 0.53, 0.525), (0.50, 0.51, 0.505), "held"),  # the same gain with every seed
-        ((0.50, 0.51, 0.505), (0.52, 0.53, 0.525), "not held"),  # surely worse
+        ((0.52, 0.53, 0.526), (0.50, 0.51, 0.505), "held"),
+        ((0.50, 0.51, 0.505), (0.52, 0.53, 0.526), "not held"),  # surely worse
+        ((0.4, 0.3, 0.2), (0.2, 0.1, 0.0), "cannot tell"),  # the same gain with every seed: no spread
+        ((0.2, 0.1, 0.0), (0.4, 0.3, 0.2), "cannot tell"),
         ((0.501, 0.500, 0.5005), (0.500, 0.501, 0.5005), "not held"),  # surely less than half a point
         ((0.52, 0.49, 0.51), (0.50, 0.51, 0.50), "cannot tell"),
         ((0.60,), (0.50,), "cannot tell"),  # one seed shows no spread
@@ -83,7 +85,17 @@ def test_a_network_without_seeds_stands_beside_every_seed() -> None:
 
 def test_a_gain_may_be_compared_with_another_gain() -> None:
     found = difference(
-        seeds(0.55, 0.56, 0.57), seeds(0.50, 0.51, 0.52), (seeds(0.61, 0.62, 0.63), seeds(0.60, 0.61, 0.62))
+        seeds(0.55, 0.56, 0.571), seeds(0.50, 0.51, 0.52), (seeds(0.61, 0.62, 0.63), seeds(0.60, 0.61, 0.62))
     )
     assert found is not None
-    assert (found.mean, found.answer()) == (pytest.approx(0.04), "held")
+    assert (found.mean, found.answer()) == (pytest.approx(0.04 + 0.001 / 3), "held")
+
+
+@given(st.lists(st.integers(0, 400), min_size=2, max_size=6), st.integers(1, 500))
+def test_rounding_decides_no_claim(thousandths: list[int], gain: int) -> None:
+    than = [value / 1000 for value in thousandths]
+    found = difference(seeds(*((value + gain) / 1000 for value in thousandths)), seeds(*than))
+    assert found is not None and found.interval is not None
+    assert found.interval[0] == found.interval[1]
+    assert (found.answer(), found.answer(-0.02)) == ("cannot tell", "cannot tell")
+    assert found.doubt == "all seeds differ by exactly as much, which shows no spread"

@@ -1,6 +1,5 @@
 """Which images and which length the trainings of a table have; nothing is trained to see it."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ def given(inputs: Any, **more: Any) -> Arguments:
 
 def lines(inputs: Any, table: str, **more: Any) -> dict[str, Line]:
     """Row -> its line."""
-    found = planned([table], (), given(inputs, **more), Path("nowhere"))
+    found = planned([table], (), given(inputs, **more), inputs.root / "planned")
     return {line.row.id: line for line in found.lines[table]}
 
 
@@ -67,7 +66,7 @@ def test_a_row_whose_steps_are_others_has_no_equal_ones_and_is_named(
     wish = given(
         inputs, seeds=1, train_split="train", equal_steps=True, recipe_for=(f"{row}={recipe}",), changes=()
     )
-    found = planned([table], (), wish, Path("nowhere"))
+    found = planned([table], (), wish, inputs.root / "planned")
     [own] = [line for line in found.lines[table] if line.row.id == row]
     assert own.own_length == why
     assert trainings(own)[0].recipe.training.epochs == 5  # the recipe's
@@ -77,6 +76,6 @@ def test_a_row_whose_steps_are_others_has_no_equal_ones_and_is_named(
 
 
 def test_without_equal_steps_nothing_is_exempt(inputs: Any) -> None:
-    found = planned(["table2"], (), given(inputs, seeds=1, train_split="train"), Path("nowhere"))
+    found = planned(["table2"], (), given(inputs, seeds=1, train_split="train"), inputs.root / "planned")
     assert not any(line.own_length for line in found.lines["table2"])
     assert "Not as many steps" not in " ".join(sentences(found.setting, found.lines["table2"]))

@@ -115,6 +115,7 @@ def test_a_cell_that_fails_is_named_and_loses_no_other(
     ended = reproduce("table6", *options)
     assert ended.code == 8
     assert "1 of 2 cells failed; the others are done." in ended.err
+    assert "table6: all-grad, seed 0 (n000036-seed0-" in ended.err
     assert "MemoryError: no room for it" in ended.err
     table = results(tmp_path).tables["table6"]
     assert [len(line.cells) for line in table.lines] == [0, 1]
@@ -235,7 +236,7 @@ def test_whitened_numbers_come_from_a_whitening_of_the_bought_images(
     options = (*inputs.options(tmp_path), "--teacher", inputs.teacher, "--only", "teacher")
     ended = reproduce("table3", *options)
     assert ended.code == 0, ended.err
-    assert "mAP whitened (%)" in ended.out
+    assert "| mAP, step, whitened (%) |" in ended.out
     assert "Whitenings are learned from 36 other images." in ended.out
     line, ours = results(tmp_path).tables["table3"].lines
     assert (ours.row, ours.cells) == ("ours", ())
@@ -262,7 +263,10 @@ def test_what_is_listed_is_not_run_and_the_page_may_be_written_alone(
     listed = reproduce("table6", *options, "--list", "--json").json
     assert [cell["state"] for cell in listed["cells"]] == ["waiting", "waiting"]
     assert (listed["done"], listed["seconds_left"]) == (0, None)
+    assert [cell["rows"] for cell in listed["cells"]] == ["table6: ours, seed 0", "table6: ours, seed 1"]
     assert not (tmp_path / "cells").exists()
+    both = reproduce("table6", *options, "--list", "--page-only")
+    assert (both.code, "--list shows the cells and --page-only writes the page" in both.err) == (2, True)
     assert reproduce("table6", *options, "--seeds", 1).code == 0
     listed = reproduce("table6", *options, "--list", "--json").json
     assert [cell["state"] for cell in listed["cells"]] == ["done", "waiting"]

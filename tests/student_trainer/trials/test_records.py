@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.errors import InvalidInput, StorageFailed, TrainingFailed
 from student_trainer.trials.cells import Task, run
 from student_trainer.trials.making import Given
 from student_trainer.trials.records import FORMAT, Made, Measured, read_record, write_record
@@ -92,6 +92,20 @@ def test_a_record_of_another_version_is_refused_by_its_name(
         read_record(path, Made)
     assert str(refusal.value).startswith(f"{path} is not a record of a cell ({complaint}")
     assert path.exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_measure_that_is_no_number_is_not_recorded(
+    tmp_path: Path, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "teacher").write_bytes(b"a network")
+    measure = Number()
+    monkeypatch.setattr(measure, "measure", lambda checkpoint: {"mAP": value})
+    task = Task(Given(tmp_path / "teacher"), (measure,))
+    with pytest.raises(TrainingFailed, match=rf"mAP of teacher-\w+ is {value}, which is no measurement"):
+        run(task, tmp_path)
+    assert task.unmeasured(tmp_path) == [measure]
+    assert not list(tmp_path.glob("*/measured-*"))
 
 
 def test_a_record_that_cannot_be_read_is_a_failure_of_storage(tmp_path: Path) -> None:
