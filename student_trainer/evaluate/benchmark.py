@@ -39,6 +39,8 @@ class Options:
     augmentation: Expansion | None = None
     distractors: tuple[Path, ...] = ()
     """Images that no query should find, ranked with the database."""
+    distractors_from: str | None = None
+    """Name of the set, folder or list that they are of."""
     half: bool = False
     """Keep the distractors' descriptors in float16."""
 

@@ -21,20 +21,21 @@ from student_trainer.evaluate.document import (
     BEFORE,
     STUDENT,
     TEACHER,
-    BenchmarkFacts,
     BridgeFit,
     Evaluation,
     Example,
     Hit,
     ModelScores,
-    Protocol,
     Ranking,
     SetupLine,
 )
 from student_trainer.evaluate.labelled import MEASURES as LINE_MEASURES
+from student_trainer.evaluate.protocol import BenchmarkFacts, Headline, Protocol
 from student_trainer.evaluate.ranking import Ranks
 from student_trainer.evaluate.revisited import HEADLINE, MEASURES, SETUPS, positives
 
+COMPARED: Headline = "map_trapezoid"
+"""The average precision in which these benchmarks' published numbers are."""
 TIES = "images of equal similarity stand in the order of the database"
 
 
@@ -82,6 +83,7 @@ def document_of(
         headline_name=setups[headline].name,
         setups={name: setup.name for name, setup in setups.items()},
         distractors=len(options.distractors),
+        distractors_from=options.distractors_from,
         half_precision=options.half and bool(options.distractors),
         whitening=_whitening_words(options, lines),
         query_expansion=str(options.query_expansion) if options.query_expansion else None,
@@ -97,6 +99,7 @@ def document_of(
             database=len(benchmark.images) + len(options.distractors),
             leave_one_out=False,
             scales=scales,
+            headline_measure=COMPARED,
             measures={**MEASURES, "recall_at_1": LINE_MEASURES["recall_at_1"]},
             ties=TIES,
             benchmark=facts,
@@ -125,7 +128,8 @@ def _scores(name: str, line: Line, before: Line | None, headline: str) -> ModelS
     values = {measure: getattr(found, measure)[scored] for measure in LINE_MEASURES}
     gain: NDArray[np.float64] | None = None
     if before is not None and name not in (BEFORE, TEACHER):
-        gain = (found.map_step - before.measured.setups[headline].map_step)[scored]
+        former = before.measured.setups[headline]
+        gain = (getattr(found, COMPARED) - getattr(former, COMPARED))[scored]
     return ModelScores(
         **{measure: float(scores.mean()) for measure, scores in values.items()},
         intervals={measure: interval(scores) for measure, scores in values.items()},

@@ -29,12 +29,12 @@ from student_trainer.evaluate.document import (
     Hit,
     Interval,
     ModelScores,
-    Protocol,
     Ranking,
     sha256_of_file,
 )
 from student_trainer.evaluate.gallery import Gallery
 from student_trainer.evaluate.labelled import MEASURES, QueryScores, score_queries
+from student_trainer.evaluate.protocol import Protocol
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,19 @@
 """An evaluation as plain text for a terminal.
 
-In: the evaluation document. Out: the protocol in words, an aligned table, and the gains.
+In: the evaluation document. Out: the protocol in words, aligned tables, what differs between models, and
+the gains.
 """
 
 from collections.abc import Sequence
 
 from student_trainer.evaluate.document import BEFORE, Evaluation, Interval, ModelScores, SetupLine
+from student_trainer.evaluate.sides import differences, scales_of, size_of
 
 UNKNOWN = "-"
 
 SETUP_HEADER = ("model", "setup", "mAP (trapezoidal)", "mAP (step)", "mP@1", "mP@5", "mP@10", "queries")
 HEADER = ("model", "mAP (step)", "mAP (trapezoidal)", "mP@10", "recall@1", "dim", "parameters", "image px")
+MODEL_HEADER = ("model", "dim", "parameters", "image px", "scales")
 
 
 def as_text(evaluation: Evaluation) -> str:
@@ -27,8 +30,11 @@ def as_text(evaluation: Evaluation) -> str:
                 for setup, line in model.setups.items()
             ],
         )
+        models = [_model_row(name, model, evaluation) for name, model in evaluation.models.items()]
+        table += ["", *_aligned(MODEL_HEADER, models)]
     parts = [evaluation.protocol.sentence(), "", *table, ""]
     parts.append(f"In brackets: {evaluation.protocol.intervals}.")
+    parts.extend(filter(None, [differences(evaluation)]))
     parts.extend(_gains(evaluation))
     parts.extend(f"{name}: by {model.bridge}." for name, model in evaluation.models.items() if model.bridge)
     return "\n".join(parts)
@@ -60,6 +66,16 @@ def _row(name: str, model: ModelScores) -> tuple[str, ...]:
     )
 
 
+def _model_row(name: str, model: ModelScores, evaluation: Evaluation) -> tuple[str, ...]:
+    return (
+        f"{name} ({model.objective})" if model.objective else name,
+        f"{model.dim:,}",
+        UNKNOWN if model.parameters is None else f"{model.parameters:,}",
+        size_of(model),
+        scales_of(model, evaluation),
+    )
+
+
 def _setup_row(name: str, setup: str, line: SetupLine) -> tuple[str, ...]:
     means = (line.map_trapezoid, line.map_step, line.mp_at_1, line.mp_at_5, line.mp_at_10)
     scores = [UNKNOWN if mean is None else f"{mean:.3f}" for mean in means]
@@ -69,7 +85,7 @@ def _setup_row(name: str, setup: str, line: SetupLine) -> tuple[str, ...]:
 
 
 def _gains(evaluation: Evaluation) -> list[str]:
-    measure = evaluation.protocol.step_measure
+    measure = evaluation.protocol.headline_words
     return [
         f"{name} against {BEFORE}, query by query: {measure} {model.gain_over_before:+.3f} "
         f"[{model.gain_interval[0]:+.3f}, {model.gain_interval[1]:+.3f}]."

@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from student_trainer.evaluate.document import STUDENT
+from student_trainer.evaluate.sides import differences, scales_of
 from student_trainer.publish import wording
 from student_trainer.publish.facts import RunFacts
 
@@ -35,6 +36,8 @@ def build_card(facts: RunFacts) -> str:
         evaluation=evaluation,
         student=evaluation.models.get(STUDENT) if evaluation else None,
         objective=dict(facts.recipe).get("objective.name"),
+        sides=differences(evaluation) if evaluation else "",
+        scales_of=scales_of,
         megabytes=wording.megabytes,
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from student_trainer.evaluate.document import ModelScores
+from student_trainer.evaluate.protocol import Headline
 from student_trainer.publish.canvas import Palette, svg
 from student_trainer.publish.training_log import Step, Watched
 
@@ -74,8 +75,15 @@ def validation_curve(watched: Sequence[Watched]) -> str:
     return svg(draw, 2.6, "validation", f"Validation over {len(watched)} measurements: {spoken}.")
 
 
-def score_chart(models: Mapping[str, ModelScores], measure: str = "mAP (step)") -> str:
-    """Step mAP, named as the protocol does, of every model with its 95 % interval, first model on top.
+def score_chart(
+    models: Mapping[str, ModelScores], measure: Headline = "map_step", words: str = "mAP (step)"
+) -> str:
+    """The measure that stands for a model, of every model with its 95 % interval, first model on top.
+
+    Args:
+        models: by name.
+        measure: which average precision is drawn.
+        words: how the protocol names it.
 
     Raises:
         ValueError: there are no models.
@@ -83,8 +91,8 @@ def score_chart(models: Mapping[str, ModelScores], measure: str = "mAP (step)") 
     if not models:
         raise ValueError("A score chart needs at least one model.")
     names = list(models)
-    values = np.array([models[name].map_step for name in names])
-    bounds = np.array([models[name].intervals["map_step"] for name in names])
+    values = np.array([getattr(models[name], measure) for name in names])
+    bounds = np.array([models[name].intervals[measure] for name in names])
     # A percentile interval may lie on one side of the mean; an error bar cannot.
     reach = np.maximum(0, np.stack([values - bounds[:, 0], bounds[:, 1] - values]))
 
@@ -98,11 +106,11 @@ def score_chart(models: Mapping[str, ModelScores], measure: str = "mAP (step)") 
         # Names are the user's: a pair of dollar signs in one is not mathematics.
         axes.set_yticks(places, [_shortened(name) for name in names], parse_math=False)
         axes.set_ylim(-0.6, len(names) - 0.3)
-        axes.set_xlabel(measure)
+        axes.set_xlabel(words)
         axes.grid(axis="x")
 
-    spoken = "; ".join(f"{name} {models[name].map_step:.3f}" for name in names)
-    return svg(draw, 0.9 + 0.45 * len(names), "scores", f"{measure} with 95 % intervals: {spoken}.")
+    spoken = "; ".join(f"{name} {value:.3f}" for name, value in zip(names, values, strict=True))
+    return svg(draw, 0.9 + 0.45 * len(names), "scores", f"{words} with 95 % intervals: {spoken}.")
 
 
 def _shortened(name: str) -> str:

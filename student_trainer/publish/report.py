@@ -4,7 +4,7 @@ In: the facts of a run. Out: the page as text. Everything that came from a file 
 the template engine; only our own figures are inserted as they are.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path, PurePath
@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from student_trainer.evaluate.document import BEFORE, Evaluation, Example, ModelScores, Ranking
 from student_trainer.evaluate.examples import RULE
+from student_trainer.evaluate.sides import differences, scales_of
 from student_trainer.publish import figures, wording
 from student_trainer.publish.curve_figure import quality_curve
 from student_trainer.publish.facts import RunFacts
@@ -29,9 +30,11 @@ class ScoreRow:
 
     name: str
     objective: str
-    map_step: str
+    headline: str
+    """By the measure that stands for a model."""
     interval: str
-    map_trapezoid: str
+    other: str
+    """The other average precision."""
     mp_at_10: str
     recall_at_1: str
     gain: str
@@ -41,6 +44,7 @@ class ScoreRow:
     parameters: str
     file_size: str
     image_size: str
+    scales: str
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,10 @@ def build_page(facts: RunFacts) -> str:
         headline=wording.headline(facts),
         spent=wording.spent(facts),
         evaluation=evaluation,
-        rows=tuple(_rows(evaluation.models)) if evaluation else (),
+        rows=tuple(_rows(evaluation)) if evaluation else (),
         setup_rows=tuple(_setup_rows(evaluation)) if evaluation else (),
-        chart=Markup(figures.score_chart(evaluation.models, evaluation.protocol.step_measure))  # noqa: S704
-        if evaluation
-        else None,
+        sides=differences(evaluation) if evaluation else "",
+        chart=_chart(evaluation) if evaluation else None,
         curve=Markup(figures.training_curve(facts.training.steps)) if facts.training.steps else None,  # noqa: S704
         validation=Markup(figures.validation_curve(facts.training.watched))  # noqa: S704
         if facts.training.watched
@@ -125,16 +128,23 @@ def environment() -> Environment:
     )
 
 
-def _rows(models: Mapping[str, ModelScores]) -> Iterator[ScoreRow]:
-    for name, model in models.items():
-        low, high = model.intervals["map_step"]
+def _chart(evaluation: Evaluation) -> Markup:
+    protocol = evaluation.protocol
+    chart = figures.score_chart(evaluation.models, protocol.headline_measure, protocol.headline_words)
+    return Markup(chart)  # noqa: S704
+
+
+def _rows(evaluation: Evaluation) -> Iterator[ScoreRow]:
+    protocol = evaluation.protocol
+    for name, model in evaluation.models.items():
+        low, high = model.intervals[protocol.headline_measure]
         bought = 0 if name == BEFORE else model.images_bought
         yield ScoreRow(
             name=name,
             objective=model.objective or "",
-            map_step=f"{model.map_step:.3f}",
+            headline=f"{evaluation.headline_score(model):.3f}",
             interval=f"{low:.3f} to {high:.3f}",
-            map_trapezoid=f"{model.map_trapezoid:.3f}",
+            other=f"{getattr(model, protocol.other_measure):.3f}",
             mp_at_10=f"{model.mp_at_10:.3f}",
             recall_at_1=f"{model.recall_at_1:.3f}",
             gain=_gain(model),
@@ -143,6 +153,7 @@ def _rows(models: Mapping[str, ModelScores]) -> Iterator[ScoreRow]:
             parameters=UNKNOWN if model.parameters is None else f"{model.parameters:,}",
             file_size=UNKNOWN if model.file_bytes is None else wording.megabytes(model.file_bytes),
             image_size=UNKNOWN if model.image_size is None else f"{model.image_size:,} px",
+            scales=scales_of(model, evaluation),
         )
 
 

@@ -16,8 +16,8 @@ def headline(facts: RunFacts) -> str:
     opening = f"With {cost}, a" if cost else "A"
     size = f" of {rounded(student.parameters)} parameters" if student.parameters is not None else ""
     return (
-        f"{opening} student{size} reaches {facts.evaluation.protocol.step_measure} "
-        f"{student.map_step:.3f}{_beside_teacher(facts.evaluation, student)}"
+        f"{opening} student{size} reaches {facts.evaluation.protocol.headline_words} "
+        f"{facts.evaluation.headline_score(student):.3f}{_beside_teacher(facts.evaluation, student)}"
         f"{_beside_before(facts.evaluation, student)}."
     )
 
@@ -57,19 +57,21 @@ def _without_scores(facts: RunFacts) -> str:
 
 def _beside_teacher(evaluation: Evaluation, student: ModelScores) -> str:
     teacher = evaluation.models.get(TEACHER)
-    if teacher is None or teacher.map_step <= 0:
+    if teacher is None or evaluation.headline_score(teacher) <= 0:
         return ""
-    return f", {100 * student.map_step / teacher.map_step:.0f} % of its teacher's {teacher.map_step:.3f}"
+    reached, aim = evaluation.headline_score(student), evaluation.headline_score(teacher)
+    return f", {100 * reached / aim:.0f} % of its teacher's {aim:.3f}"
 
 
 def _beside_before(evaluation: Evaluation, student: ModelScores) -> str:
     before = evaluation.models.get(BEFORE)
     if before is None:
         return ""
-    former, present = f"{before.map_step:.3f}", f"{student.map_step:.3f}"
+    was, now = evaluation.headline_score(before), evaluation.headline_score(student)
+    former, present = f"{was:.3f}", f"{now:.3f}"
     if former == present:  # as printed: "up from 0.338 to 0.338" would be no news
         return f", unchanged from {former} before distillation"
-    return f", {'up' if student.map_step > before.map_step else 'down'} from {former} before distillation"
+    return f", {'up' if now > was else 'down'} from {former} before distillation"
 
 
 def _counted(count: int, one: str, many: str) -> str:

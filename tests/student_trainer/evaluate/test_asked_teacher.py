@@ -1,5 +1,6 @@
 """A teacher behind its API, measured through the real service: the price, the purchase, the same scores."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from student_trainer.errors import BudgetTooSmall, Interrupted, InvalidInput, Re
 from student_trainer.evaluate import purchase as purchasing
 from student_trainer.evaluate.asked_teacher import ask
 from student_trainer.evaluate.document import ASYMMETRIC, STUDENT, TEACHER, read_evaluation
+from student_trainer.evaluate.table import as_text
 from student_trainer.publish.card import build_card
 from student_trainer.publish.facts import gather
 from student_trainer.publish.report import build_page
@@ -101,6 +103,11 @@ def test_the_api_gives_the_scores_that_the_checkpoint_gives_for_a_query_an_image
     teacher = through_api.models[TEACHER]
     assert (teacher.parameters, teacher.file_bytes, teacher.image_size) == (None, None, SIDE_PX)
     assert f"asked through its API, {IMAGES} queries in all" in through_api.protocol.sentence()
+    assert "Single scale, but for the teacher those of its service." in through_api.protocol.sentence()
+    text = as_text(through_api)
+    assert re.search(rf"^teacher +64 +- +{SIDE_PX} +the service's own$", text, re.MULTILINE)
+    assert f"teacher: {SIDE_PX} px, scales the service's own; student before, student: {SIDE_PX} px, " in text
+    assert "the service" not in as_text(at_hand)
 
 
 def test_bought_descriptors_are_those_of_the_network_at_hand(run, data, service):

@@ -1,6 +1,7 @@
 """``student-trainer evaluate --dataset`` on small copies of the benchmarks, from the command to the page."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_easy_medium_and_hard_are_those_of_descriptors_ranked_in_full(run, data)
         assert model.map_trapezoid == model.setups["M"].map_trapezoid
     before = evaluation.models[BEFORE]
     assert evaluation.models[STUDENT].gain_over_before == pytest.approx(
-        evaluation.models[STUDENT].map_step - before.map_step
+        evaluation.models[STUDENT].map_trapezoid - before.map_trapezoid
     )
 
 
@@ -115,14 +116,15 @@ def test_the_table_names_protocol_setup_and_kind_of_every_map(run, data):
         assert f"student         {setup}" in text
     for place in range(len(text)):
         if text.startswith("mAP", place):
-            assert text.startswith(("mAP (step", "mAP (trapezoidal)"), place), text[place : place + 30]
-    assert "mAP (step, Medium)" in text
+            assert text.startswith(("mAP (step", "mAP (trapezoidal"), place), text[place : place + 30]
+    assert "Where one score stands for a model it is its mAP (trapezoidal, Medium)." in text
+    assert "student against student before, query by query: mAP (trapezoidal, Medium) " in text
 
 
 @pytest.mark.parametrize("arguments", [("roxford5k", "--protocol", "old"), ("oxford5k",)])
 def test_the_old_protocol_is_its_own_ground_truth_on_the_same_photographs(run, data, arguments):
     text = call("--run", run.root, "--root", data, "--dataset", *arguments)
-    assert "(oxford5k, old protocol)" in text
+    assert "(oxford5k, old protocol). Where one score stands for a model it is its mAP (trapezoidal)." in text
     evaluation = read_evaluation(run.evaluation)
     benchmark = open_benchmark(data / "oxford5k")
     expected = scores_of(rank(*rows_of(run.student, benchmark)), benchmark.ground_truth, "old")
@@ -289,7 +291,39 @@ def test_the_report_and_the_card_show_every_setup(run, data):
     assert "roxford5k, revisited protocol, by setup" in page
     assert f"<td>Hard</td><td>{hard.map_trapezoid:.3f}" in page
     assert f"| student | Hard | {hard.map_trapezoid:.3f}, " in card
-    assert "reaches mAP (step, Medium) " in card
+    medium = evaluation.models[STUDENT].setups["M"].map_trapezoid
+    assert medium != evaluation.models[STUDENT].setups["M"].map_step
+    for shown in (page, card):
+        assert f"reaches mAP (trapezoidal, Medium) {medium:.3f}" in shown
+    assert f"<td>{medium:.3f}<small>" in page
+    assert "mAP (trapezoidal, Medium) with 95 % intervals: student before" in page
+    assert "| mAP (trapezoidal, Medium), 95 % interval | mAP (step, Medium) |" in card
+
+
+def test_an_evaluation_of_before_keeps_the_measure_that_its_difference_is_in(run, data):
+    call("--run", run.root, "--dataset", "roxford5k", "--root", data)
+    older = json.loads(run.evaluation.read_text())
+    del older["protocol"]["headline_measure"], older["protocol"]["benchmark"]["distractors_from"]
+    run.evaluation.write_text(json.dumps(older))
+    assert read_evaluation(run.evaluation).protocol.headline_words == "mAP (step, Medium)"
+
+
+def test_sizes_and_scales_stand_beside_every_model_and_are_said_to_differ(run, data):
+    arguments = ("--run", run.root, "--dataset", "roxford5k", "--root", data, "--scales", "1,0.7071")
+    assert "Not all models see images alike" not in call(*arguments)
+    text = call(*arguments, "--teacher", teacher_of(run), "--teacher-image-size", 80)
+    assert re.search(r"^teacher +64 +[\d,]+ +80 +1, 0.7071$", text, re.MULTILINE)
+    assert re.search(r"^student \(rank-mixup\) +80 +[\d,]+ +64 +1, 0.7071$", text, re.MULTILINE)
+    differ = (
+        "Not all models see images alike. teacher: 80 px, scales 1, 0.7071; student before, student: 64 px, "
+        "scales 1, 0.7071."
+    )
+    assert differ in text
+    page, card = build_page(gather(run)), build_card(gather(run))
+    assert differ in page
+    assert "<td>80 px</td><td>1, 0.7071</td>" in page
+    assert differ in card
+    assert "| 80 px | 1, 0.7071 |" in card
 
 
 def test_missing_images_are_counted_and_listed(run, tmp_path):

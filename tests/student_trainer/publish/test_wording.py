@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER, Evaluation, ModelScores, Protocol
+from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER, Evaluation, ModelScores
+from student_trainer.evaluate.protocol import Protocol
 from student_trainer.publish.card import as_markdown
 from student_trainer.publish.facts import RunFacts
 from student_trainer.publish.wording import headline, megabytes, rounded
