@@ -18,7 +18,6 @@ from student_trainer.run_folder import RunFolder
 from student_trainer.trials.files import write_whole
 
 if TYPE_CHECKING:
-    from student_trainer.acquire.manifest import Entry
     from student_trainer.curve.document import Curve
     from student_trainer.distil.data import TrainingData
     from student_trainer.recipe import Recipe
@@ -106,6 +105,7 @@ def curve(
 
 def _check(recipe: "Recipe", manifest: Path | None, split: str | None, teacher: Path | None) -> None:
     from student_trainer.distil.preflight import unfitted_objective
+    from student_trainer.trials.given_networks import require_teacher
 
     if unfitted_objective(recipe).needs_labels:
         raise InvalidInput(
@@ -117,34 +117,29 @@ def _check(recipe: "Recipe", manifest: Path | None, split: str | None, teacher: 
             "--split and --teacher are for labelled images: give --manifest FILE too. On held-back images "
             "the teacher has 1 by definition."
         )
-    if teacher is not None and not teacher.is_file():
-        raise InvalidInput(f"There is no teacher checkpoint {teacher}.")
+    if teacher is not None:
+        require_teacher(teacher)
 
 
 def _measure(
     recipe: "Recipe", bought: "TrainingData", manifest: Path | None, split: str | None
 ) -> "tuple[TrainingData, Yardstick]":
     """What can be learned from, and what measures it."""
+    from student_trainer.acquire.manifest import labelled_entries
     from student_trainer.curve.held_back import HeldBack, hold_back
     from student_trainer.evaluate.gallery import gallery_of
+    from student_trainer.trials.file_digests import FileDigests
     from student_trainer.trials.yardsticks import Labelled, threshold
 
     size_px, device = recipe.images.longest_side_px, recipe.training.device
     if manifest is not None:
-        return bought, Labelled(gallery_of(_entries(manifest, split)), manifest.name, size_px, device)
+        gallery = gallery_of(labelled_entries(manifest, split))
+        measured = set(FileDigests().of(gallery.paths))
+        both = sum(image.digest in measured for image in bought.images)
+        return bought, Labelled(gallery, manifest.name, size_px, device, learned_from=both)
     learnable, held_back = hold_back([image.digest for image in bought.images])
     data = bought.take(held_back)
     return bought.take(learnable), HeldBack(data, threshold(recipe, data), size_px, device)
-
-
-def _entries(manifest: Path, split: str | None) -> "list[Entry]":
-    from student_trainer.acquire.manifest import read_manifest, scan_folder
-
-    if not manifest.is_dir():
-        return read_manifest(manifest, split)
-    if split is not None:
-        raise InvalidInput(f"{manifest} is a folder and has no splits: give a CSV manifest, or drop --split.")
-    return scan_folder(manifest)
 
 
 def _teacher_line(measure: "Yardstick", teacher: Path | None, size_px: int | None) -> float | None:

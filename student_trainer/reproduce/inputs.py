@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.public_networks import require_public_file
-from shared.tensor_files import CheckpointError
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.distil.data import TrainingData, from_manifest, from_sfm120k, from_transfer_set
 from student_trainer.errors import InvalidInput
@@ -21,6 +19,7 @@ from student_trainer.reproduce.setting import Setting
 from student_trainer.reproduce.yardsticks import Yardsticks, yardsticks
 from student_trainer.run_folder import transfer_set_file
 from student_trainer.trials.file_digests import FileDigests
+from student_trainer.trials.given_networks import require_teacher
 from student_trainer.trials.subsets import bought_in_order
 from student_trainer.trials.yardsticks import threshold
 
@@ -40,7 +39,7 @@ def open_setting(given: Arguments, files: FileDigests) -> Setting:
     recipes = _students(given)
     recipe = next(iter(recipes.values()))
     if given.teacher is not None:
-        _require_teacher(given.teacher)
+        require_teacher(given.teacher)
     pool = _pool(given.transfer_set, recipe) if given.transfer_set else None
     labelled, why = _labels(given)
     if labelled is not None and pool is not None:
@@ -50,15 +49,6 @@ def open_setting(given: Arguments, files: FileDigests) -> Setting:
     if labelled is not None:
         _check_apart(labelled, measured)
     return Setting(given, recipes, pool, labelled, why, measured)
-
-
-def _require_teacher(checkpoint: Path) -> None:
-    try:
-        require_public_file(checkpoint)
-    except CheckpointError as error:
-        raise InvalidInput(str(error)) from None
-    if not checkpoint.is_file():
-        raise InvalidInput(f"There is no teacher checkpoint {checkpoint}.")
 
 
 def _check_apart(labelled: TrainingData, measured: Yardsticks) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from shared.digest import digest_of_list, float_text, sha256_hex
 from shared.learned_whitening import LearnedWhitening
 from student_trainer.datasets.ground_truth import Benchmark, to_document
+from student_trainer.datasets.known import same_photographs, short_name
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.benchmark import Options, View, measure, view
 from student_trainer.evaluate.blocks import Rows
@@ -26,9 +27,6 @@ from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.measures import readable
 from student_trainer.trials.file_digests import FileDigests
 
-SHORT = {"roxford5k": "ROxf", "rparis6k": "RPar", "oxford5k": "Oxf", "paris6k": "Par"}
-"""The paper's names, so that its numbers stand beside ours."""
-CITIES = {"roxford5k": "Oxford", "oxford5k": "Oxford", "rparis6k": "Paris", "paris6k": "Paris"}
 TESTED = ("M", "H", "old")
 """Setups that claims are tested on; the paper's tables have these."""
 AT_TEN, WHITENED = " mP@10", " whitened"
@@ -109,8 +107,8 @@ def files_of(benchmark: Benchmark) -> tuple[Path, ...]:
 
 def elsewhere(benchmark: Benchmark, others: Sequence[Benchmark]) -> Benchmark | None:
     """The first benchmark of another city, whose images a whitening may be learned from."""
-    city = CITIES.get(benchmark.name, benchmark.name)
-    return next((other for other in others if CITIES.get(other.name, other.name) != city), None)
+    apart = (other for other in others if not same_photographs(other.name, benchmark.name))
+    return next(apart, None)
 
 
 def _values(benchmark: Benchmark, queries: Float32Rows, database: Rows, end: str) -> dict[str, float]:
@@ -149,5 +147,5 @@ def _at_ten(benchmark: Benchmark, setup: str, end: str) -> Column:
 
 def _name(benchmark: Benchmark, setup: str) -> str:
     """``ROxf M``, ``Par``; of a benchmark that the paper does not know, its own name."""
-    short = SHORT.get(benchmark.name, benchmark.name)
+    short = short_name(benchmark.name)
     return short if setup == "old" else f"{short} {setup}"

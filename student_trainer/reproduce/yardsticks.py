@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
+from student_trainer.acquire.manifest import labelled_entries
 from student_trainer.datasets.ground_truth import Benchmark
-from student_trainer.datasets.known import KNOWN, find_set
+from student_trainer.datasets.known import benchmarks, find_set, not_among
 from student_trainer.datasets.present import require_images
 from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.distil.images import SourceImage
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.gallery import gallery_of
 from student_trainer.recipe import Recipe
-from student_trainer.recipe_checks import nearest
 from student_trainer.reproduce.arguments import MeasureOn
 from student_trainer.reproduce.measures import PAPER_SCALES, Cost, MeasurePair
 from student_trainer.reproduce.on_benchmarks import OnBenchmarks, elsewhere, files_of
@@ -75,7 +74,7 @@ def yardsticks(
 def _on_manifest(
     wish: MeasureOn, manifest: Path, recipe: Recipe, bought: tuple[SourceImage, ...], files: FileDigests
 ) -> Yardsticks:
-    gallery = gallery_of(_entries(manifest, wish.split))
+    gallery = gallery_of(labelled_entries(manifest, wish.split))
     size_px = wish.image_size or recipe.images.longest_side_px
     teacher_px = wish.teacher_image_size or size_px
     labelled = Labelled(gallery, manifest.name, size_px, recipe.training.device, wish.scales or (1.0,))
@@ -117,21 +116,10 @@ def _on_benchmarks(wish: MeasureOn, recipe: Recipe, files: FileDigests) -> Yards
 
 
 def _benchmark(name: str, root: Path | None) -> Benchmark:
-    known = [known for known, described in KNOWN.items() if described.queries]
-    if name not in known:
-        raise InvalidInput(
-            f"--dataset {name}: choose from {', '.join(known)}, several with a comma.{nearest(name, known)}"
-        )
+    if name not in benchmarks():
+        raise not_among("--dataset", name, benchmarks(), ", several with a comma")
     if root is None:
         raise InvalidInput(f"--dataset {name} lies in a folder of data sets: name it with --root DIR.")
     benchmark = open_benchmark(find_set(root, name))
     require_images(benchmark)
     return benchmark
-
-
-def _entries(manifest: Path, split: str | None) -> list[Entry]:
-    if not manifest.is_dir():
-        return read_manifest(manifest, split)
-    if split is not None:
-        raise InvalidInput(f"{manifest} is a folder and has no splits: give a CSV manifest, or drop --split.")
-    return scan_folder(manifest)

@@ -49,6 +49,8 @@ class Labelled:
     device: str = "auto"
     scales: tuple[float, ...] = (1.0,)
     """Image scales whose descriptors are combined."""
+    learned_from: int = 0
+    """Bought images that are among these: said wherever the numbers stand."""
 
     drawn = "mAP"
 
@@ -56,6 +58,11 @@ class Labelled:
     def words(self) -> Words:
         """See :class:`Yardstick`."""
         sentence = f"{MEASURES['map_step']}; {len(self.gallery.queries):,} queries of {self.source}."
+        if self.learned_from:
+            sentence += (
+                f" {self.learned_from:,} of the bought images are measured on too: students that learned "
+                "from them are shown better than they are."
+            )
         return Words(name="mAP (step)", sentence=sentence, images=len(self.gallery.paths))
 
     def digest(self) -> str:

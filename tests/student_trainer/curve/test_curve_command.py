@@ -23,6 +23,7 @@ from student_trainer.run_folder import RunFolder
 from student_trainer.trials import cells, making
 from student_trainer.trials.yardsticks import threshold
 
+PUBLISHED = "retrievalSfM120k-resnet101-gem-b80fb85.pth"
 Buy = Callable[..., RunFolder]
 
 
@@ -204,6 +205,20 @@ def test_a_choice_by_k_center_is_cut_in_its_own_order(
     assert "first so many images that were chosen" in document(run).subsets
 
 
+def test_bought_images_that_are_measured_on_are_counted(
+    buy: Buy, curve: Any, manifest: Path, tmp_path: Path
+) -> None:
+    run = buy(20)
+    (tmp_path / "copy.png").write_bytes((tmp_path / "bought" / "003.png").read_bytes())
+    leaking = tmp_path / "leaking.csv"
+    leaking.write_text(f"{manifest.read_text()}\n{tmp_path}/copy.png,3,0")
+    options = ("--sizes", "10", "--seeds", 1)
+    code, out, err = curve(run, "--manifest", leaking, *options)
+    told = "1 of the bought images are measured on too"
+    assert (code, told in out, told in document(run).yardstick.sentence) == (0, True, True), err
+    assert told not in curve(run, "--manifest", manifest, *options)[1]
+
+
 def test_with_equal_steps_small_sizes_train_for_more_epochs(buy: Buy, curve: Any, manifest: Path) -> None:
     run = buy(40)
     assert curve(run, "--manifest", manifest, "--sizes", "10,40", "--seeds", 1, "--equal-steps")[0] == 0
@@ -229,6 +244,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_trained(
         (("--set", "objective.name=ap"), "learns from labels, and queries buy none"),
         (("--split", "test"), "--split and --teacher are for labelled images"),
         (("--manifest", manifest, "--teacher", tmp_path / "none"), "There is no teacher checkpoint"),
+        (("--manifest", manifest, "--teacher", PUBLISHED), f"networks/retrieval-SfM-120k/{PUBLISHED}"),
         (("--manifest", manifest.parent / "test", "--split", "x"), "is a folder and has no splits"),
         (("--manifest", manifest, "--sizes", "31"), "--sizes 31"),
     ]:

@@ -1,6 +1,7 @@
 """``curve.json`` and ``curve.csv``: written whole, read back, and refused when they are something else."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_leaves_the_older_one(tmp_path: Path) -> None:
     write_whole(tmp_path / "here", "older")
-    (tmp_path / "here.part").mkdir()
+    (tmp_path / f"here.{os.getpid()}.part").mkdir()
     with pytest.raises(StorageFailed, match="An older file is unchanged"):
         write_whole(tmp_path / "here", b"newer")
     assert (tmp_path / "here").read_text() == "older"

@@ -18,6 +18,10 @@ Trainings = list[tuple[str, int]]
         (("table6", "--transfer-set", "nowhere"), "There is no transfer set nowhere"),
         (("table6", "--only", "theirs"), "--only theirs: there is no such row; there are all-grad, ours."),
         (("table6", "--teacher", "nowhere"), "There is no teacher checkpoint nowhere"),
+        (
+            ("table6", "--teacher", "retrievalSfM120k-resnet101-gem-b80fb85.pth"),
+            "download http://cmp.felk.cvut.cz/cnnimageretrieval/data/networks/retrieval-SfM-120k/retrieval",
+        ),
         (("table6", "--train-split", "test"), "--split and --train-split are both 'test'"),
         (("table6", "--recipe-for", "ours"), "--recipe-for 'ours' is not of the form ROW=RECIPE"),
         (
