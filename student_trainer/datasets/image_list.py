@@ -54,6 +54,13 @@ def find_distractors(where: Path) -> list[Path]:
     return [entry.path for entry in (read_image_list(listed) if listed else scan_folder(where))]
 
 
+def set_of_distractors(where: Path) -> str:
+    """Of what set they are: the public one by its list or their folder's name, else the name given."""
+    folder = where.resolve()
+    listed = folder.stem if where.is_file() else folder.name
+    return DISTRACTORS if listed_distractors(where) or listed == DISTRACTORS else folder.name
+
+
 def _locate(folder: Path, name: str) -> Path:
     direct = folder / name
     if direct.exists():

@@ -4,10 +4,12 @@ In: a name, or a folder of data sets. Out: the catalogue, the folder in which a 
 for a set that is not there. The names of folders and files are those of the projects that publish them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from student_trainer.errors import InvalidInput
+from student_trainer.recipe_checks import nearest
 
 SFM120K, DISTRACTORS = "retrieval-SfM-120k", "revisitop1m"
 SUBFOLDERS = ("", "test", "train")
@@ -156,6 +158,19 @@ def in_protocol(name: str, protocol: str) -> str:
         ),
         name,
     )
+
+
+def benchmarks() -> list[str]:
+    """The known sets that ask something."""
+    return [known.name for known in KNOWN.values() if known.queries]
+
+
+def not_among(option: str, name: str, known: Sequence[str], more: str = "") -> InvalidInput:
+    """The refusal of a name that is none of ``known``, with the nearest of them.
+
+    ``more`` is said behind the names: what else the option takes.
+    """
+    return InvalidInput(f"{option} {name}: choose from {', '.join(known)}{more}.{nearest(name, known)}")
 
 
 def find_set(root: Path, name: str) -> Path:

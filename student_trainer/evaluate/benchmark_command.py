@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from student_trainer.acquire.manifest import scan_folder
 from student_trainer.acquire.session import access_to
 from student_trainer.datasets.ground_truth import Benchmark
-from student_trainer.datasets.image_list import read_image_list
-from student_trainer.datasets.known import DISTRACTORS, KNOWN, SFM120K, find_set
+from student_trainer.datasets.image_list import find_distractors, set_of_distractors
+from student_trainer.datasets.known import (
+    KNOWN,
+    SFM120K,
+    benchmarks,
+    find_set,
+    in_protocol,
+    not_among,
+    same_photographs,
+)
 from student_trainer.datasets.present import require_files
 from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.datasets.sfm120k import open_sfm120k
@@ -28,9 +35,6 @@ from student_trainer.evaluate.whitening import SQUARE_ROOTED
 from student_trainer.evaluate.whitening_sources import FromDatabase, FromPairs, WhiteningSource, open_file
 from student_trainer.progress import progress
 from student_trainer.run_folder import RunFolder
-
-OLD_NAMES = {"roxford5k": "oxford5k", "rparis6k": "paris6k"}
-"""The benchmarks of the old protocol on the photographs of the revisited ones."""
 
 
 @dataclass(frozen=True)
@@ -119,27 +123,29 @@ def _asked(
     return ask(run, benchmark, others, access, yes=payment.yes)
 
 
-def open_named(dataset: str, root: Path | None, protocol: str | None = None) -> Benchmark:
+def open_named(
+    dataset: str, root: Path | None, protocol: str | None = None, option: str = "--dataset"
+) -> Benchmark:
     """A public benchmark below ``root``, or one in a folder of its own.
 
     Args:
         dataset: a public name, or a folder with a ground truth in it (also below ``root``).
         root: the folder of data sets.
         protocol: ``revisited`` or ``old``; of the public ones, the data set of that protocol is opened.
+        option: by which it was named.
 
     Raises:
-        InvalidInput: it is not there (what to download is said), or of the other protocol.
+        InvalidInput: it is not there (what to download is said), not known, or of the other protocol.
     """
     if protocol is not None and protocol not in SETUPS:
         raise InvalidInput(f"--protocol {protocol!r}: choose {' or '.join(SETUPS)}.")
-    name = _of_protocol(dataset, protocol)
-    if name in KNOWN:
+    name = in_protocol(dataset, protocol) if protocol is not None else dataset
+    if name in benchmarks():
         if root is None:
-            raise InvalidInput(f"--dataset {dataset}: give the folder of data sets with --root DIR.")
+            raise InvalidInput(f"{option} {dataset}: give the folder of data sets with --root DIR.")
         benchmark = open_benchmark(find_set(root, name))
     else:
-        below = None if root is None else root / name
-        benchmark = open_benchmark(below if below is not None and below.exists() else Path(name))
+        benchmark = open_benchmark(_own_folder(name, root, option))
     if protocol is not None and benchmark.protocol != protocol:
         raise InvalidInput(
             f"--protocol {protocol}: the ground truth of {benchmark.name} follows the {benchmark.protocol} "
@@ -148,12 +154,15 @@ def open_named(dataset: str, root: Path | None, protocol: str | None = None) -> 
     return benchmark
 
 
-def _of_protocol(dataset: str, protocol: str | None) -> str:
-    if protocol == "old":
-        return OLD_NAMES.get(dataset, dataset)
-    if protocol == "revisited":
-        return {old: new for new, old in OLD_NAMES.items()}.get(dataset, dataset)
-    return dataset
+def _own_folder(name: str, root: Path | None, option: str) -> Path:
+    """Where a benchmark of one's own lies; a bare word that is no folder is taken for a mistyped name."""
+    below = None if root is None else root / name
+    if below is not None and below.exists() and name not in KNOWN:
+        return below
+    if name in KNOWN or (not Path(name).exists() and Path(name).name == name):
+        known = benchmarks() + ([SFM120K] if option == "--whiten-on" else [])
+        raise not_among(option, name, known, ", or name the folder of another in their layout")
+    return Path(name)
 
 
 def _options(wishes: Wishes, scales: tuple[float, ...], measured: str) -> Options:
@@ -162,7 +171,8 @@ def _options(wishes: Wishes, scales: tuple[float, ...], measured: str) -> Option
         dims=wishes.whiten_dims,
         query_expansion=None if wishes.alpha_qe is None else Expansion.parse(wishes.alpha_qe, "--alpha-qe"),
         augmentation=None if wishes.dba is None else Expansion.parse(wishes.dba, "--dba"),
-        distractors=() if wishes.distractors is None else tuple(_distractors(wishes.distractors)),
+        distractors=() if wishes.distractors is None else tuple(find_distractors(wishes.distractors)),
+        distractors_from=None if wishes.distractors is None else set_of_distractors(wishes.distractors),
         half=wishes.half,
     )
 
@@ -189,19 +199,11 @@ def _whitening(wishes: Wishes, scales: tuple[float, ...], measured: str) -> Whit
         require_files(pairs.images, SFM120K)
         return pairs
     power = SQUARE_ROOTED if wishes.whiten_power is None else wishes.whiten_power
-    other = FromDatabase(open_named(wishes.whiten_on, wishes.root), power)
-    if OLD_NAMES.get(other.benchmark.name, other.benchmark.name) == OLD_NAMES.get(measured, measured):
+    other = FromDatabase(open_named(wishes.whiten_on, wishes.root, option="--whiten-on"), power)
+    if same_photographs(other.benchmark.name, measured):
         raise InvalidInput(
             f"--whiten-on {wishes.whiten_on}: its photographs are those that {measured} measures on. Learn "
             "the whitening on other ones, as of Paris for Oxford."
         )
     require_files(other.images, other.benchmark.name)
     return other
-
-
-def _distractors(where: Path) -> list[Path]:
-    """Of a folder with a public list the images that it lists, of another folder all files."""
-    listed = where / KNOWN[DISTRACTORS].index_file
-    if listed.is_file() or where.is_file():
-        return [entry.path for entry in read_image_list(listed if listed.is_file() else where)]
-    return [entry.path for entry in scan_folder(where)]

@@ -154,6 +154,13 @@ def evaluate(
         int | None, typer.Option(help="Longest side in px for the teacher; default: the student's.", min=16)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write it there, not to the run's evaluation.json, which `report` shows.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the evaluation as one JSON object.")] = False,
 ) -> None:
     """Measure retrieval, teacher and students side by side: on labelled images, or on a landmark benchmark.
@@ -163,6 +170,7 @@ def evaluate(
     """
     from student_trainer.evaluate.benchmark_command import Payment, Wishes, evaluate_benchmark
     from student_trainer.evaluate.contestants import line_up
+    from student_trainer.evaluate.destination import destination
     from student_trainer.evaluate.scales import parse_scales
     from student_trainer.evaluate.table import as_text
 
@@ -195,6 +203,7 @@ def evaluate(
         )
     if manifest is not None:
         wishes.refuse_any()
+    file = destination(folder, out)
     contestants = line_up(folder, teacher, also or (), image_size, teacher_image_size)
     if manifest is not None:
         evaluation = _on_manifest(manifest, split, contestants, chosen_scales, device)
@@ -202,10 +211,11 @@ def evaluate(
         evaluation = evaluate_benchmark(
             wishes, contestants, folder, chosen_scales, payment=Payment(key, yes), device=device
         )
-    evaluation.write(folder.evaluation)
+    evaluation.write(file)
+    following = "" if out else f" Next: student-trainer report --run {run}"
     emit(
         evaluation.model_dump(mode="json"),
-        f"{as_text(evaluation)}\n\nWritten: {folder.evaluation}. Next: student-trainer report --run {run}",
+        f"{as_text(evaluation)}\n\nWritten: {file}.{following}",
         as_json=json,
     )
 
@@ -217,14 +227,11 @@ def _on_manifest(
     scales: tuple[float, ...],
     device: str,
 ) -> "Evaluation":
-    from student_trainer.acquire.manifest import read_manifest, scan_folder
+    from student_trainer.acquire.manifest import labelled_entries
     from student_trainer.evaluate.comparison import Source, compare
     from student_trainer.evaluate.gallery import gallery_of
 
-    if manifest.is_dir() and split is not None:
-        raise InvalidInput(f"{manifest} is a folder and has no splits: give a CSV manifest, or drop --split.")
-    entries = scan_folder(manifest) if manifest.is_dir() else read_manifest(manifest, split)
-    gallery = gallery_of(entries)
+    gallery = gallery_of(labelled_entries(manifest, split))
     with progress("Describing", len(gallery.paths) * len(contestants), "images") as bar:
         return compare(
             contestants,

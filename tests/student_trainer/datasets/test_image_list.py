@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from student_trainer.datasets.image_list import find_distractors, listed_distractors, read_image_list
+from student_trainer.datasets.image_list import (
+    find_distractors,
+    listed_distractors,
+    read_image_list,
+    set_of_distractors,
+)
 from student_trainer.errors import InvalidInput
 
 
@@ -63,3 +68,27 @@ def test_distractors_are_those_of_the_public_list_or_all_of_a_folder(tmp_path: P
 def test_distractors_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"There is no folder .*none"):
         find_distractors(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("where", "listed", "named"),
+    [
+        ("more", None, "more"),
+        ("more", "revisitop1m.txt", "revisitop1m"),
+        ("revisitop1m", None, "revisitop1m"),
+    ],
+)
+def test_the_public_distractors_are_known_by_their_list_or_their_folder(
+    tmp_path: Path, where: str, listed: str | None, named: str
+) -> None:
+    folder = tmp_path / where
+    folder.mkdir()
+    if listed:
+        (folder / listed).write_text("a.jpg\n")
+        assert set_of_distractors(folder / listed) == named
+    assert set_of_distractors(folder) == named
+
+
+def test_distractors_of_ones_own_list_go_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "few.txt").write_text("a.jpg\n")
+    assert set_of_distractors(tmp_path / "few.txt") == "few.txt"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_benchmark_runs import SIDE_PX, call, make_run, teacher_of
+from made_benchmark_runs import SIDE_PX, app, call, make_run, teacher_of
 from made_benchmarks import make_old, make_revisited, make_sfm120k, write_view
+from typer.testing import CliRunner
 
 from shared.checkpoints import load_network
 from shared.extraction import describe
@@ -205,7 +206,8 @@ def test_distractors_are_ranked_with_the_database_and_may_be_kept_in_half_precis
     call(*arguments, "--distractors", data / "distractors", "--half")
     evaluation = read_evaluation(run.evaluation)
     assert (evaluation.protocol.database, evaluation.protocol.benchmark.distractors) == (22, 6)
-    assert "22 database images, 6 of them distractors" in evaluation.protocol.sentence()
+    source = "6 of them distractors: those of distractors, not the 1,001,001 of revisitop1m"
+    assert f"22 database images, {source} (" in evaluation.protocol.sentence()
     assert "float16" in evaluation.protocol.sentence()
     benchmark = open_benchmark(data / "roxford5k")
     queries, database = rows_of(run.student, benchmark)
@@ -219,6 +221,24 @@ def test_distractors_are_ranked_with_the_database_and_may_be_kept_in_half_precis
     assert {path.stat().st_size for path in kept} == {6 * 80 * 2}
 
 
+def test_an_evaluation_that_is_replaced_is_named_first_and_out_keeps_it(run, data, tmp_path):
+    def said(*more: object) -> str:
+        arguments = ["--run", run.root, "--root", data, "--dataset", *more]
+        return CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False).stderr
+
+    assert "This replaces" not in said("roxford5k")
+    kept = run.evaluation.read_bytes()
+    assert "This replaces" not in said("rparis6k", "--out", tmp_path / "paris.json")
+    assert run.evaluation.read_bytes() == kept
+    assert read_evaluation(tmp_path / "paris.json").protocol.manifest == "rparis6k"
+    replaced = f"This replaces the evaluation on roxford5k in {run.evaluation}. To keep that"
+    assert replaced in said("rparis6k")
+    assert read_evaluation(run.evaluation).protocol.manifest == "rparis6k"
+    run.evaluation.write_text("{")
+    assert "This replaces what cannot be read as an evaluation in" in said("roxford5k")
+    assert read_evaluation(run.evaluation).protocol.manifest == "roxford5k"
+
+
 def test_a_public_list_of_distractors_is_followed(run, data, tmp_path):
     folder = tmp_path / "revisitop1m"
     write_view(folder / "jpg" / "a.jpg", 3, 0, 0)
@@ -226,7 +246,9 @@ def test_a_public_list_of_distractors_is_followed(run, data, tmp_path):
     (folder / "revisitop1m.txt").write_text("a.jpg\n")
     arguments = ("--run", run.root, "--dataset", "roxford5k", "--root", data, "--distractors", folder)
     call(*arguments)
-    assert read_evaluation(run.evaluation).protocol.benchmark.distractors == 1
+    protocol = read_evaluation(run.evaluation).protocol
+    assert protocol.benchmark.distractors == 1
+    assert "1 of them distractors: 1 image of the 1,001,001 of revisitop1m (" in protocol.sentence()
     (folder / "revisitop1m.txt").write_text("a.jpg\nb.jpg\n")
     assert "1 of 2 images of the distractors are missing" in refused(*arguments)
 
@@ -381,7 +403,24 @@ OXFORD = "--dataset roxford5k --root DATA"
         (f"{OXFORD} --whitening DATA/none.pth", "--whitening: There is no file"),
         (f"{OXFORD} --whiten-on roxford5k", "its photographs are those that roxford5k measures on"),
         (f"{OXFORD} --whiten-on oxford5k", "its photographs are those that roxford5k measures on"),
-        (f"{OXFORD} --whiten-on mine", "There is no ground truth in mine"),
+        (
+            f"{OXFORD} --whiten-on mine",
+            "--whiten-on mine: choose from roxford5k, rparis6k, oxford5k, paris6k, ",
+        ),
+        (f"{OXFORD} --whiten-on retrieval-SfM120k", f"in their layout. Did you mean '{SFM120K}'?"),
+        (f"{OXFORD} --whiten-on DATA/mine", "There is no ground truth in "),
+        ("--dataset roxfrod5k --root DATA", "their layout. Did you mean 'roxford5k'?"),
+        (
+            "--dataset roxfrod5k",
+            "--dataset roxfrod5k: choose from roxford5k, rparis6k, oxford5k, paris6k, or",
+        ),
+        (f"--dataset {SFM120K} --root DATA", f"--dataset {SFM120K}: choose from roxford5k, "),
+        (f"{OXFORD} --out DATA", " is a folder. Name a file in a folder that is there"),
+        (f"{OXFORD} --out DATA/none/e.json", "cannot be written: there is no folder "),
+        (
+            f"{OXFORD} --out DATA/roxford5k/gnd_roxford5k.pkl",
+            "is there and no evaluation, so it is not replaced",
+        ),
         ("--manifest x.csv --alpha-qe 2:3", "--alpha-qe is for benchmarks: give --dataset"),
         ("--manifest x.csv --whiten-power 0.3", "--whiten-power is for benchmarks"),
         ("--manifest x.csv --whiten-power 0.5", "--whiten-power is for benchmarks"),
