@@ -103,6 +103,17 @@ def variants() -> Iterator[Variant]:
             sparse=True,
         )
     yield Variant("rank-mixup, alpha 0.2, tau 0.65", 500, rank_mixup(alpha=0.2, tau=0.65), sparse=True)
+    # The teacher's own labels alone, at a threshold that the parents of a mixture reach.
+    yield Variant("rank, tau 0.65", 150, rank(tau=0.65))
+    for images, sparse, tau in (
+        (150, False, 0.65),
+        (500, False, 0.65),
+        (500, False, 0.6),
+        (500, True, 0.6),
+    ):
+        loss = rank_mixup(label_mixed=False, tau=tau)
+        yield Variant(f"rank-mixup, no mixup labels, tau {tau:g}", images, loss, sparse)
+    yield Variant("rank, tau 0.6", 500, rank(tau=0.6), sparse=True)
 
 
 def rank(**settings: float) -> Callable[[int], Loss]:
