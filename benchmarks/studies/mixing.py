@@ -1,10 +1,11 @@
 """When does mixing help, and which part of it does harm? Variants of the mixed loss beside the plain one.
 
-In: a run folder with bought descriptors, a labelled manifest, weights of MobileNetV2. Out: a line for each
-variant on standard output, and every training in a file of JSON lines, by which a run that was stopped
-continues. Only the upper modules of the student are trained (``--trained-from``), on kept features, with the
-whole subset as one batch and a constant learning rate, so that a training takes seconds and nothing but the
-loss differs. Each variant is compared with ``rank`` on the same images, seed by seed.
+In: a run folder with bought descriptors, a labelled manifest, weights of MobileNetV2. Out: how similar
+photographs and mixtures are to student and teacher, and a line for each variant, on standard output; every
+training in a file of JSON lines, by which a run that was stopped continues. Only the upper modules of the
+student are trained (``--trained-from``), on kept features, with the whole subset as one batch and a constant
+learning rate, so that a training takes seconds and nothing but the loss differs. Each variant is compared
+with ``rank`` on the same images, seed by seed.
 
     python -m benchmarks.studies.mixing RUN --manifest M --split test --weights W --out FILE
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.studies.mixed_labels import MixedLabels
@@ -150,6 +152,12 @@ class Bench:
         assert self.bought.teacher is not None
         return torch.from_numpy(self.bought.teacher)
 
+    def before(self) -> NDArray[np.float32]:
+        """What the student says of the bought images before it learns, [n, d]."""
+        upper = trained_part(self._student(), self.trained_from)
+        rows = np.arange(len(self.learned.store))
+        return describe_without_graph(upper, lambda: self.learned.chunks(rows), len(rows)).numpy()
+
     def rows(self, variant: Variant, seed: int) -> list[int]:
         """Which bought images."""
         digests = [image.digest for image in self.bought.images]
@@ -215,6 +223,7 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     done = _done(arguments.out)
     bench = Bench(arguments, arguments.out.with_suffix(".cache"))
+    print(_spread("student before", bench.before()), _spread("teacher", bench.teacher.numpy()), sep="\n")
     for variant in variants():
         for seed in range(arguments.seeds):
             key = (variant.images, variant.sparse, variant.name, seed)
@@ -223,6 +232,18 @@ def main(words: Sequence[str] | None = None) -> None:
                 done[key] = bench.train(variant, seed)
                 _append(arguments.out, key, done[key] | {"seconds": time.perf_counter() - started_s})
         print(_line(variant, done, arguments.seeds), flush=True)
+
+
+def _spread(whose: str, units: NDArray[np.float32]) -> str:
+    """How similar photographs are to each other, and to even mixtures of two others."""
+    pairs = (units @ units.T)[np.triu_indices(len(units), k=1)]
+    partners = np.random.default_rng(0).integers(len(units), size=len(units))
+    mixed = units + units[partners]
+    mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
+    return (
+        f"{whose}: similarity of two photographs {pairs.mean():.2f} (standard deviation {pairs.std():.2f}), "
+        f"of one and an even mixture {(units @ mixed.T).mean():.2f}"
+    )
 
 
 Key = tuple[int, bool, str, int]
