@@ -26,8 +26,10 @@ def advice(recipe: Recipe, found: Neighbours | None) -> str | None:
     if recipe.objective.settings.get("grad_through_mixed"):
         return _measured("gradient through mixtures did harm", "--set objective.grad_through_mixed=false")
     if 2 * found.alone > found.images:
-        better = f"--objective rank --set objective.{THRESHOLD}={AUTO}"
-        return _measured("of so sparse a set plain ranking at a lower threshold learned more", better)
+        better = (
+            f"--objective rank, or --set objective.label_mixed=false, with --set objective.{THRESHOLD}={AUTO}"
+        )
+        return _measured("so sparse a set taught more at a lower threshold", better)
     return _measured("plain ranking learned as much as mixing or more, from 500 to 2,000", "--objective rank")
 
 

@@ -24,7 +24,7 @@ def found(alone: int) -> Neighbours:
     ("alone", "changes", "instead"),
     [
         (50, [], "--objective rank."),
-        (51, [], "--objective rank --set objective.tau=auto."),
+        (51, [], "--objective rank, or --set objective.label_mixed=false, with --set objective.tau=auto."),
         (51, ["objective.grad_through_mixed=true"], "--set objective.grad_through_mixed=false."),
     ],
 )
