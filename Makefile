@@ -28,8 +28,8 @@ demo: $(READY)   ## Run the whole line on rendered landmarks: at most 4 minutes 
 serve: $(READY)  ## Serve a teacher with random weights on port 8000
 	@$(BIN)/teacher-service serve --arch resnet101-gem --weights random
 
-test: $(READY)   ## Run the tests
-	@$(BIN)/python -m pytest
+test: $(READY)   ## Run the tests, on up to 4 cores
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY)   ## Check style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

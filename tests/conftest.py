@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 from redis_process import RedisProcess, available
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported, here or in a process that a test starts: several workers share the cores, and
+    # threads that wait for each other in turn would stop them all.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
