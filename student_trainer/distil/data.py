@@ -21,9 +21,6 @@ from student_trainer.datasets.sfm120k import open_sfm120k
 from student_trainer.distil.images import SourceImage, digest_files
 from student_trainer.errors import InvalidInput
 
-UNLABELLED = -1
-"""The class number of an image without a label."""
-
 _MEDIAN_ROWS = 2_000
 _SIMILARITY_BLOCK_ROWS = 1024
 _NAMED = 3

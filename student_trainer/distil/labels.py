@@ -1,4 +1,4 @@
-"""Who counts as relevant to whom, from the teacher's similarities alone (Sec. 3.3).
+"""Who counts as relevant to whom: from the teacher's similarities alone (Sec. 3.3), or by class numbers.
 
 In: the teacher's similarities in the joint set of B originals and their B mixtures. Out: a symmetric
 boolean matrix, one row per query.
@@ -6,6 +6,9 @@ boolean matrix, one row per query.
 
 import torch
 from torch import Tensor
+
+UNLABELLED = -1
+"""The class number of an image without a label."""
 
 
 def similarity_labels(similarity: Tensor, tau: float) -> Tensor:

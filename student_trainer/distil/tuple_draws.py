@@ -9,12 +9,16 @@ thousand anchors an epoch, and a pool of 22,000 images.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from student_trainer.distil.data import UNLABELLED, TrainingData
+from student_trainer.distil.labels import UNLABELLED
 from student_trainer.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from student_trainer.distil.data import TrainingData
 
 Rows = NDArray[np.int64]
 
@@ -69,7 +73,7 @@ class TupleDraws:
     seed: int
 
     @classmethod
-    def of(cls, mining: Mining, data: TrainingData, seed: int, epochs: int) -> "TupleDraws":
+    def of(cls, mining: Mining, data: "TrainingData", seed: int, epochs: int) -> "TupleDraws":
         """The draws from these data, if they can fill the tuples of so many epochs.
 
         Raises:

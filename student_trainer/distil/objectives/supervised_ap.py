@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from student_trainer.distil.average_precision import Bins, square_ap_loss
-from student_trainer.distil.data import UNLABELLED
 from student_trainer.distil.descriptors import similarities, unit_rows
+from student_trainer.distil.labels import UNLABELLED
 from student_trainer.errors import InvalidInput
 
 
