@@ -5,7 +5,7 @@ the part that is trained, and a file of what it is given in place of pixels.
 
 A frozen layer with frozen statistics gives the same features at every step. So training on kept features is
 the same computation as training on pixels with these layers held fixed, for a fraction of the work: of a
-MobileNetV2 the last seven of 18 modules take a seventh of the time of all. What it costs in quality has to be
+MobileNetV2 the last seven of 18 modules take a fifth of the time of all. What it costs in quality has to be
 measured; ``docs/results.md`` does for one data set.
 """
 
