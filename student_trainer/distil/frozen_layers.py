@@ -4,8 +4,8 @@ In: a student, the number of its trunk's first modules that stay as they are, an
 the part that is trained, and a file of what it is given in place of pixels.
 
 A frozen layer with frozen statistics gives the same features at every step. So training on kept features is
-the same computation as training on pixels with these layers held fixed, for a fraction of the work: of a
-MobileNetV2 the last seven of 18 modules take a fifth of the time of all. What it costs in quality has to be
+the same computation as training on pixels with these layers held fixed, for a fraction of the work: the lower
+layers are those with large maps. What it costs in quality has to be
 measured; ``docs/results.md`` does for one data set.
 """
 
