@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from student_trainer.evaluate.blocks import Rows, compared
 from student_trainer.evaluate.ranking import rank_blocks
-from student_trainer.evaluate.search import ranks_of, top_k
-from student_trainer.evaluate.stored import FileRows
+from student_trainer.evaluate.search.blocks import Rows, compared
+from student_trainer.evaluate.search.exact import ranks_of, top_k
+from student_trainer.evaluate.search.stored import FileRows
 
 QUERIES, DIM, K = 70, 512, 100
 DATABASE = 1_000_000

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from benchmarks.studies.mixed_labels import MixedLabels
 from shared.images import Preprocessing
 from shared.network import DescriptorNet
-from student_trainer.acquire.manifest import read_manifest
+from student_trainer.datasets.manifest import read_manifest
 from student_trainer.distil.backward import describe_without_graph, three_stage_backward
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData, from_transfer_set

@@ -48,10 +48,10 @@ def fetch(
     from student_trainer.acquire import session
     from student_trainer.acquire.client import Patience
     from student_trainer.acquire.fetch import Outcome
-    from student_trainer.acquire.lock import exclusive
     from student_trainer.acquire.spending import ask_for_yes, fetch_with_progress
     from student_trainer.acquire.summaries import exhausted, of_fetch
     from student_trainer.acquire.transfer_set import TransferSet
+    from student_trainer.lock import exclusive
 
     folder = RunFolder.existing(run)
     settings = session.FetchSettings(concurrency, batch, Patience(read_s=timeout, give_up_after_s=patience))
@@ -92,9 +92,9 @@ def audit(*, run: Run, url: Url = None, key: Key = None, json: Json = False) -> 
     """Check what was bought against the service's ledger, and write the budget certificate."""
     from student_trainer.acquire import audit as auditing
     from student_trainer.acquire import session
-    from student_trainer.acquire.lock import exclusive
     from student_trainer.acquire.summaries import of_audit
     from student_trainer.acquire.transfer_set import TransferSet
+    from student_trainer.lock import exclusive
 
     folder = RunFolder.existing(run)
     with exclusive(folder), TransferSet.open(folder.transfer_set) as transfer_set:

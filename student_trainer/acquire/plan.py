@@ -14,15 +14,15 @@ from shared.digest import sha256_hex
 from shared.images import FORMATS, PIXELS_CEILING, ImageLimits, InvalidImage, admit, decode, read_file
 from shared.protocol import ModelLimits
 from student_trainer.acquire import near_duplicates
-from student_trainer.acquire.lock import exclusive
-from student_trainer.acquire.manifest import Entry
 from student_trainer.acquire.named_files import named_files
 from student_trainer.acquire.near_duplicates import Fingerprint, fingerprint
 from student_trainer.acquire.outbox import Outbox
 from student_trainer.acquire.records import PlanFacts, PlannedImage
 from student_trainer.acquire.selection.choice import Describe, check_wish, choose
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.datasets.manifest import Entry
 from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.lock import exclusive
 from student_trainer.run_folder import RunFolder
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from shared.images import ImageLimits
 from student_trainer.acquire import near_duplicates
-from student_trainer.acquire.manifest import Entry
 from student_trainer.acquire.plan import NOTHING, Inventory, take_stock
 from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.selection.choice import place_in_draw
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.datasets.manifest import Entry
 from student_trainer.run_folder import RunFolder
 
 

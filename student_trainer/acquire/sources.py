@@ -6,10 +6,10 @@ In: the options of ``plan``. Out: the photographs, words that name their source,
 from dataclasses import dataclass
 from pathlib import Path
 
-from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
 from student_trainer.acquire.records import DrawnBy
 from student_trainer.datasets.image_list import read_image_list
 from student_trainer.datasets.known import CIRTORCH_PAGE, KNOWN, SFM120K
+from student_trainer.datasets.manifest import Entry, read_manifest, scan_folder
 from student_trainer.datasets.sfm120k import SfmSplit, open_sfm120k
 from student_trainer.errors import InvalidInput
 

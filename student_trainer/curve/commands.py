@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from student_trainer.acquire.lock import exclusive
 from student_trainer.errors import INTERRUPTED, InvalidInput
+from student_trainer.lock import exclusive
 from student_trainer.output import emit
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.files import write_whole
@@ -125,8 +125,8 @@ def _measure(
     recipe: "Recipe", bought: "TrainingData", manifest: Path | None, split: str | None
 ) -> "tuple[TrainingData, Yardstick]":
     """What can be learned from, and what measures it."""
-    from student_trainer.acquire.manifest import labelled_entries
     from student_trainer.curve.held_back import HeldBack, hold_back
+    from student_trainer.datasets.manifest import labelled_entries
     from student_trainer.evaluate.gallery import gallery_of
     from student_trainer.trials.file_digests import FileDigests
     from student_trainer.trials.yardsticks import Labelled, threshold

@@ -5,8 +5,8 @@ In: the file, or a folder of distractors. Out: photographs in its order. No imag
 
 from pathlib import Path
 
-from student_trainer.acquire.manifest import Entry, scan_folder
 from student_trainer.datasets.known import DISTRACTORS, KNOWN
+from student_trainer.datasets.manifest import Entry, scan_folder
 from student_trainer.errors import InvalidInput
 
 BESIDE = ("images", "jpg")
@@ -48,7 +48,7 @@ def find_distractors(where: Path) -> list[Path]:
     """Of an image list, or of a folder with the public list, the images listed; of another folder all files.
 
     Raises:
-        InvalidInput: as :func:`read_image_list` and :func:`~student_trainer.acquire.manifest.scan_folder`.
+        InvalidInput: as :func:`read_image_list` and :func:`~student_trainer.datasets.manifest.scan_folder`.
     """
     listed = where if where.is_file() else listed_distractors(where)
     return [entry.path for entry in (read_image_list(listed) if listed else scan_folder(where))]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from student_trainer.acquire.manifest import Entry
 from student_trainer.datasets.known import KNOWN, SFM120K, find_set
+from student_trainer.datasets.manifest import Entry
 from student_trainer.datasets.plain_values import member, names, whole_numbers
 from student_trainer.datasets.restricted_pickle import read_plain_pickle
 from student_trainer.errors import InvalidInput

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from shared.images import ImageLimits
 from student_trainer.acquire.client import Access, TeacherClient, Upload
-from student_trainer.acquire.manifest import read_manifest
 from student_trainer.acquire.plan import limits_of, take_stock
 from student_trainer.acquire.records import PlannedImage
 from student_trainer.acquire.session import meet
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.datasets.manifest import read_manifest
 from student_trainer.demo.narrator import Narrator, RunTrainer
 from student_trainer.demo.photographs import BASICS, TEST, TRAIN, labelled_manifest
 from student_trainer.demo.settings import DemoSettings

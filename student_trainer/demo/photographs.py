@@ -8,8 +8,8 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from student_trainer.acquire.manifest import Entry
 from student_trainer.acquire.sources import open_source
+from student_trainer.datasets.manifest import Entry
 from student_trainer.demo.settings import DemoSettings
 from student_trainer.errors import InvalidInput
 

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
-from student_trainer.distil.events import log_mining
-from student_trainer.distil.metrics import MetricsLog
-from student_trainer.distil.mining import mine
+from student_trainer.distil.log.events import log_mining
+from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.objectives import Objective, mining_of
 from student_trainer.distil.preflight import say
 from student_trainer.distil.schedule import Moment, Schedule
 from student_trainer.distil.state import TrainingState
-from student_trainer.distil.tuple_draws import TupleDraws
-from student_trainer.distil.tuple_schedule import TupleSchedule
+from student_trainer.distil.tuples.draws import TupleDraws
+from student_trainer.distil.tuples.mining import mine
+from student_trainer.distil.tuples.schedule import TupleSchedule
 from student_trainer.progress import Bar
 from student_trainer.recipe import Recipe
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from shared.certificate import transfer_set_digest
 from shared.digest import digest_of_list
 from shared.vectors import descriptor_digest
-from student_trainer.acquire.manifest import Entry, labelled_entries
 from student_trainer.acquire.transfer_set import Bought, TransferSet
+from student_trainer.datasets.manifest import Entry, labelled_entries
 from student_trainer.datasets.present import require_files
 from student_trainer.datasets.sfm120k import open_sfm120k
 from student_trainer.distil.images import SourceImage, digest_files

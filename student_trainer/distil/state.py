@@ -14,7 +14,7 @@ from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.frozen_layers import trained_part
 from student_trainer.distil.precision import BF16, InBFloat16
 from student_trainer.distil.student import build_untrained, make_trainable
-from student_trainer.distil.tuple_schedule import Mined
+from student_trainer.distil.tuples.schedule import Mined
 from student_trainer.recipe import Recipe
 
 

@@ -19,11 +19,11 @@ from statistics import fmean
 import torch
 
 from shared.checkpoints import save_network
-from student_trainer.acquire.lock import exclusive
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.course import course, steps_left
 from student_trainer.distil.data import TrainingData
-from student_trainer.distil.events import (
+from student_trainer.distil.frozen_layers import check_trained_from, with_features
+from student_trainer.distil.log.events import (
     log_epoch,
     log_step,
     log_student,
@@ -31,8 +31,8 @@ from student_trainer.distil.events import (
     log_validation,
     note,
 )
-from student_trainer.distil.frozen_layers import check_trained_from, with_features
-from student_trainer.distil.metrics import MetricsLog, NoMetrics
+from student_trainer.distil.log.metrics import MetricsLog, NoMetrics
+from student_trainer.distil.log.tensorboard import Board, writer_class
 from student_trainer.distil.preflight import check_data, unfitted_objective
 from student_trainer.distil.prepare import Lesson, prepare
 from student_trainer.distil.processes import ALONE, Processes
@@ -41,9 +41,9 @@ from student_trainer.distil.schedule import Moment
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import check_weights, take_step
 from student_trainer.distil.student import build_student, calibrate
-from student_trainer.distil.tensorboard import Board, writer_class
 from student_trainer.distil.validation import held_back_count, hold_back, is_due
 from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.lock import exclusive
 from student_trainer.progress import Bar, progress
 from student_trainer.recipe import RANDOM, Recipe
 from student_trainer.recipe_checks import THRESHOLD

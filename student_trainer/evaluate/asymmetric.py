@@ -18,7 +18,7 @@ from shared.vectors import Float32Rows
 from student_trainer.acquire.records import Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate import stated
+from student_trainer.evaluate.benchmark import stated
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.document import BridgeFit
 from student_trainer.run_folder import RunFolder

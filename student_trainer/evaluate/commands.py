@@ -168,7 +168,7 @@ def evaluate(
     Descriptors of a benchmark are kept in the run folder's cache: what is interrupted continues, and a second
     evaluation is quick.
     """
-    from student_trainer.evaluate.benchmark_command import Payment, Wishes, evaluate_benchmark
+    from student_trainer.evaluate.benchmark.command import Payment, Wishes, evaluate_benchmark
     from student_trainer.evaluate.contestants import line_up
     from student_trainer.evaluate.destination import destination
     from student_trainer.evaluate.scales import parse_scales
@@ -227,7 +227,7 @@ def _on_manifest(
     scales: tuple[float, ...],
     device: str,
 ) -> "Evaluation":
-    from student_trainer.acquire.manifest import labelled_entries
+    from student_trainer.datasets.manifest import labelled_entries
     from student_trainer.evaluate.comparison import Source, compare
     from student_trainer.evaluate.gallery import gallery_of
 

@@ -22,9 +22,9 @@ from shared.images import InvalidImage, Preprocessing
 from shared.network import DescriptorNet
 from shared.tensor_files import write_whole
 from student_trainer.errors import InvalidInput, StorageFailed
-from student_trainer.evaluate.blocks import Rows
 from student_trainer.evaluate.ranking import Float32Rows
-from student_trainer.evaluate.stored import FileRows, Joined
+from student_trainer.evaluate.search.blocks import Rows
+from student_trainer.evaluate.search.stored import FileRows, Joined
 
 IMAGES_IN_A_PART = 2_048
 """Described between two writes: at most this much work is lost."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from student_trainer.acquire.manifest import Entry
+from student_trainer.datasets.manifest import Entry
 from student_trainer.errors import InvalidInput
 
 NAMED_AT_MOST = 5

@@ -13,11 +13,11 @@ from pathlib import Path
 from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.curve.document import Curve, read_curve
+from student_trainer.distil.log.reading import TrainingLog, read_training_log
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.document import STUDENT, Evaluation, read_evaluation, sha256_of_file
 from student_trainer.evaluate.provenance import held, learned_from
 from student_trainer.publish.budget import Budget, check_budget
-from student_trainer.publish.training_log import TrainingLog, read_training_log
 from student_trainer.run_folder import RunFolder
 
 

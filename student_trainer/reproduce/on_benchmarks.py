@@ -17,11 +17,11 @@ from shared.learned_whitening import LearnedWhitening
 from student_trainer.datasets.ground_truth import Benchmark, to_document
 from student_trainer.datasets.known import same_photographs, short_name
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.benchmark import Options, View, measure, view
-from student_trainer.evaluate.blocks import Rows
+from student_trainer.evaluate.benchmark.scoring import Options, View, measure, view
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.ranking import Float32Rows
 from student_trainer.evaluate.revisited import SETUPS
+from student_trainer.evaluate.search.blocks import Rows
 from student_trainer.evaluate.whitening import learn_pca
 from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.measures import readable

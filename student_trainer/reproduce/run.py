@@ -9,8 +9,8 @@ from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 
-from student_trainer.acquire.lock import exclusive
 from student_trainer.errors import InvalidInput
+from student_trainer.lock import exclusive
 from student_trainer.reproduce.arguments import Arguments, no_such_row
 from student_trainer.reproduce.definition import Table, read_table
 from student_trainer.reproduce.inputs import open_setting

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from student_trainer.acquire.manifest import labelled_entries
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.known import benchmarks, find_set, not_among
+from student_trainer.datasets.manifest import labelled_entries
 from student_trainer.datasets.present import require_images
 from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.distil.images import SourceImage

@@ -14,13 +14,13 @@ from shared.digest import digest_of_list
 from shared.images import Preprocessing
 from student_trainer.distil.data import TrainingData, neighbourhoods
 from student_trainer.distil.images import open_store
+from student_trainer.distil.log.reading import read_training_log
 from student_trainer.distil.preflight import NEARLY_ALL
 from student_trainer.distil.student import build_student, calibrate
 from student_trainer.distil.threshold import fitted
 from student_trainer.distil.train import train
 from student_trainer.errors import TrainingFailed
 from student_trainer.evaluate.document import sha256_of_file
-from student_trainer.publish.training_log import read_training_log
 from student_trainer.recipe import IMAGENET, RANDOM, Recipe
 from student_trainer.recipe_checks import THRESHOLD
 from student_trainer.run_folder import RunFolder

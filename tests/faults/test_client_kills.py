@@ -21,10 +21,10 @@ from reverse_proxy import Exchange, ReverseProxy
 from shared.certificate import parse_certificate, verify_certificate
 from shared.images import ImageLimits
 from student_trainer.acquire.audit import stored_descriptors
-from student_trainer.acquire.manifest import scan_folder
 from student_trainer.acquire.plan import decide, take_stock
 from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.datasets.manifest import scan_folder
 from student_trainer.run_folder import RunFolder
 
 BATCH, CONCURRENCY, MOST_PASSAGES = 2, 3, 4

@@ -12,7 +12,7 @@ from torch import Tensor
 from student_trainer.distil.objectives.contrastive import Contrastive
 from student_trainer.distil.objectives.rank import Rank, RankMixup
 from student_trainer.distil.objectives.supervised_ap import SupervisedAP
-from student_trainer.distil.tuple_draws import Mining
+from student_trainer.distil.tuples.draws import Mining
 from student_trainer.errors import InvalidInput
 
 

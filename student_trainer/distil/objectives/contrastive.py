@@ -13,7 +13,7 @@ from torch import Tensor
 
 from student_trainer.distil.descriptors import unit_rows
 from student_trainer.distil.objectives.tuples import contrastive
-from student_trainer.distil.tuple_draws import Mining
+from student_trainer.distil.tuples.draws import Mining
 from student_trainer.errors import InvalidInput
 
 FARTHEST = 2.0

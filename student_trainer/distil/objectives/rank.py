@@ -17,9 +17,9 @@ from torch import Tensor
 from student_trainer.distil.average_precision import Bins, square_ap_loss
 from student_trainer.distil.descriptors import similarities
 from student_trainer.distil.labels import similarity_labels
-from student_trainer.distil.rank_backends import pick_backend
 from student_trainer.distil.rank_loss import rank_distillation_loss
-from student_trainer.distil.rank_problem import check_tau, unit_pair
+from student_trainer.distil.rank_loss.backends import pick_backend
+from student_trainer.distil.rank_loss.problem import check_tau, unit_pair
 from student_trainer.errors import InvalidInput
 
 

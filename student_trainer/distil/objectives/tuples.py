@@ -1,8 +1,8 @@
 """Losses of one tuple: an anchor, images that show the same as it does, and images that do not.
 
 In: descriptors of a tuple. Out: a scalar. Who stands in a tuple is decided elsewhere
-(:mod:`student_trainer.distil.mining`), and so is which network described whom: asymmetric learning gives the
-student's anchor with the teacher's positives and negatives.
+(:mod:`student_trainer.distil.tuples.mining`), and so is which network described whom: asymmetric learning
+gives the student's anchor with the teacher's positives and negatives.
 
 Source of ``contrastive``: Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human
 Annotation" (2018), Siamese learning; the sum over a tuple and EPSILON as the field's public code has them.

@@ -33,10 +33,10 @@ from shared.vectors import descriptor_digest, encode_rows
 from student_trainer.acquire import session
 from student_trainer.acquire.client import Access
 from student_trainer.acquire.fetch import Outcome
-from student_trainer.acquire.manifest import scan_folder
 from student_trainer.acquire.plan import decide, take_stock
 from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.datasets.manifest import scan_folder
 from student_trainer.run_folder import RunFolder
 
 DIM = 8

@@ -18,9 +18,9 @@ from nacl.signing import SigningKey
 from PIL import Image
 
 from student_trainer.acquire.fetch import Outcome
-from student_trainer.acquire.lock import exclusive
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.cli import main
+from student_trainer.lock import exclusive
 from student_trainer.run_folder import RunFolder
 
 

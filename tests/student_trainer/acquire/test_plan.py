@@ -12,12 +12,12 @@ from PIL import Image
 from shared.images import ImageLimits
 from shared.protocol import ModelLimits
 from student_trainer.acquire.fetch import Outcome
-from student_trainer.acquire.lock import exclusive
-from student_trainer.acquire.manifest import Entry, scan_folder
 from student_trainer.acquire.plan import Choice, decide, limits_of, take_stock
 from student_trainer.acquire.records import EarlierChoice, PlanFacts, PlannedImage
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.datasets.manifest import Entry, scan_folder
 from student_trainer.errors import InvalidInput, ServiceRefused, StorageFailed
+from student_trainer.lock import exclusive
 from student_trainer.run_folder import RunFolder
 
 FACTS = PlanFacts("random", 0, "test")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from student_trainer.acquire.manifest import read_manifest
+from student_trainer.datasets.manifest import read_manifest
 from student_trainer.demo import scenes
 from student_trainer.demo.scenes import Landmark, cast_landmarks, render_landmarks, render_views
 from student_trainer.errors import InvalidInput, StorageFailed

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from student_trainer.distil import average_precision
 from student_trainer.distil.average_precision import Bins, binned_ap_loss, square_ap_loss
-from student_trainer.distil.rank_loss_reference import ap_losses
+from student_trainer.distil.rank_loss.reference import ap_losses
 from student_trainer.errors import InvalidInput, TrainingFailed
 
 

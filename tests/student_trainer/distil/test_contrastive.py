@@ -12,7 +12,7 @@ from student_trainer.distil.descriptors import BadDescriptors
 from student_trainer.distil.objectives import mining_of
 from student_trainer.distil.objectives.contrastive import Contrastive
 from student_trainer.distil.objectives.tuples import contrastive
-from student_trainer.distil.tuple_draws import Mining
+from student_trainer.distil.tuples.draws import Mining
 from student_trainer.errors import InvalidInput
 
 LABELS = torch.tensor([0, 0, 1, 2, 3, 3, 0, 4])

@@ -17,14 +17,14 @@ from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.course import course
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import digest_files
-from student_trainer.distil.metrics import MetricsLog
-from student_trainer.distil.mining import Findings, mine
+from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.objectives import get
 from student_trainer.distil.schedule import Moment, Schedule
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import take_step
 from student_trainer.distil.train import Outcome, train
-from student_trainer.distil.tuple_schedule import Mined
+from student_trainer.distil.tuples.mining import Findings, mine
+from student_trainer.distil.tuples.schedule import Mined
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import load
 from student_trainer.run_folder import RunFolder

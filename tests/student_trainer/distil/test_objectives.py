@@ -13,7 +13,7 @@ from student_trainer.distil.descriptors import BadDescriptors, similarities, uni
 from student_trainer.distil.objectives.rank import Rank, RankMixup
 from student_trainer.distil.objectives.supervised_ap import SupervisedAP
 from student_trainer.distil.rank_loss import rank_distillation_loss
-from student_trainer.distil.rank_loss_reference import ap_losses
+from student_trainer.distil.rank_loss.reference import ap_losses
 from student_trainer.errors import InvalidInput
 
 NAMES = ["rank-mixup", "rank", "ap"]

@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.checkpoints import load_network
-from student_trainer.acquire.lock import exclusive
 from student_trainer.distil.backward import Step
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData, from_manifest
@@ -29,6 +28,7 @@ from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import take_step
 from student_trainer.distil.train import train
 from student_trainer.errors import InvalidInput
+from student_trainer.lock import exclusive
 from student_trainer.recipe import load
 from student_trainer.run_folder import RunFolder
 

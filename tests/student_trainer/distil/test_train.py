@@ -20,16 +20,16 @@ from shared.batch_norm import batch_norm_layers
 from shared.checkpoints import load_network, read_notes
 from shared.digest import sha256_hex
 from shared.images import Preprocessing
-from student_trainer.acquire.lock import exclusive
 from student_trainer.distil import train as training
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import open_store
-from student_trainer.distil.metrics import MetricsLog
+from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.threshold import choose
 from student_trainer.distil.train import Outcome, train
 from student_trainer.errors import InvalidInput, StorageFailed, TrainingFailed
+from student_trainer.lock import exclusive
 from student_trainer.recipe import Recipe, load
 from student_trainer.run_folder import RunFolder
 
@@ -470,7 +470,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from student_trainer.distil import train as training
-from student_trainer.distil.metrics import MetricsLog
+from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.recipe import load
 from student_trainer.run_folder import RunFolder
 

@@ -203,7 +203,7 @@ INTERRUPTED = """
 import os, signal, sys
 import torch
 torch.set_num_threads(1)
-from student_trainer.distil.metrics import MetricsLog
+from student_trainer.distil.log.metrics import MetricsLog
 
 write = MetricsLog.write
 def interrupting_write(log, event, values):

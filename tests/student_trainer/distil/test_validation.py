@@ -15,7 +15,7 @@ from shared.extraction import describe
 from student_trainer.distil.backward import BadNumbers
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
-from student_trainer.distil.metrics import MetricsLog
+from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.train import Outcome, train
 from student_trainer.distil.validation import Validation, hold_back
 from student_trainer.errors import InvalidInput, TrainingFailed

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from shared.checkpoints import load_network, save_network
 from shared.extraction import describe
 from shared.vectors import encode_rows
-from student_trainer.acquire.manifest import read_manifest
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.datasets.manifest import read_manifest
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.evaluate.commands import evaluate
 from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER, Evaluation, read_evaluation

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from student_trainer.acquire.manifest import Entry, read_manifest, scan_folder
+from student_trainer.datasets.manifest import Entry, read_manifest, scan_folder
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.gallery import gallery_of
 

@@ -11,7 +11,7 @@ from student_trainer.datasets.ground_truth import QueryTruth
 from student_trainer.evaluate.bootstrap import interval
 from student_trainer.evaluate.ranking import rank
 from student_trainer.evaluate.revisited import SETUPS, evaluate, graded, score
-from student_trainer.evaluate.search import ranks_of
+from student_trainer.evaluate.search.exact import ranks_of
 
 POSITIVES = {"E": ["easy"], "M": ["easy", "hard"], "H": ["hard"], "old": ["ok"]}
 IGNORED = {"E": ["junk", "hard"], "M": ["junk"], "H": ["junk", "easy"], "old": ["junk"]}

@@ -16,9 +16,9 @@ from shared.checkpoints import save_network
 from shared.network import NetworkSpec, build_network
 from shared.receipts import LedgerHead, Receipt, SignedHead, SignedReceipt, delivery_digest
 from shared.vectors import descriptor_digest, encode_rows
-from student_trainer.acquire.manifest import Entry
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.datasets.manifest import Entry
 from student_trainer.evaluate.comparison import Contestant, Source, compare
 from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER
 from student_trainer.evaluate.gallery import gallery_of

@@ -8,10 +8,10 @@ import pytest
 from made_curves import curve_of
 from PIL import Image
 
+from student_trainer.distil.log.reading import Step, Watched
 from student_trainer.evaluate.document import ModelScores
 from student_trainer.publish.curve_figure import quality_curve, quality_picture
 from student_trainer.publish.figures import score_chart, training_curve, validation_curve
-from student_trainer.publish.training_log import Step, Watched
 
 MATPLOTLIB_COLOURS = re.compile(r"#[0-9a-f]{6}")
 

@@ -82,7 +82,7 @@ def test_another_file_in_place_of_the_results_is_not_overwritten(
 
 
 def test_two_runs_in_one_folder_are_refused(reproduce: Run, inputs: Any, tmp_path: Path) -> None:
-    from student_trainer.acquire.lock import exclusive
+    from student_trainer.lock import exclusive
     from student_trainer.run_folder import RunFolder
 
     with exclusive(RunFolder(tmp_path)):

@@ -10,12 +10,12 @@ import torch
 from shared.extraction import describe
 from shared.images import ImageLimits
 from shared.network import NetworkSpec, build_network
-from student_trainer.acquire.manifest import scan_folder
 from student_trainer.acquire.plan import take_stock
 from student_trainer.acquire.records import PlannedImage
 from student_trainer.acquire.selection import described
 from student_trainer.acquire.selection.described import Describer
 from student_trainer.acquire.selection.network import open_eye
+from student_trainer.datasets.manifest import scan_folder
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.recipe import Recipe
 

@@ -1,0 +1,160 @@
+"""Teacher and students side by side on a landmark benchmark.
+
+In: checkpoints, a benchmark, scales and options. Out: the evaluation document. Every network describes the
+same files in its own way; what differs between networks (longest side, whitening) is written into its line.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from student_trainer.datasets.ground_truth import Benchmark
+from student_trainer.datasets.present import require_files, require_images
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.asymmetric import bridge
+from student_trainer.evaluate.benchmark.asked_teacher import AskedTeacher
+from student_trainer.evaluate.benchmark.document import Line, document_of
+from student_trainer.evaluate.benchmark.scoring import Measured, Options, View, measure, view
+from student_trainer.evaluate.comparison import Contestant, check_device, open_network
+from student_trainer.evaluate.describing import Describer
+from student_trainer.evaluate.document import ASYMMETRIC, STUDENT, TEACHER, Evaluation, sha256_of_file
+from student_trainer.evaluate.ranking import Float32Rows
+from student_trainer.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a caller is told while it waits."""
+
+    on_images: Callable[[str, int], None] = lambda name, images: None
+    """(model, images described since the last call)."""
+    on_rows: Callable[[str, int], None] = lambda name, rows: None
+    """(model, database rows compared since the last call)."""
+
+
+def require_everything(benchmark: Benchmark, options: Options) -> None:
+    """Every image of database and queries, and every distractor.
+
+    Raises:
+        InvalidInput: some are missing; they are counted, and the first five named.
+    """
+    require_images(benchmark)
+    require_files(options.distractors, "the distractors")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A benchmark, and how every model is measured on it."""
+
+    benchmark: Benchmark
+    options: Options
+    run: RunFolder
+    """Its cache keeps descriptors; the student's map into the teacher's space is learned from it."""
+    scales: tuple[float, ...] = (1.0,)
+    device: str = "auto"
+    watch: Watch = field(default_factory=Watch)
+
+    def evaluate(
+        self,
+        contestants: Sequence[Contestant],
+        *,
+        asymmetric: bool = False,
+        asked: AskedTeacher | None = None,
+    ) -> Evaluation:
+        """Describe, whiten, rank and score with every model.
+
+        Args:
+            contestants: at least one, names distinct.
+            asymmetric: also ask the teacher's database with the student's queries.
+            asked: the teacher, where it is an API; its descriptors are bought already.
+
+        Raises:
+            InvalidInput: images that are missing or cannot be read, a checkpoint that cannot, no such device,
+                options that do not fit, or a benchmark without any positive.
+            StorageFailed: descriptors cannot be kept.
+        """
+        check_device(self.device)
+        require_everything(self.benchmark, self.options)
+        if asymmetric and asked is None and TEACHER not in {contestant.name for contestant in contestants}:
+            raise InvalidInput("--asymmetric asks the teacher's database: give --teacher as well.")
+        lines: dict[str, Line] = {}
+        views: dict[str, View] = {}
+        describers: dict[str, Describer] = {}
+        if asked is not None:
+            views[TEACHER] = view(asked, self.benchmark, self.options)
+            lines[TEACHER] = self._line_of_asked(asked, views[TEACHER])
+        for contestant in contestants:
+            describer = self.describer(contestant)
+            seen = view(describer, self.benchmark, self.options)
+            lines[contestant.name] = self._line(contestant, describer, seen)
+            if asymmetric and contestant.name in (TEACHER, STUDENT):
+                views[contestant.name], describers[contestant.name] = seen, describer
+        if asymmetric:
+            lines[ASYMMETRIC] = self._asymmetric(lines[STUDENT], describers, views)
+        bought = None if asked is None else asked.purchased.queries_charged
+        return document_of(lines, self.benchmark, self.options, self.scales, bought)
+
+    def describer(self, contestant: Contestant) -> Describer:
+        """How a model looks at images.
+
+        Raises:
+            InvalidInput: its checkpoint cannot be read.
+        """
+        return Describer(
+            open_network(contestant),
+            contestant.longest_side_px,
+            self.scales,
+            self.device,
+            self.run.cache,
+            apply_exif=False,
+            on_images=lambda images: self.watch.on_images(contestant.name, images),
+        )
+
+    def _line(self, contestant: Contestant, describer: Describer, seen: View) -> Line:
+        network = describer.network
+        return Line(
+            measured=self._measured(contestant.name, seen, seen.whitened(seen.queries)),
+            arch=network.spec.arch,
+            dim=network.dim,
+            longest_side_px=contestant.longest_side_px,
+            checkpoint_sha256=sha256_of_file(contestant.checkpoint),
+            whitened=seen.whitening is not None,
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            file_bytes=contestant.checkpoint.stat().st_size,
+            objective=contestant.objective,
+            images_bought=contestant.images_bought,
+        )
+
+    def _line_of_asked(self, asked: AskedTeacher, seen: View) -> Line:
+        teacher = asked.purchased.teacher
+        return Line(
+            measured=self._measured(TEACHER, seen, seen.whitened(seen.queries)),
+            arch=teacher.model,
+            dim=teacher.dim,
+            longest_side_px=asked.longest_side_px,
+            checkpoint_sha256=teacher.revision,
+            whitened=seen.whitening is not None,
+        )
+
+    def _asymmetric(self, line: Line, describers: Mapping[str, Describer], views: Mapping[str, View]) -> Line:
+        """The student's queries, brought into the teacher's space and asked of its database."""
+        answers = views[TEACHER]
+        dim = answers.queries.shape[1]
+        crossing = bridge(self.run, describers[STUDENT], describers.get(TEACHER), dim)
+        queries = answers.whitened(crossing.apply(views[STUDENT].queries))
+        return replace(
+            line,
+            measured=self._measured(ASYMMETRIC, answers, queries),
+            dim=dim,
+            whitened=answers.whitening is not None,
+            bridge=crossing.words,
+            bridge_fit=crossing.fit,
+        )
+
+    def _measured(self, name: str, seen: View, queries: Float32Rows) -> Measured:
+        def on_rows(rows: int) -> None:
+            self.watch.on_rows(name, rows)
+
+        try:
+            return measure(queries, seen.searched(), self.benchmark, self.options, on_rows)
+        except ValueError as error:
+            raise InvalidInput(f"{self.benchmark.name}, {name}: {error}") from None

@@ -1,0 +1,1 @@
+"""Exact search of databases that need not fit in memory."""
