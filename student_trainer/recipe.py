@@ -30,6 +30,8 @@ _OFF = (
     ("student", "trained_from", 0),
     ("images", "side_multiple_px", 1),
     ("training", "precision", "float32"),
+    ("training", "optimiser", "adam"),
+    ("training", "pooling_rate_factor", 1.0),
 )
 """Switches that came later, and how they say that they are not used."""
 
@@ -76,7 +78,7 @@ class ObjectiveSection(_Section):
 
 
 class TrainingSection(_Section):
-    """The optimisation: Adam, learning rate ``learning_rate * exp(-learning_rate_decay * epoch)``."""
+    """The optimisation, at learning rate ``learning_rate * exp(-learning_rate_decay * epoch)``."""
 
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=2)] = 1000
@@ -84,6 +86,9 @@ class TrainingSection(_Section):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     learning_rate_decay: Annotated[float, Field(ge=0)] = 0.01
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
+    optimiser: Literal["adam", "rmsprop"] = "adam"
+    pooling_rate_factor: Annotated[float, Field(gt=0)] = 1.0
+    """The learning rate of GeM's p, as a multiple; where it is not 1, p is not decayed either."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     chunk_size: Annotated[int, Field(ge=1)] = 32
     """Images whose activations are held at one time; changes memory, not the result."""

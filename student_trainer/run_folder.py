@@ -82,6 +82,11 @@ class RunFolder:
         return self.root / "student.safetensors"
 
     @property
+    def head(self) -> Path:
+        """What the objective learned beside the student: a projection or a hash layer; often there is none."""
+        return self.root / "head.safetensors"
+
+    @property
     def evaluation_set(self) -> Path:
         """What ``evaluate --teacher-url`` bought to measure the teacher (SQLite, as the transfer set)."""
         return self.root / "evaluation_set.sqlite"

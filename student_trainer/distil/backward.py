@@ -67,6 +67,7 @@ def three_stage_backward(
     allow_inexact: bool = False,
     on_chunk: Callable[[int], None] = lambda n: None,
     processes: Processes = ALONE,
+    beside: nn.Module | None = None,
 ) -> Step:
     """Leave the gradient of ``loss_of(descriptors)`` in the parameters' ``.grad``.
 
@@ -81,6 +82,7 @@ def three_stage_backward(
         on_chunk: told the number of images each time a chunk's second pass is done, and at the end that of
             the other processes' images.
         processes: who shares the batch; all of them leave the same gradient and return the same.
+        beside: weights that ``loss_of`` uses of its own; they get their gradient too.
 
     Raises:
         InexactBackward: a layer would make the result differ from the direct gradient.
@@ -89,7 +91,7 @@ def three_stage_backward(
     if not allow_inexact:
         refuse_inexact_layers(network)
     descriptors = describe_without_graph(network, chunks, batch_size, processes)
-    loss, gradient = loss_and_gradient(descriptors, loss_of)
+    loss, gradient = loss_and_gradient(descriptors, loss_of, beside)
     network.zero_grad()
     others = batch_size
     for chunk in chunks():
@@ -99,7 +101,7 @@ def three_stage_backward(
     processes.sum_gradients(network)
     if others:
         on_chunk(others)
-    norm = gradient_norm(network)
+    norm = gradient_norm(network, beside)
     if not torch.isfinite(norm):
         rows = processes.union(_rows_to_blame(network, chunks, gradient))
         raise BadNumbers("The gradient of the weights is not finite", rows)
@@ -151,19 +153,30 @@ def describe_without_graph(
     return descriptors
 
 
-def loss_and_gradient(descriptors: Tensor, loss_of: Callable[[Tensor], Tensor]) -> tuple[float, Tensor]:
+def loss_and_gradient(
+    descriptors: Tensor, loss_of: Callable[[Tensor], Tensor], beside: nn.Module | None = None
+) -> tuple[float, Tensor]:
     """Stage 2: the loss and its gradient [B, d] with respect to the descriptors.
+
+    The weights ``beside``, which the loss uses of its own, are left with their gradient. Several processes
+    compute the same one, since each has all descriptors of the batch.
 
     Raises:
         BadNumbers: the loss, or rows of the gradient.
     """
+    own = [] if beside is None else list(beside.parameters())
     leaf = descriptors.detach().requires_grad_()
     loss = loss_of(leaf)
     if not torch.isfinite(loss):
         raise BadNumbers("The loss is not finite", _rows_that_break(loss, leaf))
     if not loss.requires_grad:  # a batch that leaves nothing to be learned, such as a single image
+        _leave(own, [None] * len(own))
         return loss.item(), torch.zeros_like(descriptors)
-    (gradient,) = torch.autograd.grad(loss, leaf)
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(loss, [leaf, *own], allow_unused=True)
+    gradient = found[0]
+    _leave(own, found[1:])
+    if gradient is None:
+        return loss.item(), torch.zeros_like(descriptors)
     _refuse_rows(~torch.isfinite(gradient).all(dim=1), "The gradient of a descriptor is not finite")
     return loss.item(), gradient
 
@@ -180,10 +193,17 @@ def _rows_that_break(loss: Tensor, leaf: Tensor) -> list[int]:
     return bad if len(bad) < len(leaf) else []
 
 
-def gradient_norm(network: nn.Module) -> Tensor:
+def gradient_norm(*networks: nn.Module | None) -> Tensor:
     """Euclidean norm of all parameters' gradients, a scalar tensor."""
-    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    parts = (network.parameters() for network in networks if network is not None)
+    gradients = [weight.grad for weights in parts for weight in weights if weight.grad is not None]
     return torch.nn.utils.get_total_norm(gradients)
+
+
+def _leave(weights: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    """Zero where the loss did not look at a weight, so that an optimiser treats all steps alike."""
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = torch.zeros_like(weight) if gradient is None else gradient
 
 
 def _push(network: nn.Module, images: Tensor, gradient: Tensor) -> None:

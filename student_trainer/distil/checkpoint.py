@@ -38,6 +38,8 @@ class Checkpoint:
     """Losses of the steps of the epoch that is under way."""
     mined: dict[str, Any] | None = None
     """Tuples of the epoch that is under way: they followed from weights that are not kept."""
+    head: dict[str, Any] | None = None
+    """State dict of what the objective learns of its own, and the mean of its weights."""
     format: str = FORMAT
 
     @property

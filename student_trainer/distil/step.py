@@ -1,4 +1,4 @@
-"""One step: the gradient of the objective over a batch, and Adam's answer to it.
+"""One step: the gradient of the objective over a batch, and the optimiser's answer to it.
 
 In: the state of a training, a moment of its schedule. Out: the state one step further, or
 :class:`TrainingFailed` with the step and the images, and then nothing of the step is kept.
@@ -13,6 +13,7 @@ from student_trainer.distil.backward import BadNumbers, Step, three_stage_backwa
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.descriptors import BadDescriptors
 from student_trainer.distil.objectives import Objective
+from student_trainer.distil.optimiser import RATE_FACTOR
 from student_trainer.distil.preflight import some_names
 from student_trainer.distil.schedule import Moment
 from student_trainer.distil.state import TrainingState
@@ -33,7 +34,7 @@ def take_step(
     allow_inexact: bool = False,
     on_images: Callable[[int], None] = lambda n: None,
 ) -> Step:
-    """One step of Adam on one batch.
+    """One step of the optimiser on one batch.
 
     Raises:
         TrainingFailed: a descriptor, the loss, a gradient or a weight is not finite, or the objective
@@ -50,6 +51,7 @@ def take_step(
             allow_inexact=allow_inexact,
             on_chunk=on_images,
             processes=source.processes,
+            beside=state.head,
         )
     except BadNumbers as error:
         images = _images(moment, source, error.rows)
@@ -57,9 +59,9 @@ def take_step(
     except ValueError as error:  # such as batch statistics of a single value
         raise TrainingFailed(f"{_where(moment)}: {error}") from error
     for group in state.optimiser.param_groups:
-        group["lr"] = moment.learning_rate
+        group["lr"] = moment.learning_rate * group.get(RATE_FACTOR, 1.0)
     state.optimiser.step()
-    if not torch.isfinite(torch.nn.utils.get_total_norm(state.trained.parameters())):
+    if not torch.isfinite(torch.nn.utils.get_total_norm(state.weights)):
         check_weights(state, moment)  # only then: it asks each tensor, this asks once
     state.finished_steps = moment.step
     state.epoch_losses.append(result.loss)
@@ -72,7 +74,8 @@ def check_weights(state: TrainingState, moment: Moment) -> None:
     Raises:
         TrainingFailed: a weight is not finite.
     """
-    for name, weights in state.student.state_dict().items():
+    of_head = {} if state.head is None else state.head.state_dict(prefix="head.")
+    for name, weights in {**state.student.state_dict(), **of_head}.items():
         if not torch.isfinite(weights).all():
             raise TrainingFailed(f"{_where(moment)}: the weights {name!r} are not finite. {_ADVICE}")
 

@@ -18,11 +18,12 @@ from statistics import fmean
 
 import torch
 
-from shared.checkpoints import save_network
+from shared.checkpoints import save_network, weights_digest
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.course import course, steps_left
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.frozen_layers import check_trained_from, with_features
+from student_trainer.distil.heads import Head, fit_head, save_head
 from student_trainer.distil.log.events import (
     log_epoch,
     log_step,
@@ -40,7 +41,7 @@ from student_trainer.distil.reproducible import reproducible
 from student_trainer.distil.schedule import Moment
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import check_weights, take_step
-from student_trainer.distil.student import build_student, calibrate
+from student_trainer.distil.student import build_student, build_untrained, calibrate
 from student_trainer.distil.validation import held_back_count, hold_back, is_due
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.lock import exclusive
@@ -128,7 +129,7 @@ def forget(run: RunFolder) -> None:
     """Remove what was trained in a run folder; the transfer set, which was paid for, stays."""
     for folder in (run.checkpoints, run.tensorboard):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (run.metrics, run.initial_student, run.student):
+    for file in (run.metrics, run.initial_student, run.student, run.head):
         file.unlink(missing_ok=True)
 
 
@@ -158,9 +159,10 @@ def _train(
             calibrate(student, lesson.source.store, lesson.source.preprocessing, recipe.training.seed)
         processes.same_weights(student)
         processes.on_first(lambda: save_network(student, run.initial_student, notes))
-        state = TrainingState.fresh(recipe, student, device)
+        state = TrainingState.fresh(recipe, student, device, _head(lesson, student.dim, recipe.training.seed))
     else:
-        state = TrainingState.resumed(recipe, checkpoint, device)
+        head = _head(lesson, build_untrained(recipe).dim, recipe.training.seed)
+        state = TrainingState.resumed(recipe, checkpoint, device, head)
 
     source = with_features(lesson.source, state.student, recipe.student.trained_from, run.cache)
     lesson = replace(lesson, source=source)
@@ -188,12 +190,26 @@ def _train(
 
         # The mean of its weights.
         if recipe.averaging.epochs:
-            state.student.load_state_dict(state.mean.weights(like=state.student))
+            state.become_mean()
         if lesson.validation is not None:
             log_student(log, lesson.validation.scores(state.student), step=schedule.total_steps)
-        processes.on_first(lambda: save_network(state.student, run.student, notes))
+        processes.on_first(partial(_save, state, recipe, run, notes))
     processes.wait()  # whoever ends without an error says that the student is there
     return Outcome(run.student, schedule.images, recipe.training.epochs, schedule.total_steps)
+
+
+def _head(lesson: Lesson, student_dim: int, seed: int) -> Head | None:
+    """What the objective learns of its own, with its initial weights."""
+    teacher = lesson.source.data.teacher
+    return fit_head(lesson.objective, student_dim, None if teacher is None else teacher.shape[1], seed)
+
+
+def _save(state: TrainingState, recipe: Recipe, run: RunFolder, notes: dict[str, str]) -> None:
+    """The student last: who finds it finds its head too."""
+    if state.head is not None:
+        digest = weights_digest(state.student)
+        save_head(state.head, run.head, objective=recipe.objective.name, student_digest=digest)
+    save_network(state.student, run.student, notes)
 
 
 def _check_together(recipe: Recipe, data: TrainingData, processes: Processes) -> None:
@@ -232,7 +248,7 @@ def _end_epoch(state: TrainingState, moment: Moment, lesson: Lesson, recipe: Rec
     """Note the epoch's loss and validation; take the weights into the mean if the recipe names this epoch."""
     averaged = moment.epoch in recipe.averaging.epochs
     if averaged:
-        state.mean.add(state.student)
+        state.take_into_mean()
     log_epoch(log, moment, loss=fmean(state.epoch_losses), averaged=averaged)
     state.epoch_losses = []
     if lesson.validation is not None and is_due(recipe, moment.epoch):
