@@ -16,6 +16,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.digest import JsonValue, digest_of_document, float_text
+from shared.views import Degradation, ImageView
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe_checks import complete_settings, explain, nearest, objective_settings
 
@@ -29,9 +30,16 @@ IMAGENET, RANDOM = "imagenet", "random"
 _OFF = (
     ("student", "trained_from", 0),
     ("images", "side_multiple_px", 1),
+    ("images", "shortest_side_px", 0),
+    ("images", "crop_px", 0),
+    ("images", "crop_least_area", 0.08),
+    ("images", "flip", False),
+    ("images", "degrade", ""),
     ("training", "precision", "float32"),
     ("training", "optimiser", "adam"),
     ("training", "pooling_rate_factor", 1.0),
+    ("training", "sampling", "all"),
+    ("training", "images_per_label", 8),
 )
 """Switches that came later, and how they say that they are not used."""
 
@@ -62,6 +70,49 @@ class ImagesSection(_Section):
     side_multiple_px: Annotated[int, Field(ge=1, le=64)] = 1
     """Sides in training are rounded to a multiple of it: photographs of many shapes then share chunks. 1, the
     exact size, makes a chunk for each shape."""
+    shortest_side_px: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Images are brought to it, in training and in use, whatever their longest side; 0: the longest rules."""
+    crop_px: Annotated[int, Field(ge=0, le=4096)] = 0
+    """In training a random part of the image, resized to a square of so many pixels; in use the middle
+    square. 0: the whole image."""
+    crop_least_area: Annotated[float, Field(gt=0, le=1)] = 0.08
+    """A random part has at least this share of the image's area."""
+    flip: bool = False
+    """In training, half of the images are mirrored at each step."""
+    degrade: str = ""
+    """What makes the student's images worse than those that the teacher saw, in training and in use:
+    ``downsample:4`` or ``crop:0.6`` (:mod:`shared.views`)."""
+
+    @model_validator(mode="after")
+    def _a_view(self) -> Self:
+        if self.shortest_side_px and self.side_multiple_px != 1:
+            raise ValueError(
+                f"images.side_multiple_px = {self.side_multiple_px} rounds sides that follow from a longest side, "
+                "and images.shortest_side_px gives the shortest: --set images.side_multiple_px=1"
+            )
+        if self.degrade and self.side_multiple_px != 1:
+            raise ValueError(
+                f"images.degrade = {self.degrade!r} is for sides that are not rounded: "
+                "--set images.side_multiple_px=1"
+            )
+        if self.crop_px > self.shortest_side_px:
+            raise ValueError(
+                f"images.crop_px = {self.crop_px} needs images of which every side is as long: "
+                f"--set images.shortest_side_px={max(self.crop_px, 256)}"
+            )
+        _ = self.view  # refuses a degradation that is none
+        return self
+
+    @property
+    def view(self) -> ImageView:
+        """How the student is shown images in use; in training the same, or random parts."""
+        degradation = Degradation.parse(self.degrade) if self.degrade else None
+        return ImageView(self.shortest_side_px or None, self.crop_px or None, degradation)
+
+    @property
+    def random(self) -> bool:
+        """Whether each step of a training sees other pixels of an image."""
+        return self.flip or bool(self.crop_px)
 
 
 class ObjectiveSection(_Section):
@@ -83,6 +134,11 @@ class TrainingSection(_Section):
     epochs: Annotated[int, Field(ge=1)] = 30
     batch_size: Annotated[int, Field(ge=2)] = 1000
     """At most this many images are ranked together; an epoch is cut into batches of nearly equal size."""
+    sampling: Literal["all", "balanced"] = "all"
+    """``all``: an epoch is every image once. ``balanced``: a batch is some labels, and of each
+    ``images_per_label`` images (:mod:`student_trainer.distil.balanced`)."""
+    images_per_label: Annotated[int, Field(ge=2)] = 8
+    """In a balanced batch."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     learning_rate_decay: Annotated[float, Field(ge=0)] = 0.01
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
@@ -138,6 +194,16 @@ class Recipe(_Section):
             raise ValueError(
                 f"averaging.epochs names epoch {too_late[0]}, but training ends after epoch "
                 f"{self.training.epochs}; choose with: --set averaging.epochs=[{self.training.epochs}]"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_features_of_fixed_pixels(self) -> Self:
+        if self.student.trained_from and self.images.random:
+            raise ValueError(
+                f"student.trained_from = {self.student.trained_from} computes the features of the lower layers "
+                "once, and random views (images.flip, images.crop_px) give other pixels at each step: "
+                "--set student.trained_from=0, or --set images.flip=false and images.crop_px=0"
             )
         return self
 
