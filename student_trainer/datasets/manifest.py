@@ -1,7 +1,8 @@
 """The list of a user's photographs: from a CSV manifest, or from a folder of sub-folders.
 
-In: a CSV file with the header ``path[,label][,split][,query]`` (further columns are ignored), or a
-folder. Out: entries in the manifest's order, or sorted by path. No image is opened here.
+In: a CSV file with the header ``path[,label][,labels][,split][,query]`` (further columns are ignored), or a
+folder. Out: entries in the manifest's order, or sorted by path. No image is opened here. Several labels of an
+image stand in the column ``labels``, with semicolons between them.
 """
 
 import csv
@@ -9,11 +10,16 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from student_trainer.errors import InvalidInput
 
 _TRUE = frozenset({"1", "true", "yes"})
 _FALSE = frozenset({"", "0", "false", "no"})
+_BETWEEN_LABELS = ";"
+
+Label: TypeAlias = str | tuple[str, ...]
+"""What an image shows; all that it shows, where images have several labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,8 @@ class Entry:
     """One photograph as its owner lists it; the file may turn out to be missing or unreadable."""
 
     path: Path
-    label: str | None = None
+    label: Label | None = None
+    """None, and never an empty one, where its owner does not say."""
     split: str | None = None
     is_query: bool = False
 
@@ -95,7 +102,7 @@ def _rows(reader: "csv.DictReader[str]", manifest: Path) -> Iterator[Entry]:
             raise InvalidInput(f"{where}: the path is empty.")
         yield Entry(
             path=_locate(manifest.parent, row["path"].strip()),
-            label=row.get("label") or None,
+            label=_label(row, where),
             split=row.get("split") or None,
             is_query=_flag(row.get("query", ""), where),
         )
@@ -105,6 +112,16 @@ def _locate(folder: Path, text: str) -> Path:
     direct = folder / text
     beside = folder / "images" / text
     return beside if not direct.exists() and beside.exists() else direct
+
+
+def _label(row: "dict[str, str]", where: str) -> Label | None:
+    one, several = row.get("label") or None, row.get("labels") or None
+    if several is None:
+        return one
+    if one is not None:
+        raise InvalidInput(f"{where}: it has a label and labels; put all of them into 'labels'.")
+    names = (name.strip() for name in several.split(_BETWEEN_LABELS))
+    return tuple(dict.fromkeys(name for name in names if name)) or None
 
 
 def _flag(text: str, where: str) -> bool:

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from student_trainer.acquire.sources import open_source
-from student_trainer.datasets.manifest import Entry
+from student_trainer.datasets.manifest import Entry, Label
 from student_trainer.demo.settings import DemoSettings
 from student_trainer.errors import InvalidInput
 
@@ -66,19 +66,24 @@ def check_photographs(settings: DemoSettings) -> None:
         )
 
 
-def _own(settings: DemoSettings) -> tuple[list[Entry], dict[str, str] | None]:
+def _own(settings: DemoSettings) -> tuple[list[Entry], dict[Label, str] | None]:
     """The user's own photographs and the split of each label; None if their manifest names the splits."""
     source = open_source(images=settings.images, manifest=settings.manifest)
     entries = source.entries
+    if several := [entry.path for entry in entries if isinstance(entry.label, tuple)]:
+        raise InvalidInput(
+            f"{len(several):,} of {len(entries):,} images have several labels, the first {several[0]}. The "
+            "demo's teacher learns from one label for each: give a column 'label'."
+        )
     if settings.manifest is not None and {TRAIN, TEST} <= {entry.split for entry in entries}:
         return entries, None
     return entries, _divide(entries, source.words, settings.seed)
 
 
-def _divide(entries: list[Entry], source: str, seed: int) -> dict[str, str]:
+def _divide(entries: list[Entry], source: str, seed: int) -> dict[Label, str]:
     """Half of the labels to learn from, the other half to test on, drawn by the seed."""
     counts = Counter(entry.label for entry in entries if entry.label is not None)
-    labels = sorted(label for label, count in counts.items() if count > 1)
+    labels = sorted(str(label) for label, count in counts.items() if count > 1)
     if len(labels) < 4:
         raise InvalidInput(
             f"The {source} has {len(labels)} labels with two images or more; the demo needs at least 4: "
@@ -88,7 +93,7 @@ def _divide(entries: list[Entry], source: str, seed: int) -> dict[str, str]:
     return {label: TRAIN if place % 2 == 0 else TEST for place, label in enumerate(labels)}
 
 
-def _write(entries: list[Entry], split: dict[str, str], path: Path) -> Path:
+def _write(entries: list[Entry], split: dict[Label, str], path: Path) -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "split"])

@@ -64,7 +64,7 @@ class BatchSource:
         return None if self.data.teacher is None else self._rows(self.data.teacher, batch)
 
     def labels(self, batch: Rows) -> Tensor | None:
-        """Class numbers, long [B]."""
+        """Class numbers, long [B]; multi-hot [B, C] where images have several labels."""
         return None if self.data.labels is None else self._rows(self.data.labels, batch)
 
     def names(self, batch: Rows, rows: tuple[int, ...]) -> list[str]:

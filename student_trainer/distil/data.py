@@ -15,7 +15,7 @@ from shared.certificate import transfer_set_digest
 from shared.digest import digest_of_list
 from shared.vectors import descriptor_digest
 from student_trainer.acquire.transfer_set import Bought, TransferSet
-from student_trainer.datasets.manifest import Entry, labelled_entries
+from student_trainer.datasets.manifest import Entry, Label, labelled_entries
 from student_trainer.datasets.present import require_files
 from student_trainer.datasets.sfm120k import open_sfm120k
 from student_trainer.distil.images import SourceImage, digest_files
@@ -34,7 +34,7 @@ class TrainingData:
     teacher: NDArray[np.float32] | None = None
     """Bought descriptors [n, D]."""
     labels: NDArray[np.int64] | None = None
-    """Class numbers [n]."""
+    """Class numbers [n]; or multi-hot [n, C], 1 for each label of an image, where images have several."""
     pairs: NDArray[np.int64] | None = None
     """Rows [m, 2] of images known to match; None where all images of a label do."""
     teacher_revision: str | None = None
@@ -53,7 +53,7 @@ class TrainingData:
     def digest(self) -> str:
         """Digest of images, descriptors and labels in their order; a training is bound to it."""
         images = [image.digest for image in self.images]
-        labels = [] if self.labels is None else [str(label) for label in self.labels]
+        labels = [] if self.labels is None else [str(label) for label in self.labels.tolist()]
         pairs = [] if self.pairs is None else ["pairs", *map(str, self.pairs.flatten().tolist())]
         return digest_of_list(
             ["images", *images, "labels", *labels, "bought", self.transfer_set_digest or "", *pairs]
@@ -185,7 +185,7 @@ def _sources(bought: Bought) -> tuple[SourceImage, ...]:
     return tuple(SourceImage(path, image) for path, image in zip(bought.paths, bought.images, strict=True))
 
 
-def _labels(entries: Sequence[Entry], manifest: Path) -> list[str]:
+def _labels(entries: Sequence[Entry], manifest: Path) -> list[Label]:
     unlabelled = [entry.path for entry in entries if not entry.label]
     if unlabelled:
         raise InvalidInput(
@@ -195,8 +195,13 @@ def _labels(entries: Sequence[Entry], manifest: Path) -> list[str]:
     return [entry.label for entry in entries if entry.label]
 
 
-def _numbers(labels: Sequence[str]) -> NDArray[np.int64]:
-    return np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
+def _numbers(labels: Sequence[Label]) -> NDArray[np.int64]:
+    """Class numbers [n] in ascending order of the labels; multi-hot [n, C] if an image has several."""
+    if all(isinstance(label, str) for label in labels):
+        return np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
+    sets = [{label} if isinstance(label, str) else set(label) for label in labels]
+    classes = sorted(set().union(*sets))
+    return np.array([[name in names for name in classes] for names in sets], dtype=np.int64)
 
 
 def _some(paths: Sequence[Path]) -> str:

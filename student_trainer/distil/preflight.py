@@ -59,6 +59,12 @@ def check_data(objective: Objective, data: TrainingData) -> None:
             f"The objective {objective.name!r} learns from labels, and there are none. "
             f"Name them with --manifest FILE{public}, or choose another objective."
         )
+    several = data.labels is not None and data.labels.ndim > 1
+    if objective.needs_labels and several and not getattr(objective, "takes_several_labels", False):
+        raise InvalidInput(
+            f"The objective {objective.name!r} learns from one label for each image, and these images have "
+            "several. Choose an objective that takes several, such as dch or csq."
+        )
     if objective.needs_teacher and data.teacher is None:
         raise InvalidInput(
             f"The objective {objective.name!r} learns from bought descriptors, and there are none. "

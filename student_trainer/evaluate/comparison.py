@@ -35,6 +35,7 @@ from student_trainer.evaluate.document import (
 from student_trainer.evaluate.gallery import Gallery
 from student_trainer.evaluate.labelled import MEASURES, QueryScores, score_queries
 from student_trainer.evaluate.protocol import Protocol
+from student_trainer.evaluate.relevance import in_words
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def compare(
             database=means.database,
             leave_one_out=gallery.leave_one_out,
             scales=tuple(scales),
+            several_labels=gallery.several_labels,
         ),
         models={name: _line(model, measured.get(BEFORE)) for name, model in measured.items()},
         images_root=str(source.root),
@@ -205,7 +207,9 @@ def _intervals(queries: QueryScores) -> dict[str, Interval]:
 def _examples(measured: Mapping[str, _Measured], gallery: Gallery, root: Path) -> tuple[Example, ...]:
     after = measured[STUDENT] if STUDENT in measured else next(iter(measured.values()))
     before = measured[BEFORE].queries.map_step if BEFORE in measured else None
-    chosen = examples.choose(after.queries.map_step, before, gallery.query_labels)
+    chosen = examples.choose(
+        after.queries.map_step, before, [in_words(label) for label in gallery.query_labels]
+    )
     return tuple(_example(query, why, measured, gallery, root) for query, why in chosen)
 
 
@@ -213,11 +217,10 @@ def _example(
     query: int, why: str, measured: Mapping[str, _Measured], gallery: Gallery, root: Path
 ) -> Example:
     place = gallery.queries[query]
-    label = gallery.labels[place]
-    relatives = sum(name == label for name in gallery.database_labels) - gallery.leave_one_out
+    relatives = int(np.count_nonzero(gallery.relevance.of(query))) - gallery.leave_one_out
     return Example(
         query=_relative(gallery.paths[place], root),
-        label=label,
+        label=in_words(gallery.labels[place]),
         why=why,
         relevant_in_database=relatives,
         rankings={name: _ranking(model.queries, query, gallery, root) for name, model in measured.items()},
@@ -225,11 +228,12 @@ def _example(
 
 
 def _ranking(queries: QueryScores, query: int, gallery: Gallery, root: Path) -> Ranking:
-    label = gallery.labels[gallery.queries[query]]
-    places = gallery.database[queries.top[query]]
+    found = queries.top[query]
+    relevant = gallery.relevance.of(query)[found].tolist()
+    places = gallery.database[found]
     hits = (
-        Hit(path=_relative(gallery.paths[place], root), relevant=gallery.labels[place] == label)
-        for place in places
+        Hit(path=_relative(gallery.paths[place], root), relevant=is_relevant)
+        for place, is_relevant in zip(places, relevant, strict=True)
     )
     return Ranking(ap_step=float(queries.map_step[query]), top=tuple(hits))
 

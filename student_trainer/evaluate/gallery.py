@@ -8,13 +8,15 @@ others (leave-one-out).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from student_trainer.datasets.manifest import Entry
+from student_trainer.datasets.manifest import Entry, Label
 from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.relevance import Relevance, relevance
 
 NAMED_AT_MOST = 5
 
@@ -24,7 +26,7 @@ class Gallery:
     """The images of an evaluation; each is described once, whatever it is used for."""
 
     paths: tuple[Path, ...]
-    labels: tuple[str, ...]
+    labels: tuple[Label, ...]
     queries: NDArray[np.int64]
     """[Q] places in ``paths``."""
     database: NDArray[np.int64]
@@ -37,14 +39,24 @@ class Gallery:
         return np.arange(len(self.paths)) if self.leave_one_out else None
 
     @property
-    def query_labels(self) -> list[str]:
+    def query_labels(self) -> list[Label]:
         """Q labels."""
         return [self.labels[place] for place in self.queries]
 
     @property
-    def database_labels(self) -> list[str]:
+    def database_labels(self) -> list[Label]:
         """N labels."""
         return [self.labels[place] for place in self.database]
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether images may have several."""
+        return not all(isinstance(label, str) for label in self.labels)
+
+    @cached_property
+    def relevance(self) -> Relevance:
+        """Which images of the database each query should find."""
+        return relevance(self.query_labels, self.database_labels)
 
 
 def gallery_of(entries: Sequence[Entry]) -> Gallery:

@@ -1,4 +1,4 @@
-"""Retrieval scores on labelled images: an image is relevant to a query when the two labels are equal.
+"""Retrieval scores on labelled images: relevant to a query is what has its label, or shares one of several.
 
 In: descriptors and labels of queries and database. Out: one score per query, and their means. No I/O.
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from student_trainer.datasets.manifest import Label
 from student_trainer.evaluate.ranking import (
     Float32Rows,
     Ranks,
@@ -21,6 +22,7 @@ from student_trainer.evaluate.ranking import (
     rank_blocks,
     recall_at_k,
 )
+from student_trainer.evaluate.relevance import relevance
 
 Scores = NDArray[np.float64]
 NOT_IN_DATABASE = -1
@@ -90,8 +92,8 @@ class QueryScores:
 def score(
     query_descriptors: Float32Rows,
     database_descriptors: Float32Rows,
-    query_labels: Sequence[str],
-    database_labels: Sequence[str],
+    query_labels: Sequence[Label],
+    database_labels: Sequence[Label],
     own_index: Sequence[int] | NDArray[np.int64] | None = None,
 ) -> RetrievalScores:
     """Mean retrieval scores; arguments as :func:`score_queries`.
@@ -107,8 +109,8 @@ def score(
 def score_queries(
     query_descriptors: Float32Rows,
     database_descriptors: Float32Rows,
-    query_labels: Sequence[str],
-    database_labels: Sequence[str],
+    query_labels: Sequence[Label],
+    database_labels: Sequence[Label],
     own_index: Sequence[int] | NDArray[np.int64] | None = None,
     *,
     top_k: int = 10,
@@ -118,7 +120,7 @@ def score_queries(
     Args:
         query_descriptors: float32 [Q, d], unit rows.
         database_descriptors: float32 [N, d], unit rows.
-        query_labels: Q labels.
+        query_labels: Q labels, one each or several.
         database_labels: N labels.
         own_index: per query its own place in the database, or ``NOT_IN_DATABASE``; None when no query
             stands in the database.
@@ -129,15 +131,14 @@ def score_queries(
     """
     own = np.full(len(query_labels), NOT_IN_DATABASE) if own_index is None else np.asarray(own_index)
     _check_lengths(len(query_descriptors), len(database_descriptors), query_labels, database_labels, own)
-    names = np.unique(np.asarray([*query_labels, *database_labels], dtype=np.str_), return_inverse=True)[1]
-    query_names, database_names = names[: len(query_labels)], names[len(query_labels) :]
+    relevant = relevance(query_labels, database_labels)
     values = np.full((len(MEASURES), len(query_labels)), np.nan)
     top: list[Ranks] = []
     for start, orders in rank_blocks(query_descriptors, database_descriptors):
         for query, order in enumerate(orders, start):
             kept = order[order != own[query]]
             top.append(kept[:top_k].copy())
-            ranks = np.flatnonzero(database_names[kept] == query_names[query])
+            ranks = np.flatnonzero(relevant.of(query)[kept])
             if len(ranks):
                 values[:, query] = _measures(ranks)
     by_measure = dict(zip(MEASURES, values, strict=True))
@@ -157,8 +158,8 @@ def _measures(ranks: Ranks) -> tuple[float, ...]:
 def _check_lengths(
     queries: int,
     database: int,
-    query_labels: Sequence[str],
-    database_labels: Sequence[str],
+    query_labels: Sequence[Label],
+    database_labels: Sequence[Label],
     own: NDArray[np.integer],
 ) -> None:
     if (queries, database) != (len(query_labels), len(database_labels)) or len(own) != queries:

@@ -96,6 +96,8 @@ class Protocol(Part):
     measures: dict[str, str] = MEASURES
     ties: str = "images of equal similarity stand in the order of the manifest"
     intervals: str = f"95 %, percentile bootstrap over queries, {DRAWS:,} draws, seed {SEED}"
+    several_labels: bool = False
+    """Images have several labels; relevant is what shares one."""
     benchmark: BenchmarkFacts | None = None
 
     @property
@@ -130,7 +132,10 @@ class Protocol(Part):
             else f"{self.queries:,} queries rank {self.database:,} database images"
         )
         split = f", split {self.split}" if self.split else ""
-        return f"{who} ({self.manifest}{split}){without}. Relevant means: the same label. {self._scales()}."
+        return f"{who} ({self.manifest}{split}){without}. {self._relevant()} {self._scales()}."
+
+    def _relevant(self) -> str:
+        return f"Relevant means: {'a label in common' if self.several_labels else 'the same label'}."
 
     def _scales(self) -> str:
         factors = ", ".join(f"{scale:g}" for scale in self.scales)

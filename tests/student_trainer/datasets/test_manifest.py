@@ -117,3 +117,14 @@ def test_a_folder_has_no_splits(tmp_path: Path) -> None:
         InvalidInput, match=r"is a folder and has no splits: give a CSV .*, or drop --split\."
     ):
         labelled_entries(tmp_path, "train")
+
+
+def test_several_labels_stand_in_a_column_of_their_own(tmp_path: Path) -> None:
+    manifest = write(tmp_path, "path,labels\na.jpg,sky; sea;sky\nb.jpg,sea\nc.jpg,\nd.jpg,;\n")
+    assert [entry.label for entry in read_manifest(manifest)] == [("sky", "sea"), ("sea",), None, None]
+
+
+def test_an_image_has_a_label_or_labels(tmp_path: Path) -> None:
+    manifest = write(tmp_path, "path,label,labels\na.jpg,sky,\nb.jpg,sky,sea;sky\n")
+    with pytest.raises(InvalidInput, match="line 3: it has a label and labels; put all"):
+        read_manifest(manifest)

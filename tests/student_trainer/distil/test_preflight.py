@@ -55,6 +55,16 @@ class TestData:
             check_data(objective, bought)
         check_data(objective, replace(bought, teacher=None, labels=np.zeros(18, np.int64)))
 
+    def test_an_objective_for_one_label_each_refuses_several(
+        self, bought: TrainingData, tiny_recipe_file: Path
+    ) -> None:
+        objective = make_objective(load(tiny_recipe_file, ["objective.name=ap"]))
+        several = replace(bought, teacher=None, labels=np.ones((18, 3), np.int64))
+        with pytest.raises(InvalidInput, match=r"'ap' learns from one label for each image.*have several"):
+            check_data(objective, several)
+        objective.takes_several_labels = True  # type: ignore[attr-defined]
+        check_data(objective, several)
+
     def test_an_objective_with_a_teacher_needs_descriptors(
         self, bought: TrainingData, tiny_recipe: Recipe
     ) -> None:

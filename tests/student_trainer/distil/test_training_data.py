@@ -83,6 +83,20 @@ class TestManifest:
         assert data.teacher is None
         assert data.transfer_set_digest is None
 
+    def test_several_labels_become_a_row_of_zeros_and_ones(
+        self, paint: Callable[[int], list[Path]], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "m.csv"
+        rows = zip(paint(3), ("sky;sea", "house", "sea"), strict=True)
+        path.write_text("path,labels\n" + "\n".join(f"{image},{labels}" for image, labels in rows))
+        data = from_manifest(path, None)
+        assert data.labels is not None
+        assert data.labels.tolist() == [[0, 1, 1], [1, 0, 0], [0, 1, 0]]
+        part = data.take([2, 0])
+        assert part.labels is not None and part.labels.tolist() == [[0, 1, 0], [0, 1, 1]]
+        swapped = replace(data, labels=data.labels[::-1].copy())
+        assert len({data.digest(), part.digest(), swapped.digest()}) == 3
+
     def test_a_folder_labels_by_its_sub_folders(
         self, paint: Callable[[int], list[Path]], tmp_path: Path
     ) -> None:
