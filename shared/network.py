@@ -14,8 +14,9 @@ import torchvision
 from torch import Tensor, nn
 
 from shared.batch_norm import batch_norm_layers, calibrate_batch_norm
+from shared.compact_trunks import COMPACT
 from shared.digest import JsonValue
-from shared.pooling import POOLINGS, l2_normalise
+from shared.pooling import FLATTEN, POOLINGS, Flatten, l2_normalise
 from shared.tensor_files import (
     CheckpointError,
     as_tensors,
@@ -39,6 +40,7 @@ __all__ = [
 
 IMAGENET = "imagenet"
 _WHITENED = "-w"
+_POOLINGS = {**POOLINGS, FLATTEN: Flatten}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,13 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         parse_architecture(self.arch)
-        if self.pooling not in POOLINGS:
-            raise ValueError(f"Unknown pooling {self.pooling!r}: choose one of {', '.join(POOLINGS)}.")
+        if self.pooling not in _POOLINGS:
+            raise ValueError(f"Unknown pooling {self.pooling!r}: choose one of {', '.join(_POOLINGS)}.")
+        if self.pooling == FLATTEN and self.arch not in COMPACT:
+            raise ValueError(
+                f"The pooling {FLATTEN!r} is for {' and '.join(COMPACT)}, whose features are few: "
+                f"choose one of {', '.join(POOLINGS)} for {self.arch}."
+            )
 
     @classmethod
     def parse(cls, name: str) -> Self:
@@ -60,7 +67,7 @@ class NetworkSpec:
         whitening = name.endswith(_WHITENED)
         base = name.removesuffix(_WHITENED)
         arch, _, pooling = base.rpartition("-")
-        return cls(arch, pooling, whitening) if pooling in POOLINGS else cls(base, whitening=whitening)
+        return cls(arch, pooling, whitening) if pooling in _POOLINGS else cls(base, whitening=whitening)
 
     @property
     def name(self) -> str:
@@ -97,7 +104,7 @@ class DescriptorNet(nn.Module):
     @property
     def dim(self) -> int:
         """Length of a descriptor."""
-        return output_channels(self.trunk)
+        return _dim(self.trunk, self.spec.pooling)
 
     def train(self, mode: bool = True) -> Self:
         """As usual, except that frozen batch norm stays in evaluation mode."""
@@ -118,9 +125,9 @@ def build_network(spec: NetworkSpec, seed: int | None = None) -> DescriptorNet:
         if seed is not None:
             torch.default_generator.manual_seed(seed)
         trunk = build_trunk(parse_architecture(spec.arch))
-        dim = output_channels(trunk)
+        dim = _dim(trunk, spec.pooling)
         whitening = nn.Linear(dim, dim) if spec.whitening else None
-    return DescriptorNet(spec, trunk, POOLINGS[spec.pooling](), whitening)
+    return DescriptorNet(spec, trunk, _POOLINGS[spec.pooling](), whitening)
 
 
 def load_imagenet_weights(network: DescriptorNet, source: Path | str) -> None:
@@ -136,6 +143,11 @@ def load_imagenet_weights(network: DescriptorNet, source: Path | str) -> None:
             or no download.
     """
     architecture = parse_architecture(network.spec.arch)
+    if not architecture.torchvision_name:
+        raise CheckpointError(
+            f"There are no ImageNet weights of {network.spec.arch}: torchvision has no such network. Start "
+            "from random weights, or from a network that was saved before."
+        )
     if source == IMAGENET:
         tensors = _download(network.spec.arch, architecture.torchvision_name)
     else:
@@ -159,6 +171,11 @@ def freeze_batch_norm(network: DescriptorNet) -> None:
     """
     network.batch_norm_frozen = True
     network.train(network.training)
+
+
+def _dim(trunk: nn.Module, pooling: str) -> int:
+    """Length of a descriptor: one number for each channel, or for each channel of each cell."""
+    return output_channels(trunk) * (Flatten.cells if pooling == FLATTEN else 1)
 
 
 def _download(arch: str, torchvision_name: str) -> dict[str, Tensor]:

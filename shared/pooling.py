@@ -1,6 +1,6 @@
-"""From a map of local features to one vector per image: GeM, MAC, SPoC and R-MAC.
+"""From a map of local features to one vector per image: GeM, MAC, SPoC and R-MAC; or all of it, flattened.
 
-In: features, float [B, C, H, W] with H, W >= 1. Out: float [B, C], not normalised.
+In: features, float [B, C, H, W] with H, W >= 1. Out: float [B, C], not normalised; flattened [B, 16 C].
 """
 
 from math import floor
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shared.digest import float_text
+from shared.image_headers import InvalidImage
 
 GEM_INITIAL_P = 3.0
 GEM_EPS = 1e-6
@@ -142,3 +143,33 @@ class RMAC(nn.Module):
 
 
 POOLINGS: dict[str, type[nn.Module]] = {"gem": GeM, "mac": MAC, "spoc": SPoC, "rmac": RMAC}
+
+
+class Flatten(nn.Module):
+    """Every cell's features side by side, of maps of 4 x 4 cells alone: images of one size."""
+
+    side = 4
+    cells = side * side
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float [B, C, 4, 4] -> [B, 16 C], channel by channel.
+
+        Raises:
+            WrongMapSize: a map of other sides.
+        """
+        if features.shape[-2:] != (self.side, self.side):
+            height, width = features.shape[-2:]
+            raise WrongMapSize(
+                f"The features of this image are {height} x {width} cells, and a flattening network takes "
+                f"{self.side} x {self.side} alone: of a compact student, images of 193 to 256 pixels a side, "
+                "such as 224 x 224. Crop images to squares of that size, or choose another pooling."
+            )
+        return features.flatten(start_dim=1)
+
+
+class WrongMapSize(InvalidImage):
+    """An image of a size that a flattening network does not take."""
+
+
+FLATTEN = "flatten"
+"""The pooling of networks that take images of one size."""

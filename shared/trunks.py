@@ -8,7 +8,8 @@ pooling, as retrieval uses it); ``mobilenet_v2`` (1280-d). A number after a dash
 features have so many channels: ``mobilenet_v2-320``, the paper's student, ends before the last 320 -> 1280
 convolution (1.81 M parameters); ``resnet18-128`` ends with its second stage (0.68 M parameters), for small
 machines. A MobileNetV2 may be narrowed or widened by a factor after an ``x``: ``mobilenet_v2-320x0.35`` has
-0.25 M parameters and 112 dimensions.
+0.25 M parameters and 112 dimensions. ``compact-v1`` and ``compact-v2`` are the small students of hashing
+(:mod:`shared.compact_trunks`), which torchvision has not.
 """
 
 import re
@@ -18,9 +19,11 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shared.compact_trunks import COMPACT, build_compact
+
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 VGG16 = "vgg16"
-ARCHITECTURES = (*RESNETS, VGG16, "mobilenet_v2", "mobilenet_v2-320")
+ARCHITECTURES = (*RESNETS, VGG16, "mobilenet_v2", "mobilenet_v2-320", *COMPACT)
 """Base names; ResNets also cut by ``-<channels>``, and the two MobileNets widened by ``x<width>``."""
 
 MIN_WIDTH, MAX_WIDTH = 0.1, 2.0
@@ -39,6 +42,7 @@ class Architecture:
 
     name: str
     torchvision_name: str
+    """Empty where torchvision has no such network, and so no weights for it."""
     cut: bool = False
     """A MobileNetV2 without its last convolution."""
     stages: int = 4
@@ -47,7 +51,7 @@ class Architecture:
 
     @property
     def is_resnet(self) -> bool:
-        """Else it is a VGG16 or a MobileNetV2."""
+        """Else it is a VGG16, a MobileNetV2 or a compact student."""
         return self.torchvision_name in RESNETS
 
 
@@ -59,6 +63,8 @@ def parse_architecture(name: str) -> Architecture:
     """
     if name in (*RESNETS, VGG16):
         return Architecture(name, name)
+    if name in COMPACT:
+        return Architecture(name, torchvision_name="")
     if (cut := _RESNET.fullmatch(name)) and cut[1] in RESNETS and int(cut[2]) in _stage_channels(cut[1])[:-1]:
         return Architecture(name, cut[1], stages=_stage_channels(cut[1]).index(int(cut[2])) + 1)
     match = _MOBILENET.fullmatch(name)
@@ -74,6 +80,8 @@ def parse_architecture(name: str) -> Architecture:
 
 def build_trunk(architecture: Architecture) -> nn.Sequential:
     """A trunk with torchvision's random initial weights."""
+    if architecture.name in COMPACT:
+        return build_compact(architecture.name)
     if architecture.is_resnet:
         resnet = getattr(torchvision.models, architecture.torchvision_name)(weights=None)
         return nn.Sequential(*list(resnet.children())[: _STEM_PARTS + architecture.stages])
