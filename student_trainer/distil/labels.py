@@ -7,8 +7,22 @@ boolean matrix, one row per query.
 import torch
 from torch import Tensor
 
+from student_trainer.errors import InvalidInput
+
 UNLABELLED = -1
 """The class number of an image without a label."""
+
+
+def class_numbers(labels: Tensor | None, images: int, objective: str) -> Tensor:
+    """The labels that an objective of that name needs, long [``images``].
+
+    Raises:
+        InvalidInput: there are none, or they are of another shape or type.
+    """
+    if labels is None or labels.dtype != torch.long or labels.shape != (images,):
+        found = "none" if labels is None else f"shape {list(labels.shape)} and type {labels.dtype}"
+        raise InvalidInput(f"The objective {objective} needs labels, long [{images}], but got {found}.")
+    return labels
 
 
 def similarity_labels(similarity: Tensor, tau: float) -> Tensor:
