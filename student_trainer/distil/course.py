@@ -7,17 +7,20 @@ that are left, each made when it is asked for, because tuples depend on the weig
 import time
 from collections.abc import Iterator
 
+from student_trainer.distil.balanced import BALANCED, BalancedSchedule
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.log.events import log_mining
 from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.objectives import Objective, mining_of
+from student_trainer.distil.objectives.tupled import TupleObjective
 from student_trainer.distil.preflight import say
 from student_trainer.distil.schedule import Moment, Schedule
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.tuples.draws import TupleDraws
 from student_trainer.distil.tuples.mining import mine
 from student_trainer.distil.tuples.schedule import TupleSchedule
+from student_trainer.errors import InvalidInput
 from student_trainer.progress import Bar
 from student_trainer.recipe import Recipe
 
@@ -28,17 +31,30 @@ def course(recipe: Recipe, objective: Objective, data: TrainingData) -> Course:
     """The schedule of the objective.
 
     Raises:
-        InvalidInput: it learns from tuples, and the labels or the batch cannot hold one.
+        InvalidInput: it learns from tuples or balanced batches, and the labels or the batch cannot hold one.
     """
     mining = mining_of(objective)
+    balanced = recipe.training.sampling == BALANCED
     if mining is None:
-        return Schedule(len(data), recipe.training)
+        setting = recipe.training
+        return BalancedSchedule.of(data.labels, setting) if balanced else Schedule(len(data), setting)
+    if balanced:
+        raise InvalidInput(
+            f'training.sampling = "balanced" draws batches, and the objective {objective.name!r} draws its '
+            "own tuples: --set training.sampling=all"
+        )
     draws = TupleDraws.of(mining, data, recipe.training.seed, recipe.training.epochs)
     return TupleSchedule(draws, recipe.training)
 
 
 def steps_left(
-    schedule: Course, state: TrainingState, source: BatchSource, *, log: MetricsLog, bar: Bar
+    schedule: Course,
+    state: TrainingState,
+    source: BatchSource,
+    objective: Objective,
+    *,
+    log: MetricsLog,
+    bar: Bar,
 ) -> Iterator[Moment]:
     """The steps that the state has not taken; between two of them the caller has taken the first.
 
@@ -46,17 +62,16 @@ def steps_left(
         TrainingFailed: a descriptor is not finite while negatives are mined.
     """
     if isinstance(schedule, Schedule):
+        if isinstance(schedule, BalancedSchedule) and state.finished_steps == 0 and source.processes.first:
+            say(schedule.sentence())
         yield from schedule.after(state.finished_steps)
         return
-    if state.finished_steps == 0 and schedule.draws.alone and source.processes.first:
-        say(
-            f"Labels with a single image: {schedule.draws.alone:,}. Such an image can be a negative, and "
-            "neither an anchor nor a positive."
-        )
+    if state.finished_steps == 0 and source.processes.first and (line := schedule.draws.sentence()):
+        say(line)
     done = state.finished_steps
     for epoch in range(done // schedule.steps_per_epoch + 1, schedule.setting.epochs + 1):
         if state.mined is None or state.mined.epoch != epoch:
-            _mine(schedule, state, source, epoch, log=log, bar=bar)
+            _mine(schedule, state, source, objective, epoch, log=log, bar=bar)
         assert state.mined is not None
         for moment in schedule.moments(state.mined):
             if moment.step > done:
@@ -67,6 +82,7 @@ def _mine(
     schedule: TupleSchedule,
     state: TrainingState,
     source: BatchSource,
+    objective: Objective,
     epoch: int,
     *,
     log: MetricsLog,
@@ -80,7 +96,9 @@ def _mine(
         described += images
         bar.advance(0, f"mining negatives for epoch {epoch}, {described:,} images described")
 
-    state.mined, findings = mine(state.trained, source, schedule.draws, epoch, tell)
+    assert isinstance(objective, TupleObjective)
+    into = objective.into_teachers_space
+    state.mined, findings = mine(state.trained, source, schedule.draws, epoch, tell, into_teachers_space=into)
     # Under the number of the step that it precedes: where that step was undone by a kill, so was this.
     step, seconds = state.finished_steps + 1, time.monotonic() - started_s
     log_mining(log, findings, step=step, epoch=epoch, seconds=seconds)

@@ -26,6 +26,8 @@ class Moment:
     """Which images."""
     learning_rate: float
     ends_epoch: bool
+    tuples: NDArray[np.int64] | None = None
+    """Rows [T, 2 + N] of the tuples that the batch is of; None where it is of images, each for itself."""
 
 
 @dataclass(frozen=True)

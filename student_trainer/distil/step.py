@@ -13,6 +13,7 @@ from student_trainer.distil.backward import BadNumbers, Step, three_stage_backwa
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.descriptors import BadDescriptors
 from student_trainer.distil.objectives import Objective
+from student_trainer.distil.objectives.tupled import TupleObjective
 from student_trainer.distil.optimiser import RATE_FACTOR
 from student_trainer.distil.preflight import some_names
 from student_trainer.distil.schedule import Moment
@@ -45,7 +46,7 @@ def take_step(
     try:
         result = three_stage_backward(
             state.trained,
-            lambda: source.chunks(moment.batch),
+            lambda: source.chunks(moment.batch, moment.step),
             len(moment.batch),
             _loss(moment, source, objective),
             allow_inexact=allow_inexact,
@@ -81,11 +82,11 @@ def check_weights(state: TrainingState, moment: Moment) -> None:
 
 
 def _loss(moment: Moment, source: BatchSource, objective: Objective) -> Callable[[Tensor], Tensor]:
-    teacher, labels = source.teacher(moment.batch), source.labels(moment.batch)
+    of_descriptors = _of_batch(moment, source, objective)
 
     def loss_of(descriptors: Tensor) -> Tensor:
         try:
-            return objective(descriptors, teacher, labels)
+            return of_descriptors(descriptors)
         except (ValueError, ArithmeticError) as error:
             rows = error.rows if isinstance(error, BadDescriptors) else ()
             images = _images(moment, source, rows)
@@ -94,6 +95,16 @@ def _loss(moment: Moment, source: BatchSource, objective: Objective) -> Callable
             ) from error
 
     return loss_of
+
+
+def _of_batch(moment: Moment, source: BatchSource, objective: Objective) -> Callable[[Tensor], Tensor]:
+    """The loss of the student's descriptors, beside what teacher and labels say of the same images."""
+    if moment.tuples is None:
+        teacher, labels = source.teacher(moment.batch), source.labels(moment.batch)
+        return lambda descriptors: objective(descriptors, teacher, labels)
+    assert isinstance(objective, TupleObjective)
+    of_tuples = source.teacher(moment.tuples.reshape(-1)) if objective.needs_teacher else None
+    return lambda descriptors: objective.of_tuples(descriptors, of_tuples)
 
 
 def _images(moment: Moment, source: BatchSource, rows: tuple[int, ...]) -> str:

@@ -177,7 +177,7 @@ def _train(
         if checkpoint is None:
             _begin(state, lesson, log)
         saved_s = time.monotonic()
-        for moment in steps_left(schedule, state, lesson.source, log=log, bar=bar):
+        for moment in steps_left(schedule, state, lesson.source, lesson.objective, log=log, bar=bar):
             _step(state, moment, lesson, recipe, log=log, bar=bar)
             if moment.ends_epoch:
                 _end_epoch(state, moment, lesson, recipe, log)

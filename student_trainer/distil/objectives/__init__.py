@@ -9,9 +9,27 @@ from typing import Protocol
 
 from torch import Tensor
 
-from student_trainer.distil.objectives.contrastive import Contrastive
+from student_trainer.distil.objectives.absolute import AbsoluteDistance
+from student_trainer.distil.objectives.batch_hard import BatchHardTriplet
+from student_trainer.distil.objectives.contrastive import (
+    AsymContrastive,
+    AsymContrastivePlus,
+    Contrastive,
+)
+from student_trainer.distil.objectives.csd import CSD
+from student_trainer.distil.objectives.darkrank_hard import DarkRankHard
+from student_trainer.distil.objectives.darkrank_soft import DarkRankSoft
+from student_trainer.distil.objectives.lmt import LmtAbsolute, LmtRelative
+from student_trainer.distil.objectives.multi_similarity import AsymMultiSimilarity, MultiSimilarity
+from student_trainer.distil.objectives.pkt import PKT
 from student_trainer.distil.objectives.rank import Rank, RankMixup
+from student_trainer.distil.objectives.regression import Regression
+from student_trainer.distil.objectives.relative import Relative
+from student_trainer.distil.objectives.rkd import RKD
+from student_trainer.distil.objectives.rkd_angle import RKDAngle
+from student_trainer.distil.objectives.rkd_distance import RKDDistance
 from student_trainer.distil.objectives.supervised_ap import SupervisedAP
+from student_trainer.distil.objectives.triplet import AsymTriplet, Triplet
 from student_trainer.distil.tuples.draws import Mining
 from student_trainer.errors import InvalidInput
 
@@ -37,7 +55,32 @@ class Objective(Protocol):
 
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
-    kind.name: kind for kind in (RankMixup, Rank, SupervisedAP, Contrastive)
+    kind.name: kind
+    for kind in (
+        RankMixup,
+        Rank,
+        Regression,
+        AbsoluteDistance,
+        Relative,
+        RKDDistance,
+        RKDAngle,
+        RKD,
+        DarkRankSoft,
+        DarkRankHard,
+        PKT,
+        CSD,
+        SupervisedAP,
+        BatchHardTriplet,
+        LmtAbsolute,
+        LmtRelative,
+        Contrastive,
+        AsymContrastive,
+        AsymContrastivePlus,
+        Triplet,
+        AsymTriplet,
+        MultiSimilarity,
+        AsymMultiSimilarity,
+    )
 }
 
 
@@ -51,10 +94,11 @@ def get(name: str) -> Callable[..., Objective]:
     """The objective of that name, to be called with its settings: ``get("rank-mixup")(rounds=10)``.
 
     Raises:
-        InvalidInput: there is none; the message suggests the nearest.
+        InvalidInput: there is none; the message suggests the nearest, up to three.
     """
     if name in OBJECTIVES:
         return OBJECTIVES[name]
-    near = get_close_matches(name, OBJECTIVES, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of: {', '.join(sorted(OBJECTIVES))}."
+    near = [repr(known) for known in get_close_matches(name, OBJECTIVES, n=3)]
+    either = " or ".join([", ".join(near[:-1]), near[-1]] if near[1:] else near)
+    hint = f"Did you mean {either}?" if near else f"Choose one of: {', '.join(sorted(OBJECTIVES))}."
     raise InvalidInput(f"There is no objective {name!r}. {hint}")

@@ -1,19 +1,24 @@
-"""The supervised contrastive loss on tuples with mined hard negatives.
+"""The contrastive loss on tuples with mined hard negatives, of the student alone or against the teacher.
 
-In: the descriptors of a step's tuples. Out: a scalar. It trains the supervised baseline of the paper's
-Table 2; no teacher is asked.
+In: the descriptors of a step's tuples, or of a labelled batch. Out: a scalar,
+sum_p 1/2 d(a, p)^2 + sum_n 1/2 max(0, margin - d(a, n))^2 for each anchor, with
+d(a, b) = ||a - b + 1e-6|| (:func:`student_trainer.distil.objectives.tuples.contrastive`).
 
-Source: Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (2018). Laskar
-and Kannala (2020), Section 4, take ``margin=0.65``.
+``contrastive`` trains the supervised baseline of the paper's Table 2; no teacher is asked. Source: Radenovic,
+Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (2018); Laskar and Kannala (2020),
+Section 4, take ``margin=0.65``.
+
+``asym-contrastive`` and ``asym-contrastive+``: the anchor by the student, positives and negatives by the
+teacher. Source: Budnik and Avrithis, "Asymmetric metric learning for knowledge transfer" (2020), which takes
+``margin=0.7``, 5 negatives, 2,000 anchors and a pool of 20,000.
 """
 
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from student_trainer.distil.descriptors import unit_rows
+from student_trainer.distil.objectives.tupled import TupleObjective
 from student_trainer.distil.objectives.tuples import contrastive
-from student_trainer.distil.tuples.draws import Mining
 from student_trainer.errors import InvalidInput
 
 FARTHEST = 2.0
@@ -21,69 +26,53 @@ FARTHEST = 2.0
 
 
 @dataclass
-class Contrastive:
-    """``contrastive``: the sum of the tuples' losses, each of an anchor, a positive and hard negatives.
-
-    At the beginning of each epoch ``anchors_per_epoch`` anchors are drawn, each with another image of its
-    label, and for each the ``negatives`` most similar out of ``pool_images`` images of other labels, as the
-    student describes them then, no two of the same label.
+class Contrastive(TupleObjective):
+    """``contrastive``: anchors, positives and negatives by the student.
 
     Raises:
-        InvalidInput: a setting is out of its range, or a batch is not made of such tuples.
+        InvalidInput: a setting is out of its range.
     """
 
-    margin: float = 0.7
-    negatives: int = 5
-    anchors_per_epoch: int = 2000
     pool_images: int = 22_000
+    margin: float = 0.7
 
     name: str = field(default="contrastive", init=False, repr=False)
-    needs_labels: bool = field(default=True, init=False, repr=False)
-    needs_teacher: bool = field(default=False, init=False, repr=False)
-    mining: Mining = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.margin <= FARTHEST:
             raise InvalidInput(
                 f"margin = {self.margin}: take a distance above 0 and at most {FARTHEST:g}, since two unit "
                 "descriptors are never farther apart."
             )
-        self.mining = Mining(self.negatives, self.anchors_per_epoch, self.pool_images)
 
-    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
-        """The loss of T tuples, one after another: an anchor, its positive, its negatives.
-
-        student [T (2 + negatives), d], labels long [T (2 + negatives)]; ``teacher`` is not looked at.
-        """
-        units = unit_rows(student, "student")
-        if labels is None:
-            raise InvalidInput("The objective contrastive needs labels, but got none.")
-        check_tuples(labels, len(units), self.mining)
-        tuples = units.view(-1, self.mining.tuple_images, units.shape[1])
-        return contrastive(tuples[:, 0], tuples[:, 1:2], tuples[:, 2:], self.margin)
+    def loss_of(self, anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        """See :class:`TupleObjective`."""
+        return contrastive(anchors, positives, negatives, self.margin)
 
 
-def check_tuples(labels: Tensor, images: int, mining: Mining) -> None:
-    """Refuse a batch whose labels, long [B], are not those of whole tuples.
+@dataclass
+class AsymContrastive(Contrastive):
+    """``asym-contrastive``: anchors by the student, positives and negatives by the teacher.
 
     Raises:
-        InvalidInput: says what a tuple is, and what is wrong.
+        InvalidInput: a setting is out of its range.
     """
-    size, wrong = mining.tuple_images, None
-    if labels.shape != (images,) or labels.is_floating_point():
-        wrong = f"there are {images} images, and labels of shape {list(labels.shape)} and type {labels.dtype}"
-    elif images % size:
-        wrong = f"the batch has {images} images"
-    else:
-        anchor, positive, *negatives = labels.view(-1, size).unbind(1)
-        unlike = (positive != anchor).nonzero().flatten().tolist()
-        alike = sum(anchor == negative for negative in negatives).nonzero().flatten().tolist()  # type: ignore
-        if unlike:
-            wrong = f"in tuple {unlike[0]} (counted from 0) the second image has another label than the first"
-        elif alike:
-            wrong = f"in tuple {alike[0]} (counted from 0) a negative has the anchor's label"
-    if wrong:
-        raise InvalidInput(
-            f"A batch of tuples is {size} images for each: an anchor, an image of its label, and "
-            f"{mining.negatives} of other labels; {wrong}."
-        )
+
+    pool_images: int = 20_000
+
+    name: str = field(default="asym-contrastive", init=False, repr=False)
+    needs_teacher: bool = field(default=True, init=False, repr=False)
+    in_teachers_space: bool = field(default=True, init=False, repr=False)
+
+
+@dataclass
+class AsymContrastivePlus(AsymContrastive):
+    """``asym-contrastive+``: the teacher's own descriptor of the anchor is a positive too.
+
+    Raises:
+        InvalidInput: a setting is out of its range.
+    """
+
+    name: str = field(default="asym-contrastive+", init=False, repr=False)
+    itself_positive: bool = field(default=True, init=False, repr=False)

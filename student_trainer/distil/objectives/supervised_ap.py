@@ -9,13 +9,11 @@ Source: Revaud et al., "Learning with Average Precision: Training Image Retrieva
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from student_trainer.distil.average_precision import Bins, square_ap_loss
 from student_trainer.distil.descriptors import similarities, unit_rows
-from student_trainer.distil.labels import UNLABELLED
-from student_trainer.errors import InvalidInput
+from student_trainer.distil.labels import UNLABELLED, class_numbers
 
 
 @dataclass
@@ -44,10 +42,7 @@ class SupervisedAP:
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and labels long [B]; ``teacher`` is not looked at."""
         units = unit_rows(student, "student")
-        if labels is None or labels.dtype != torch.long or labels.shape != units.shape[:1]:
-            found = "none" if labels is None else f"shape {list(labels.shape)} and type {labels.dtype}"
-            raise InvalidInput(f"The objective ap needs labels, long [{len(units)}], but got {found}.")
-        labels = labels.to(units.device)
+        labels = class_numbers(labels, len(units), self.name).to(units.device)
         labelled = labels != UNLABELLED
         if not labelled.any():
             return units.sum() * 0.0

@@ -35,9 +35,12 @@ class Mining:
     """Of a tuple, each of another label."""
     anchors_per_epoch: int
     pool_images: int
+    by_teacher: bool = False
+    """Positives and negatives are the teacher's descriptors; the student describes the anchors alone."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        for name in ("negatives", "anchors_per_epoch", "pool_images"):
+            value = getattr(self, name)
             if value < 1 or value != int(value):
                 raise InvalidInput(f"{name} = {value}: take a whole number from 1 up.")
 
@@ -45,6 +48,11 @@ class Mining:
     def tuple_images(self) -> int:
         """An anchor, a positive and the negatives."""
         return 2 + self.negatives
+
+    @property
+    def described_images(self) -> int:
+        """Those of a tuple that the student describes."""
+        return 1 if self.by_teacher else self.tuple_images
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,11 @@ class TupleDraws:
         """
         if data.labels is None:
             raise InvalidInput("Tuples are made of labelled images, and there are no labels.")
+        if data.labels.ndim != 1:
+            raise InvalidInput(
+                f"Tuples are made of images with one label each, and here an image has several of "
+                f"{data.labels.shape[1]:,}. Choose an objective that takes several, or give each image one."
+            )
         draws = cls(mining, data.labels, data.pairs, seed)
         if data.pairs is not None:
             draws._check_pairs(data.pairs)
@@ -100,6 +113,20 @@ class TupleDraws:
         """Labels of a single image; 0 where the pairs are known."""
         _, counts = self._counts
         return int((counts == 1).sum()) if self.known_pairs is None else 0
+
+    def sentence(self) -> str | None:
+        """What labels or pairs do not give, for people; None where nothing is to be said."""
+        if self.alone:
+            return (
+                f"Labels with a single image: {self.alone:,}. Such an image can be a negative, and neither "
+                "an anchor nor a positive."
+            )
+        if self.known_pairs is not None and self.anchors < self.mining.anchors_per_epoch:
+            return (
+                f"Pairs known to match among these images: {self.anchors:,}. So an epoch has as many anchors "
+                f"in place of {self.mining.anchors_per_epoch:,}."
+            )
+        return None
 
     def draw(self, epoch: int) -> Draw:
         """The draw of an epoch (counted from 1)."""

@@ -42,7 +42,8 @@ class Mined:
 class TupleSchedule:
     """An epoch is every drawn anchor once; a step has as many whole tuples as ``batch_size`` images hold.
 
-    Steps of an epoch differ by at most one tuple.
+    Counted are the images that the student describes: where the teacher describes positives and negatives, a
+    tuple is its anchor. Steps of an epoch differ by at most one tuple.
 
     Raises:
         InvalidInput: a batch cannot hold a tuple.
@@ -52,7 +53,7 @@ class TupleSchedule:
     setting: TrainingSection
 
     def __post_init__(self) -> None:
-        size = self.draws.mining.tuple_images
+        size = self.draws.mining.described_images
         if self.setting.batch_size < size:
             raise InvalidInput(
                 f"training.batch_size = {self.setting.batch_size} images, and a tuple has {size}: an anchor, "
@@ -67,7 +68,7 @@ class TupleSchedule:
     @property
     def steps_per_epoch(self) -> int:
         """Steps in which every anchor stands once."""
-        return math.ceil(self.draws.anchors / (self.setting.batch_size // self.draws.mining.tuple_images))
+        return math.ceil(self.draws.anchors / (self.setting.batch_size // self.draws.mining.described_images))
 
     @property
     def total_steps(self) -> int:
@@ -75,18 +76,20 @@ class TupleSchedule:
         return self.setting.epochs * self.steps_per_epoch
 
     def images_seen(self, steps: int) -> int:
-        """How many images the first ``steps`` steps show, each as often as it stands in a tuple."""
+        """How many images the student describes in the first ``steps`` steps, each as often as it does."""
         epochs, places = divmod(steps, self.steps_per_epoch)
         begun = sum(len(part) for part in self._parts()[:places])
-        return (epochs * self.draws.anchors + begun) * self.draws.mining.tuple_images
+        return (epochs * self.draws.anchors + begun) * self.draws.mining.described_images
 
     def moments(self, mined: Mined) -> Iterator[Moment]:
-        """The steps of an epoch; a batch is its tuples' rows, one tuple after another."""
+        """The steps of an epoch; a batch is what the student describes of its tuples, one after another."""
         first = (mined.epoch - 1) * self.steps_per_epoch + 1
         rate = decayed_rate(self.setting, mined.epoch)
         for place, part in enumerate(self._parts()):
             at_end = place == self.steps_per_epoch - 1
-            yield Moment(first + place, mined.epoch, mined.tuples[part].reshape(-1), rate, at_end)
+            tuples = mined.tuples[part]
+            batch = tuples[:, : self.draws.mining.described_images].reshape(-1)
+            yield Moment(first + place, mined.epoch, batch, rate, at_end, tuples)
 
     def _parts(self) -> list[NDArray[np.int64]]:
         """Which tuples of an epoch each of its steps sees."""

@@ -171,9 +171,9 @@ class TestContinuing:
 
         mined: list[int] = []
 
-        def noting(*args: Any) -> tuple[Mined, Findings]:
+        def noting(*args: Any, **options: Any) -> tuple[Mined, Findings]:
             mined.append(args[3])
-            return mine(*args)
+            return mine(*args, **options)
 
         monkeypatch.setattr("student_trainer.distil.course.mine", noting)
         resumed, _ = fit("stopped")

@@ -64,7 +64,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
 
 
 def test_a_name_like_no_other_is_answered_with_all() -> None:
-    with pytest.raises(InvalidInput, match="Choose one of: ap, contrastive, rank, rank-mixup"):
+    with pytest.raises(InvalidInput, match=r"Choose one of: .*contrastive, .*rank, rank-mixup"):
         objectives.get("zzz")
 
 

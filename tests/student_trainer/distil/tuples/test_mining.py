@@ -15,9 +15,10 @@ from shared.images import Preprocessing
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import digest_files, open_store
-from student_trainer.distil.tuples import mining
+from student_trainer.distil.tuples import hardest
 from student_trainer.distil.tuples.draws import Mining, TupleDraws
-from student_trainer.distil.tuples.mining import hardest_negatives, mine
+from student_trainer.distil.tuples.hardest import hardest_negatives
+from student_trainer.distil.tuples.mining import mine
 from student_trainer.errors import TrainingFailed
 
 
@@ -42,7 +43,7 @@ def test_hardest_negatives_are_those_met_first_when_walking_down_the_ranking(
     # One-hot anchors: the similarities are the pool's own numbers, few levels make them equal.
     numbers = torch.from_numpy(random.integers(levels, size=(20, anchors)) / levels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mining, "_ANCHORS_AT_A_TIME", 4)
+        patch.setattr(hardest, "_ANCHORS_AT_A_TIME", 4)
         places, cosines = hardest_negatives(
             torch.eye(anchors, dtype=torch.float64),
             torch.from_numpy(own),
