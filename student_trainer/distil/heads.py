@@ -31,12 +31,20 @@ _STREAM = 0x48454144
 
 
 class Head(nn.Module):
-    """One linear layer on unit descriptors: [..., in_dim] -> [..., out_dim]."""
+    """One linear layer on unit descriptors: [..., in_dim] -> [..., out_dim].
+
+    A hash layer first lengthens them by sqrt(in_dim), so that their components have mean square 1, as those of
+    the features have that hash layers are usually trained on: its numbers then start at about 1 in size.
+    """
 
     def __init__(self, kind: Kind, in_dim: int, out_dim: int, *, bias: bool = False, seed: int = 0) -> None:
         super().__init__()
         self.kind: Kind = kind
-        self.linear = nn.Linear(in_dim, out_dim, bias=bias)
+        self.gain = in_dim**0.5 if kind == "hash" else 1.0
+        # Skipped, because it would draw from the generator that everybody shares.
+        self.linear: nn.Linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+            nn.Linear, in_dim, out_dim, bias=bias
+        )
         generator = torch.Generator().manual_seed(_STREAM ^ seed)
         with torch.no_grad():
             nn.init.normal_(self.linear.weight, std=in_dim**-0.5, generator=generator)
@@ -55,7 +63,7 @@ class Head(nn.Module):
 
     def forward(self, descriptors: Tensor) -> Tensor:
         """The layer's output as it is; :func:`project` makes descriptors of it."""
-        result: Tensor = self.linear(descriptors)
+        result: Tensor = self.linear(descriptors * self.gain if self.kind == "hash" else descriptors)
         return result
 
 
