@@ -23,6 +23,7 @@ from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.course import course, steps_left
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.frozen_layers import check_trained_from, with_features
+from student_trainer.distil.hashing.classes import tell_classes
 from student_trainer.distil.heads import Head, fit_head, save_head
 from student_trainer.distil.log.events import (
     log_epoch,
@@ -100,6 +101,7 @@ def train(
     check_data(unfitted_objective(recipe), data)
     hold_back(recipe, data)  # refuses before anything is written
     course(recipe, unfitted_objective(recipe), data)  # and so does this
+    tell_classes(unfitted_objective(recipe), data)  # and this
     _check_together(recipe, data, processes)
     try:
         with exclusive(run) if processes.first else nullcontext(), reproducible(device):
@@ -150,6 +152,7 @@ def _train(
     lesson = prepare(recipe, data, run, device, processes)
     if lesson.threshold is not None:
         notes[THRESHOLD] = f"{lesson.threshold.tau:g}"
+    tell_classes(lesson.objective, data)
 
     # The student, with its initial weights or as the checkpoint has it.
     if checkpoint is None:

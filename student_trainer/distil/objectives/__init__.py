@@ -17,9 +17,12 @@ from student_trainer.distil.objectives.contrastive import (
     Contrastive,
 )
 from student_trainer.distil.objectives.csd import CSD
+from student_trainer.distil.objectives.csq import CentralSimilarity
 from student_trainer.distil.objectives.darkrank_hard import DarkRankHard
 from student_trainer.distil.objectives.darkrank_soft import DarkRankSoft
+from student_trainer.distil.objectives.dch import DeepCauchyHashing
 from student_trainer.distil.objectives.lmt import LmtAbsolute, LmtRelative
+from student_trainer.distil.objectives.mse import MeanSquaredError
 from student_trainer.distil.objectives.multi_similarity import AsymMultiSimilarity, MultiSimilarity
 from student_trainer.distil.objectives.pkt import PKT
 from student_trainer.distil.objectives.rank import Rank, RankMixup
@@ -49,7 +52,8 @@ class Objective(Protocol):
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """A scalar, differentiable in ``student`` [B, d].
 
-        ``teacher`` [B, D] and ``labels`` long [B] are looked at if the objective needs them.
+        ``teacher`` [B, D] and ``labels`` long [B] are looked at if the objective needs them; one that has
+        ``takes_several_labels`` also takes multi-hot rows [B, classes].
         """
         ...
 
@@ -80,6 +84,9 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
         AsymTriplet,
         MultiSimilarity,
         AsymMultiSimilarity,
+        MeanSquaredError,
+        DeepCauchyHashing,
+        CentralSimilarity,
     )
 }
 

@@ -1,0 +1,1 @@
+"""Short binary codes: the layer that makes them, and what a code shall be close to."""
