@@ -1,5 +1,6 @@
 """Each epoch draws its own anchors, positives and pool, by the seed alone; labels that cannot are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,24 @@ def test_images_that_are_alone_with_their_label_are_counted_and_only_in_the_pool
     assert some.draw(1).pool.tolist() == [0, 1, 2, 3]
 
 
+def test_what_labels_and_pairs_do_not_give_is_said() -> None:
+    assert draws([0, 0, 1, 1]).sentence() is None
+    assert "Labels with a single image: 1. Such an image can be a negative" in (
+        draws([0, 0, 1]).sentence() or ""
+    )
+    few = draws([0, 1, 2, 0, 1, 0], [(0, 3), (3, 0), (1, 4)])
+    assert (few.sentence() or "").startswith(
+        "Pairs known to match among these images: 3. So an epoch has as many"
+    )
+    assert draws([0, 1, 2, 0, 1, 0], [(0, 3), (3, 0), (1, 4)], anchors=3).sentence() is None
+
+
 class TestRefusals:
+    def test_images_with_several_labels(self) -> None:
+        several = replace(data([0, 0, 1]), labels=np.eye(3, dtype=np.int64))
+        with pytest.raises(InvalidInput, match="one label each, and here an image has several of 3"):
+            TupleDraws.of(Mining(1, 1, 1), several, 0, 1)
+
     def test_no_labels(self) -> None:
         images = data([0, 0]).images
         with pytest.raises(InvalidInput, match="there are no labels"):

@@ -106,6 +106,34 @@ def test_mined_tuples_are_the_draws_pairs_with_the_hardest_of_its_pool(source: B
     assert findings.negative_similarity == pytest.approx(np.mean(similarities), rel=1e-5)
 
 
+def test_against_the_teacher_the_student_describes_the_anchors_alone(source: BatchSource) -> None:
+    """The pool is what was bought, in the teacher's dimensions; the student's are brought there."""
+    bought = np.random.default_rng(5).standard_normal((24, 4)).astype(np.float32)
+    source = replace(source, data=replace(source.data, teacher=bought))
+    mining = Mining(3, anchors_per_epoch=10, pool_images=15, by_teacher=True)
+    draws = TupleDraws.of(mining, source.data, 1, epochs=1)
+    across = torch.randn(3, 4, generator=torch.Generator().manual_seed(3))
+    described: list[int] = []
+    mined, findings = mine(
+        MeanColour(), source, draws, 1, described.append, into_teachers_space=lambda units: units @ across
+    )
+    draw, labels = draws.draw(1), source.data.labels
+    assert labels is not None
+    np.testing.assert_array_equal(mined.tuples[:, :2], draw.pairs)
+    assert sum(described) == findings.described == findings.anchors == 10
+
+    colours = np.zeros((24, 3), np.float32)
+    for chunk in source.chunks(np.arange(24)):
+        colours[chunk.positions] = chunk.images.mean(dim=(2, 3))
+    queries = colours / np.linalg.norm(colours, axis=1, keepdims=True) @ across.numpy()
+    pool = (bought / np.linalg.norm(bought, axis=1, keepdims=True))[draw.pool]
+    for anchor, _, *negatives in mined.tuples:
+        expected = by_walking(
+            (pool @ queries[anchor]).tolist(), labels[anchor], labels[draw.pool].tolist(), 3
+        )
+        assert negatives == draw.pool[expected].tolist()
+
+
 def test_the_student_is_asked_in_evaluation_mode_without_a_graph_and_left_as_it_was(
     source: BatchSource,
 ) -> None:

@@ -14,11 +14,16 @@ from student_trainer.recipe import TrainingSection
 
 
 def schedule(
-    anchors: int, batch_size: int, negatives: int = 2, epochs: int = 3, **settings: float
+    anchors: int,
+    batch_size: int,
+    negatives: int = 2,
+    epochs: int = 3,
+    by_teacher: bool = False,
+    **settings: float,
 ) -> TupleSchedule:
     """Of as many anchors, in pairs of a label."""
     labels = np.arange(2 * anchors) // 2
-    draws = TupleDraws(Mining(negatives, anchors, 1000), labels, None, seed=0)
+    draws = TupleDraws(Mining(negatives, anchors, 1000, by_teacher), labels, None, seed=0)
     return TupleSchedule(draws, TrainingSection(batch_size=batch_size, epochs=epochs, **settings))  # type: ignore[arg-type]
 
 
@@ -45,6 +50,20 @@ def test_every_epoch_shows_every_tuple_once_and_whole(anchors: int, batch_size: 
             seen += len(moment.batch)
     assert plan.images_seen(plan.total_steps) == seen
     assert moments[-1].step == plan.total_steps
+
+
+@given(st.integers(1, 60), st.integers(2, 50), st.integers(1, 3))
+def test_where_the_teacher_describes_the_others_a_batch_is_of_anchors(
+    anchors: int, batch_size: int, epochs: int
+) -> None:
+    plan = schedule(anchors, batch_size, epochs=epochs, by_teacher=True)
+    assert plan.steps_per_epoch == math.ceil(anchors / batch_size)
+    tuples = mined(plan, epochs)
+    moments = list(plan.moments(tuples))
+    np.testing.assert_array_equal(np.concatenate([m.batch for m in moments]), tuples.tuples[:, 0])
+    np.testing.assert_array_equal(np.concatenate([m.tuples for m in moments]), tuples.tuples)
+    assert max(len(moment.batch) for moment in moments) <= batch_size
+    assert plan.images_seen(plan.total_steps) == epochs * anchors
 
 
 def test_the_learning_rate_falls_as_in_every_training() -> None:
