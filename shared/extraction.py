@@ -29,6 +29,7 @@ from shared.images import InvalidImage, Pixels, Preprocessing, decode, load_pixe
 from shared.network import DescriptorNet
 from shared.pooling import GeM
 from shared.vectors import Float32Rows
+from shared.views import WHOLE, show
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image
 Box: TypeAlias = Sequence[float] | NDArray[np.number]
@@ -68,7 +69,7 @@ def describe(
             by the factor that the whole image would have been shrunk by.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``.
         batch_size: most images in one forward pass; large images go in smaller batches.
-        preprocessing: normalisation and EXIF handling; its ``longest_side_px`` gives way to the argument.
+        preprocessing: normalisation, EXIF handling, view; its ``longest_side_px`` gives way to the argument.
         on_progress: called after each batch with the number of images in it.
 
     Raises:
@@ -188,6 +189,8 @@ def load_part(source: ImageSource, box: Corners | None, preprocessing: Preproces
     part = whole.crop(box)  # Pillow rounds fractions to the nearest pixel
     if min(part.size) < 1:
         raise InvalidImage(f"The box {box} holds no pixels of an image of {whole.width} x {whole.height}.")
+    if preprocessing.view != WHOLE:
+        return np.array(show(part, preprocessing.longest_side_px, preprocessing.view, whole.size))
     longest_side_px = preprocessing.longest_side_px * max(part.size) / max(whole.size)
     return np.array(resize(part, max(1.0, longest_side_px)))
 

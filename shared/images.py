@@ -19,6 +19,7 @@ from PIL import Image
 from shared.digest import JsonValue, float_text
 from shared.exif import turn_of
 from shared.image_headers import ImageHeader, ImageTooLarge, InvalidImage, read_header
+from shared.views import WHOLE, ImageView, show
 
 if TYPE_CHECKING:
     import torch
@@ -80,20 +81,25 @@ class Preprocessing:
     """How pixels are made from an image; part of a teacher's revision.
 
     ``apply_exif`` turns photographs upright by their EXIF orientation. Switch it off to be exactly
-    compatible with cirtorch, which ignores it.
+    compatible with cirtorch, which ignores it. A ``view`` that gives the size takes the place of
+    ``longest_side_px``.
     """
 
     longest_side_px: int
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
     apply_exif: bool = True
+    view: ImageView = WHOLE
 
     def __post_init__(self) -> None:
         if self.longest_side_px < 1:
             raise ValueError(f"longest_side_px must be at least 1, got {self.longest_side_px}.")
 
     def description(self) -> dict[str, JsonValue]:
-        """Plain JSON that names every choice, floats as text."""
+        """Plain JSON that names every choice, floats as text.
+
+        The whole image is not spoken of: it is what was meant before there were views.
+        """
         return {
             "longest_side_px": self.longest_side_px,
             "resize": "thumbnail lanczos reducing_gap=2 never-upscaled",
@@ -101,6 +107,7 @@ class Preprocessing:
             "apply_exif": self.apply_exif,
             "mean": [float_text(value) for value in self.mean],
             "std": [float_text(value) for value in self.std],
+            **({} if self.view == WHOLE else {"view": self.view.description()}),
         }
 
 
@@ -171,12 +178,15 @@ def resize(image: Image.Image, longest_side_px: float) -> Image.Image:
 
 
 def load_pixels(source: bytes | Path | Image.Image, preprocessing: Preprocessing) -> Pixels:
-    """Decode and resize: uint8 [H, W, 3], longest side at most ``preprocessing.longest_side_px``.
+    """Decode and resize: uint8 [H, W, 3], longest side at most ``preprocessing.longest_side_px``, or as its
+    view has it.
 
     Raises:
         InvalidImage, OSError: as :func:`decode`.
     """
     image = decode(source, apply_exif=preprocessing.apply_exif)
+    if preprocessing.view != WHOLE:
+        return np.array(show(image, preprocessing.longest_side_px, preprocessing.view))
     _shrink(image, preprocessing.longest_side_px)
     return np.array(image)
 

@@ -29,6 +29,7 @@ IMAGENET, RANDOM = "imagenet", "random"
 
 _OFF = (
     ("student", "trained_from", 0),
+    ("student", "random_from", 0),
     ("images", "side_multiple_px", 1),
     ("images", "shortest_side_px", 0),
     ("images", "crop_px", 0),
@@ -58,9 +59,17 @@ class StudentSection(_Section):
     pooling: str = "gem"
     weights: str = "imagenet"
     """``imagenet`` (downloaded by torchvision), ``random``, or a file: ImageNet's or a saved network."""
+    random_from: Annotated[int, Field(ge=0)] = 0
+    """The first module of the trunk that starts at random weights all the same: a student that starts further
+    from its teacher. 0: none does."""
     trained_from: Annotated[int, Field(ge=0)] = 0
     """The first module of the trunk that is trained. Those before it keep their weights, and their features
     are computed once (:mod:`student_trainer.distil.frozen_layers`); 0 trains all."""
+
+    @property
+    def draws_weights(self) -> bool:
+        """Whether some of its first weights are drawn by the seed."""
+        return self.weights == RANDOM or self.random_from > 0
 
 
 class ImagesSection(_Section):
@@ -87,8 +96,8 @@ class ImagesSection(_Section):
     def _a_view(self) -> Self:
         if self.shortest_side_px and self.side_multiple_px != 1:
             raise ValueError(
-                f"images.side_multiple_px = {self.side_multiple_px} rounds sides that follow from a longest side, "
-                "and images.shortest_side_px gives the shortest: --set images.side_multiple_px=1"
+                f"images.side_multiple_px = {self.side_multiple_px} rounds sides that follow from a longest "
+                "side, and images.shortest_side_px gives the shortest: --set images.side_multiple_px=1"
             )
         if self.degrade and self.side_multiple_px != 1:
             raise ValueError(
@@ -201,8 +210,8 @@ class Recipe(_Section):
     def _keeps_features_of_fixed_pixels(self) -> Self:
         if self.student.trained_from and self.images.random:
             raise ValueError(
-                f"student.trained_from = {self.student.trained_from} computes the features of the lower layers "
-                "once, and random views (images.flip, images.crop_px) give other pixels at each step: "
+                f"student.trained_from = {self.student.trained_from} computes the features of the lower "
+                "layers once, and random views (images.flip, images.crop_px) give other pixels at each step: "
                 "--set student.trained_from=0, or --set images.flip=false and images.crop_px=0"
             )
         return self

@@ -131,25 +131,27 @@ def _measure(
     from student_trainer.trials.file_digests import FileDigests
     from student_trainer.trials.yardsticks import Labelled, threshold
 
-    size_px, device = recipe.images.longest_side_px, recipe.training.device
+    size_px, device, view = recipe.images.longest_side_px, recipe.training.device, recipe.images.view
     if manifest is not None:
         gallery = gallery_of(labelled_entries(manifest, split))
         measured = set(FileDigests().of(gallery.paths))
         both = sum(image.digest in measured for image in bought.images)
-        return bought, Labelled(gallery, manifest.name, size_px, device, learned_from=both)
+        return bought, Labelled(gallery, manifest.name, size_px, device, learned_from=both, view=view)
     learnable, held_back = hold_back([image.digest for image in bought.images])
     data = bought.take(held_back)
-    return bought.take(learnable), HeldBack(data, threshold(recipe, data), size_px, device)
+    return bought.take(learnable), HeldBack(data, threshold(recipe, data), size_px, device, view)
 
 
 def _teacher_line(measure: "Yardstick", teacher: Path | None, size_px: int | None) -> float | None:
-    """The teacher's own quality, at its own image size."""
+    """The teacher's own quality, at its own image size, of images that are not made worse."""
     from student_trainer.trials.yardsticks import Labelled
 
     if teacher is None or not isinstance(measure, Labelled):
         return None
-    sized = replace(measure, longest_side_px=size_px or measure.longest_side_px)
-    return sized.measure(teacher)[sized.drawn]
+    clean = replace(measure, view=measure.view.clean())
+    if size_px is not None:
+        clean = replace(clean, longest_side_px=size_px, view=clean.view.whole())
+    return clean.measure(teacher)[clean.drawn]
 
 
 def _text(curve: "Curve", folder: Path) -> str:

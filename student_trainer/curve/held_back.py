@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.digest import digest_of_list, float_text
+from shared.views import WHOLE, ImageView
 from student_trainer.distil.data import TrainingData
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.label_free import score
 from student_trainer.trials.subsets import drawn_order
 from student_trainer.trials.words import Words
-from student_trainer.trials.yardsticks import described
+from student_trainer.trials.yardsticks import described, view_facts
 
 K = 10
 SHARE = 0.2
@@ -53,6 +54,7 @@ class HeldBack:
     """For average precision alone; overlap needs no threshold."""
     longest_side_px: int
     device: str = "auto"
+    view: ImageView = WHOLE
 
     drawn = f"overlap@{K}"
 
@@ -69,13 +71,13 @@ class HeldBack:
     def digest(self) -> str:
         """See :class:`student_trainer.trials.cells.Measure`."""
         settings = [float_text(self.tau), str(self.longest_side_px), str(K)]
-        return digest_of_list(["held back", self.data.digest(), *settings])
+        return digest_of_list(["held back", self.data.digest(), *settings, *view_facts(self.view)])
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """Overlap, and AP where some image has a neighbour above tau."""
         assert self.data.teacher is not None
         paths = [image.path for image in self.data.images]
-        rows = described(checkpoint, paths, self.longest_side_px, self.device)
+        rows = described(checkpoint, paths, self.longest_side_px, self.device, view=self.view)
         scores = score(rows, self.data.teacher, K, self.tau)
         measures = {self.drawn: scores.overlap}
         if scores.average_precision is not None:

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,18 @@ from student_trainer.errors import StorageFailed
 
 T = TypeVar("T")
 Shape = tuple[int, ...]
+
+
+class Alteration(Protocol):
+    """What is handed out in place of the arrays of a batch: a function of each array's place in it."""
+
+    def shape(self, position: int, shape: Shape) -> Shape:
+        """Of what is handed out for an array of that shape."""
+        ...
+
+    def apply(self, position: int, array: NDArray[Any]) -> NDArray[Any]:
+        """What is handed out, of that shape and the same type."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,13 @@ class ArrayStore:
         )
 
     def chunks(
-        self, indices: Sequence[int], chunk_size: int, *, pin: bool = False, processes: Processes = ALONE
+        self,
+        indices: Sequence[int],
+        chunk_size: int,
+        *,
+        pin: bool = False,
+        processes: Processes = ALONE,
+        alteration: Alteration | None = None,
     ) -> Iterator[ArrayChunk]:
         """The arrays ``indices`` in chunks of one shape and at most ``chunk_size`` arrays.
 
@@ -70,19 +88,28 @@ class ArrayStore:
         same bits whoever computes it.
 
         The next chunk is copied out of the file while the caller works on the last one. ``pin``: in
-        page-locked memory, from where a graphics card copies at full speed.
+        page-locked memory, from where a graphics card copies at full speed. ``alteration``: chunks hold what
+        it makes of the arrays.
         """
         by_shape: dict[Shape, list[int]] = {}
         for position, index in enumerate(indices):
-            by_shape.setdefault(self.shapes[index], []).append(position)
-        groups = [group for rows in by_shape.values() for group in cut(rows, chunk_size)]
-        mine = processes.share([len(group) * math.prod(self.shapes[indices[group[0]]]) for group in groups])
+            shape = self.shapes[index]
+            handed_out = shape if alteration is None else alteration.shape(position, shape)
+            by_shape.setdefault(handed_out, []).append(position)
+        groups = [(shape, group) for shape, rows in by_shape.items() for group in cut(rows, chunk_size)]
+        mine = processes.share([len(group) * math.prod(shape) for shape, group in groups])
+
+        def one(position: int) -> NDArray[Any]:
+            array = self.array(indices[position])
+            return array if alteration is None else alteration.apply(position, array)
 
         def copy(positions: Sequence[int]) -> ArrayChunk:
-            values = torch.from_numpy(np.stack([self.array(indices[position]) for position in positions]))
+            arrays = map(one, positions) if alteration is None else altering.map(one, positions)
+            values = torch.from_numpy(np.stack(list(arrays)))
             return ArrayChunk(torch.tensor(positions), values.pin_memory() if pin else values)
 
-        yield from _one_ahead(copy, [groups[place] for place in mine])
+        with ThreadPoolExecutor(thread_name_prefix="alter") as altering:  # starts no thread that is not used
+            yield from _one_ahead(copy, [groups[place][1] for place in mine])
 
 
 def map_file(path: Path, dtype: DTypeLike, elements: int) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from student_trainer.distil.arrays import ArrayStore
 from student_trainer.distil.backward import Chunk
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.processes import ALONE, Processes
+from student_trainer.distil.views import AS_DECODED, StudentViews
 
 Rows = NDArray[np.int64]
 
@@ -44,16 +45,23 @@ class BatchSource:
     processes: Processes = ALONE
     enter: Callable[[Tensor, Preprocessing], Tensor] = as_images
     """What makes the network's input [b, C, H, W] of a chunk of the store [b, H, W, C], on the device."""
+    views: StudentViews = AS_DECODED
+    """Which pixels of an image the network is shown."""
 
     def take(self, rows: Sequence[int]) -> "BatchSource":
         """These rows alone."""
         return replace(self, store=self.store.take(rows), data=self.data.take(rows))
 
-    def chunks(self, batch: Rows) -> Iterator[Chunk]:
+    def chunks(self, batch: Rows, step: int | None = None) -> Iterator[Chunk]:
         """This process's share of the batch's images, ready for the network, channels last, in chunks of one
-        shape."""
-        on_gpu = self.device.type == "cuda"
-        share = self.store.chunks(batch.tolist(), self.chunk_size, pin=on_gpu, processes=self.processes)
+        shape: as a step of the training is shown them, or without a step as the student is in use."""
+        share = self.store.chunks(
+            batch.tolist(),
+            self.chunk_size,
+            pin=self.device.type == "cuda",
+            processes=self.processes,
+            alteration=self.views.in_use() if step is None else self.views.in_training(step, len(batch)),
+        )
         for chunk in share:
             values = chunk.values.to(self.device, non_blocking=True)
             images = self.enter(values, self.preprocessing).contiguous(memory_format=torch.channels_last)

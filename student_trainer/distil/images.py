@@ -6,7 +6,8 @@ equal shape, ready for the trunk.
 Decoding a photograph costs as much as a small trunk's work on it, and a training reads every image twice
 in each epoch: so it is done once, and the operating system keeps the file in memory where there is room
 (362 px, 4,000 images: about 1.2 GB). Images keep their aspect ratio, so a chunk holds images of one shape;
-nothing is padded or cropped.
+nothing is padded. Crops are cut when a batch is handed out (:mod:`student_trainer.distil.views`): the file
+holds what they are cut from.
 """
 
 import json
@@ -76,7 +77,7 @@ def open_store(
     Args:
         folder: where the file of pixels goes; an older one of other images or sizes is removed.
         sources: the images.
-        preprocessing: how they are brought to size.
+        preprocessing: how they are brought to size; a crop of its view is left for later.
         on_image: called as each image is done.
         side_multiple_px: sides are rounded to a multiple of it, so that fewer shapes make larger chunks.
 
@@ -84,6 +85,7 @@ def open_store(
         InvalidInput: a file is missing, or is not the one that was bought; the message names it.
         StorageFailed: the disk is full.
     """
+    preprocessing = replace(preprocessing, view=replace(preprocessing.view, crop_px=None))
     key = digest_of_document(
         {
             "images": [source.digest for source in sources],

@@ -25,6 +25,7 @@ from student_trainer.distil.preflight import (
 from student_trainer.distil.processes import Processes
 from student_trainer.distil.threshold import Threshold, fitted
 from student_trainer.distil.validation import Validation, hold_back
+from student_trainer.distil.views import StudentViews, preprocessing_in_use
 from student_trainer.progress import progress
 from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder
@@ -54,12 +55,13 @@ def prepare(
     doubt = warning(recipe.training.precision, device)
     if doubt is not None and processes.first:
         say(doubt)
-    preprocessing = Preprocessing(recipe.images.longest_side_px)
+    preprocessing = preprocessing_in_use(recipe)
     store = _decode(run, data, preprocessing, recipe.images.side_multiple_px, processes)
     data = data.take(store.readable)
     check_data(unfitted_objective(recipe), data)
     learned, held = hold_back(recipe, data)
-    everything = BatchSource(store, data, preprocessing, recipe.training.chunk_size, device, processes)
+    chunk_size, views = recipe.training.chunk_size, StudentViews.of(recipe)
+    everything = BatchSource(store, data, preprocessing, chunk_size, device, processes, views=views)
     source = everything.take(learned)
     with_tau, threshold = fitted(recipe, source.data.teacher)
     found = neighbours(with_tau, source.data)

@@ -148,10 +148,20 @@ def evaluate(
     scales: Annotated[str, typer.Option(help="Image scales, such as 1,0.7071,0.5.")] = "1",
     image_size: Annotated[
         int | None,
-        typer.Option(help="Longest side in px for the students; default: each run's recipe.", min=16),
+        typer.Option(
+            help="Longest side in px for the students, of whole images; default: each run's recipe.", min=16
+        ),
     ] = None,
     teacher_image_size: Annotated[
         int | None, typer.Option(help="Longest side in px for the teacher; default: the student's.", min=16)
+    ] = None,
+    degrade: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="Show the students worse images than the teacher: downsample:4 or crop:0.6; none shows them "
+            "as they are. Default: each run's recipe.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     out: Annotated[
@@ -204,7 +214,7 @@ def evaluate(
     if manifest is not None:
         wishes.refuse_any()
     file = destination(folder, out)
-    contestants = line_up(folder, teacher, also or (), image_size, teacher_image_size)
+    contestants = line_up(folder, teacher, also or (), image_size, teacher_image_size, degrade=degrade)
     if manifest is not None:
         evaluation = _on_manifest(manifest, split, contestants, chosen_scales, device)
     else:

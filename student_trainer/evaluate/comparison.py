@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from shared.checkpoints import load_network
 from shared.extraction import describe, pick_device
-from shared.images import InvalidImage
+from shared.images import InvalidImage, Preprocessing
 from shared.network import DescriptorNet
 from shared.tensor_files import CheckpointError
+from shared.views import WHOLE, ImageView
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate import examples
 from student_trainer.evaluate.bootstrap import interval
@@ -47,6 +48,13 @@ class Contestant:
     longest_side_px: int
     objective: str | None = None
     images_bought: int | None = None
+    view: ImageView = WHOLE
+    """How it is shown images, where that is not whole at the longest side."""
+
+    @property
+    def view_words(self) -> str | None:
+        """The view for people; None of whole images."""
+        return None if self.view == WHOLE else self.view.words(self.longest_side_px)
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,7 @@ def _measure(
             contestant.longest_side_px,
             scales=tuple(scales),
             device=device,
+            preprocessing=Preprocessing(contestant.longest_side_px, view=contestant.view),
             on_progress=None if on_images is None else lambda done: on_images(contestant.name, done),
         )
     except (InvalidImage, OSError) as error:
@@ -195,7 +204,8 @@ def _line(model: _Measured, before: _Measured | None) -> ModelScores:
         dim=model.dim,
         parameters=model.parameters,
         file_bytes=model.contestant.checkpoint.stat().st_size,
-        image_size=model.contestant.longest_side_px,
+        image_size=model.contestant.view.side_px(model.contestant.longest_side_px),
+        view=model.contestant.view_words,
         checkpoint_sha256=sha256_of_file(model.contestant.checkpoint),
     )
 

@@ -4,16 +4,21 @@ In: a run folder and the options of ``evaluate``. Out: contestants, in the order
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from shared.public_networks import require_public_file
 from shared.tensor_files import CheckpointError
+from shared.views import WHOLE, Degradation
 from student_trainer import recipe
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.comparison import Contestant
 from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER
 from student_trainer.evaluate.provenance import held, learned_from
 from student_trainer.run_folder import RunFolder
+
+CLEAN = "none"
+"""What ``--degrade`` says for images as they are."""
 
 
 def line_up(
@@ -22,6 +27,8 @@ def line_up(
     also: Sequence[str],
     image_size: int | None,
     teacher_image_size: int | None,
+    *,
+    degrade: str | None = None,
 ) -> list[Contestant]:
     """Who is measured, in the order of the table: teacher, student before, student, others.
 
@@ -29,26 +36,41 @@ def line_up(
         folder: the run whose student it is about.
         teacher: its checkpoint, where it is at hand.
         also: ``NAME=RUN_DIR`` of other students.
-        image_size: longest side in px for the students; None for each run's recipe.
-        teacher_image_size: for the teacher; None for the student's.
+        image_size: longest side in px for the students, of whole images; None for each run's recipe.
+        teacher_image_size: for the teacher; None for how the student is shown images.
+        degrade: what makes the students' images worse, ``none`` to show them as they are; None for each run's
+            recipe. The teacher sees them as they are in any case.
 
     Raises:
-        InvalidInput: a run without a student, a teacher that is not there, a name that is taken, or an image
-            size that nobody states.
+        InvalidInput: a run without a student, a teacher that is not there, a name that is taken, an image
+            size that nobody states, or a degradation that is none.
     """
+    worse = _degradation(degrade)
     runs = {STUDENT: folder} | _named_runs(also, taken=(TEACHER, BEFORE, STUDENT))
     bought = _bought(runs.values())
     students = [_student(name, run, image_size, bought) for name, run in runs.items()]
-    side = students[0].longest_side_px
+    if degrade is not None:
+        students = [replace(one, view=replace(one.view, degradation=worse)) for one in students]
+    side, view = students[0].longest_side_px, students[0].view
     first = []
     if teacher is None and teacher_image_size is not None:
         raise InvalidInput("--teacher-image-size is for the teacher's checkpoint: give --teacher FILE too.")
     if teacher is not None:
         _require(teacher)
-        first.append(Contestant(TEACHER, teacher, teacher_image_size or side))
+        clean = view.clean() if teacher_image_size is None else view.clean().whole()
+        first.append(Contestant(TEACHER, teacher, teacher_image_size or side, view=clean))
     if folder.initial_student.is_file():
-        first.append(Contestant(BEFORE, folder.initial_student, side))
+        first.append(Contestant(BEFORE, folder.initial_student, side, view=view))
     return [*first, *students]
+
+
+def _degradation(text: str | None) -> Degradation | None:
+    if text is None or text == CLEAN:
+        return None
+    try:
+        return Degradation.parse(text)
+    except ValueError as error:
+        raise InvalidInput(f"--degrade: {error} Images as they are: {CLEAN}.") from None
 
 
 def _require(teacher: Path) -> None:
@@ -74,7 +96,7 @@ def _named_runs(also: Sequence[str], taken: Sequence[str]) -> dict[str, RunFolde
 
 
 def _student(name: str, run: RunFolder, image_size: int | None, bought: Mapping[str, int]) -> Contestant:
-    """A run's student, at the size that it was trained for unless another is given."""
+    """A run's student, shown images as it was trained for; at another size whole ones."""
     if not run.student.is_file():
         raise InvalidInput(
             f"{run.root} has no student yet. Make it with: student-trainer train --run {run.root}"
@@ -83,11 +105,13 @@ def _student(name: str, run: RunFolder, image_size: int | None, bought: Mapping[
     size = image_size or (trained.images.longest_side_px if trained else None)
     if size is None:
         raise InvalidInput(f"{run.recipe} is missing, so the image size is unknown: give --image-size.")
+    view = trained.images.view if trained else WHOLE
     return Contestant(
         name,
         run.student,
         size,
         objective=trained.objective.name if trained else None,
+        view=view if image_size is None else view.whole(),
         images_bought=bought.get(learned_from(run.student) or ""),
     )
 

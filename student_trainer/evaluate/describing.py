@@ -21,6 +21,7 @@ from shared.extraction import Corners, describe
 from shared.images import InvalidImage, Preprocessing
 from shared.network import DescriptorNet
 from shared.tensor_files import write_whole
+from shared.views import WHOLE, ImageView
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.evaluate.ranking import Float32Rows
 from student_trainer.evaluate.search.blocks import Rows
@@ -60,6 +61,7 @@ class Describer:
     """Off for the public benchmarks, whose boxes and published numbers ignore the EXIF orientation."""
     on_images: Callable[[int], None] = lambda images: None
     """Called with the number of images done; those that were kept count as done at once."""
+    view: ImageView = WHOLE
     _identity: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -70,7 +72,7 @@ class Describer:
     @property
     def preprocessing(self) -> Preprocessing:
         """How images are prepared."""
-        return Preprocessing(self.longest_side_px, apply_exif=self.apply_exif)
+        return Preprocessing(self.longest_side_px, apply_exif=self.apply_exif, view=self.view)
 
     @property
     def identity(self) -> str:

@@ -70,7 +70,10 @@ class ModelScores(Part):
     file_bytes: int | None
     """Size of the checkpoint."""
     image_size: int | None
-    """Longest side, pixels; None where a teacher behind an API does not say."""
+    """Longest side, pixels, or the side that ``view`` gives; None where a teacher behind an API does not say
+    it."""
+    view: str | None = None
+    """How images were shown to it, where that was not whole at their longest side."""
     checkpoint_sha256: str
     """Of the file, as ``sha256sum`` prints it; of a teacher that is an API, its revision."""
     setups: dict[str, SetupLine] = Field(default_factory=dict)

@@ -21,20 +21,23 @@ def size_of(model: ModelScores) -> str:
 
 
 def differences(evaluation: Evaluation) -> str:
-    """A sentence on who sees images in which size and at which scales; empty where all see them alike."""
+    """A sentence on who sees images in which size and at which scales; empty where all see them whole and
+    alike."""
     looks: dict[str, list[str]] = {}
     for name, model in evaluation.models.items():
         if name != ASYMMETRIC:
             looks.setdefault(_look(model, evaluation), []).append(name)
+    views = {model.view for model in evaluation.models.values()}
     if len(looks) < 2:
-        return ""
+        return "".join(f"Every image is shown so: {view}." for view in views if view)
     sides = "; ".join(f"{', '.join(names)}: {look}" for look, names in looks.items())
     return f"Not all models see images alike. {sides}.{_across(evaluation)}"
 
 
 def _look(model: ModelScores, evaluation: Evaluation) -> str:
     size = "size" if model.image_size is None else "px"
-    return f"{size_of(model)} {size}, scales {scales_of(model, evaluation)}"
+    looks = model.view or f"{size_of(model)} {size}"
+    return f"{looks}, scales {scales_of(model, evaluation)}"
 
 
 def _across(evaluation: Evaluation) -> str:

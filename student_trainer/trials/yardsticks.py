@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.checkpoints import load_network
-from shared.digest import digest_of_list, float_text
+from shared.digest import canonical_json, digest_of_list, float_text
 from shared.extraction import ImageSource, describe
-from shared.images import InvalidImage
+from shared.images import InvalidImage, Preprocessing
 from shared.tensor_files import CheckpointError
 from shared.vectors import Float32Rows
+from shared.views import WHOLE, ImageView
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.threshold import choose
 from student_trainer.errors import InvalidInput
@@ -51,6 +52,7 @@ class Labelled:
     """Image scales whose descriptors are combined."""
     learned_from: int = 0
     """Bought images that are among these: said wherever the numbers stand."""
+    view: ImageView = WHOLE
 
     drawn = "mAP"
 
@@ -72,7 +74,9 @@ class Labelled:
         roles = [*map(str, gallery.queries), "|", *map(str, gallery.database)]
         scales = [float_text(scale) for scale in self.scales] if self.scales != (1.0,) else []
         settings = [str(self.longest_side_px), *scales]
-        return digest_of_list(["labelled", *files, *gallery.labels, *roles, *settings])
+        return digest_of_list(
+            ["labelled", *files, *gallery.labels, *roles, *settings, *view_facts(self.view)]
+        )
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """The four means of ``evaluate``."""
@@ -80,14 +84,17 @@ class Labelled:
 
     def described(self, checkpoint: Path, paths: Sequence[ImageSource]) -> Float32Rows:
         """Descriptors of images as this yardstick takes them: float32 [n, d]."""
-        return described(checkpoint, paths, self.longest_side_px, self.device, self.scales)
+        return described(checkpoint, paths, self.longest_side_px, self.device, self.scales, view=self.view)
 
-    def scores(self, rows: Float32Rows) -> dict[str, float]:
-        """The four means, of descriptors [n, d] of the gallery's images."""
+    def scores(self, rows: Float32Rows, database: Float32Rows | None = None) -> dict[str, float]:
+        """The four means, of descriptors [n, d] of the gallery's images.
+
+        ``database``, [n, d] too, describes the images that are searched where another network does.
+        """
         gallery = self.gallery
         means = score_queries(
             rows[gallery.queries],
-            rows[gallery.database],
+            (rows if database is None else database)[gallery.database],
             gallery.query_labels,
             gallery.database_labels,
             own_index=gallery.own_index,
@@ -105,12 +112,19 @@ def threshold(recipe: Recipe, data: TrainingData) -> float:
     return choose(data.teacher).tau
 
 
+def view_facts(view: ImageView) -> list[str]:
+    """What a measure's digest says of a view; nothing of the whole image, of which it never spoke."""
+    return [] if view == WHOLE else [canonical_json(view.description()).decode()]
+
+
 def described(
     checkpoint: Path,
     paths: Sequence[ImageSource],
     side_px: int,
     device: str,
     scales: Sequence[float] = (1.0,),
+    *,
+    view: ImageView = WHOLE,
 ) -> Float32Rows:
     """Descriptors of images by a network on disk: float32 [n, d].
 
@@ -118,7 +132,10 @@ def described(
         InvalidInput: the checkpoint or an image cannot be read.
     """
     try:
-        return describe(load_network(checkpoint), paths, side_px, scales, device=device)
+        prepared = Preprocessing(side_px, view=view)
+        return describe(
+            load_network(checkpoint), paths, side_px, scales, device=device, preprocessing=prepared
+        )
     except CheckpointError as error:
         raise InvalidInput(f"The checkpoint {checkpoint}: {error}") from None
     except (InvalidImage, OSError) as error:

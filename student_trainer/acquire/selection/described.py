@@ -20,6 +20,7 @@ from shared.extraction import describe
 from shared.images import InvalidImage, Preprocessing
 from shared.network import DescriptorNet
 from shared.vectors import Float32Rows
+from shared.views import WHOLE, ImageView
 from student_trainer.acquire.records import PlannedImage
 from student_trainer.errors import InvalidInput, StorageFailed
 
@@ -38,6 +39,12 @@ class Describer:
     """Where rows are kept; None to keep none."""
     on_images: Callable[[int], None] = lambda n: None
     """Called with the number of images that are done, those kept from before included."""
+    view: ImageView = WHOLE
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images are prepared."""
+        return Preprocessing(self.longest_side_px, view=self.view)
 
     @property
     def identity(self) -> str:
@@ -46,7 +53,7 @@ class Describer:
             {
                 "network": self.network.spec.description(),
                 "weights": weights_digest(self.network),
-                "preprocessing": Preprocessing(self.longest_side_px).description(),
+                "preprocessing": self.preprocessing.description(),
             }
         )
 
@@ -81,6 +88,7 @@ class Describer:
                 paths,
                 self.longest_side_px,
                 device=self.device,
+                preprocessing=self.preprocessing,
                 on_progress=self.on_images,
             )
         except (OSError, InvalidImage) as error:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.extraction import pick_device
-from shared.images import Preprocessing
 from shared.network import DescriptorNet
 from student_trainer.acquire.records import PlannedImage
 from student_trainer.acquire.selection.described import Describer
 from student_trainer.distil.images import SourceImage, open_store
 from student_trainer.distil.student import CALIBRATION_IMAGES, build_student, calibrate
+from student_trainer.distil.views import preprocessing_in_use
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import IMAGENET, RANDOM, Recipe
 
@@ -42,14 +42,15 @@ class Eye:
         if recipe.student.weights == RANDOM and candidates:
             _calibrate(recipe, self.network, candidates)
         size_px, device = recipe.images.longest_side_px, recipe.training.device
-        return Describer(self.network, size_px, device, cache, on_images)
+        return Describer(self.network, size_px, device, cache, on_images, recipe.images.view)
 
     def in_words(self, describer: Describer) -> str:
         """``mobilenet_v2-320-gem (imagenet) at 160 px, 5f1e2d3c4b5a``: enough to use the same again."""
+        looks = describer.view.words(describer.longest_side_px)
         weights = self.recipe.student.weights
         name = weights if weights in (IMAGENET, RANDOM) else Path(weights).name
         spec = self.network.spec.name
-        return f"{spec} ({name}) at {describer.longest_side_px} px, {describer.identity[:12]}"
+        return f"{spec} ({name}) at {looks}, {describer.identity[:12]}"
 
 
 def open_eye(recipe: Recipe) -> Eye:
@@ -75,7 +76,7 @@ def open_eye(recipe: Recipe) -> Eye:
 
 def _calibrate(recipe: Recipe, network: DescriptorNet, candidates: Sequence[PlannedImage]) -> None:
     sample = sorted(candidates, key=lambda image: image.digest)[:CALIBRATION_IMAGES]
-    preprocessing = Preprocessing(recipe.images.longest_side_px)
+    preprocessing = preprocessing_in_use(recipe)
     network.to(pick_device(recipe.training.device))
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder), [SourceImage(i.path, i.digest) for i in sample], preprocessing)

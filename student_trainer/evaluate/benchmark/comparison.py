@@ -41,6 +41,16 @@ def require_everything(benchmark: Benchmark, options: Options) -> None:
     require_files(options.distractors, "the distractors")
 
 
+def _refuse_crops(contestants: Sequence[Contestant]) -> None:
+    """Queries of a benchmark are parts of photographs, and what they show may lie at its edge."""
+    cropped = [contestant for contestant in contestants if contestant.view.crop_px is not None]
+    if cropped:
+        raise InvalidInput(
+            f"{cropped[0].name} is shown the middle {cropped[0].view.crop_px} px of images, and a landmark "
+            "benchmark asks for whole ones: give their longest side with --image-size PX."
+        )
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A benchmark, and how every model is measured on it."""
@@ -73,6 +83,7 @@ class Comparison:
             StorageFailed: descriptors cannot be kept.
         """
         check_device(self.device)
+        _refuse_crops(contestants)
         require_everything(self.benchmark, self.options)
         if asymmetric and asked is None and TEACHER not in {contestant.name for contestant in contestants}:
             raise InvalidInput("--asymmetric asks the teacher's database: give --teacher as well.")
@@ -107,6 +118,7 @@ class Comparison:
             self.run.cache,
             apply_exif=False,
             on_images=lambda images: self.watch.on_images(contestant.name, images),
+            view=contestant.view,
         )
 
     def _line(self, contestant: Contestant, describer: Describer, seen: View) -> Line:
@@ -115,7 +127,8 @@ class Comparison:
             measured=self._measured(contestant.name, seen, seen.whitened(seen.queries)),
             arch=network.spec.arch,
             dim=network.dim,
-            longest_side_px=contestant.longest_side_px,
+            longest_side_px=contestant.view.side_px(contestant.longest_side_px),
+            view=contestant.view_words,
             checkpoint_sha256=sha256_of_file(contestant.checkpoint),
             whitened=seen.whitening is not None,
             parameters=sum(parameter.numel() for parameter in network.parameters()),

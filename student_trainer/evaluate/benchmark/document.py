@@ -56,6 +56,7 @@ class Line:
     images_bought: int | None = None
     bridge: str | None = None
     bridge_fit: BridgeFit | None = None
+    view: str | None = None
 
 
 def document_of(
@@ -142,6 +143,7 @@ def _scores(name: str, line: Line, before: Line | None, headline: str) -> ModelS
         parameters=line.parameters,
         file_bytes=line.file_bytes,
         image_size=line.longest_side_px,
+        view=line.view,
         checkpoint_sha256=line.checkpoint_sha256,
         setups={setup: SetupLine(**scores.summary()) for setup, scores in line.measured.setups.items()},
         whitened=line.whitened,
