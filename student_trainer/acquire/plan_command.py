@@ -57,6 +57,12 @@ def plan(
         bool,
         typer.Option("--drop-near-duplicates", help="Choose no image that shows nearly the same as another."),
     ] = False,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective", metavar="NAME", help="Say what this method's public pipeline would have asked for."
+        ),
+    ] = None,
     url: Url = None,
     key: Key = None,
     dry_run: DryRun = False,
@@ -69,6 +75,7 @@ def plan(
     """
     from shared.images import ImageLimits
     from student_trainer.acquire import plan as planning
+    from student_trainer.acquire.public_pipelines import demand
     from student_trainer.acquire.records import PlanFacts
     from student_trainer.acquire.selection.choice import METHODS, check_wish
     from student_trainer.acquire.session import access_to, meet
@@ -76,6 +83,7 @@ def plan(
     from student_trainer.acquire.summaries import of_plan
 
     check_wish(selection, queries)
+    asked = None if objective is None else demand(objective, queries)
     eye = _open_eye(recipe, weights) if METHODS[selection].looks else None
     source = open_source(
         images=images, manifest=manifest, image_list=image_list, sfm120k=sfm120k, split=split
@@ -91,7 +99,7 @@ def plan(
     )
     inventory = _look(run, source, queries, facts, limits)
     choice = _choose(run, inventory, queries, facts, eye, dry_run=dry_run)
-    result, text = of_plan(inventory, choice, usage)
+    result, text = of_plan(inventory, choice, usage, asked)
     following = "Nothing was written (--dry-run)." if dry_run else f"Next: student-trainer fetch --run {run}"
     emit({**result, "dry_run": dry_run}, f"{text}\n{following}", as_json=json)
 

@@ -14,6 +14,7 @@ from student_trainer.acquire.audit import Verification
 from student_trainer.acquire.fetch import Outcome
 from student_trainer.acquire.named_files import named_files
 from student_trainer.acquire.plan import Choice, Inventory
+from student_trainer.acquire.public_pipelines import Demand
 from student_trainer.acquire.quote import revoked
 from student_trainer.acquire.records import Summary
 
@@ -23,8 +24,10 @@ NAMED_FILES = 20
 Result: TypeAlias = tuple[dict[str, Any], str]
 
 
-def of_plan(inventory: Inventory, choice: Choice, usage: UsageResponse | None) -> Result:
-    """What ``plan`` found and chose."""
+def of_plan(
+    inventory: Inventory, choice: Choice, usage: UsageResponse | None, asked: Demand | None = None
+) -> Result:
+    """What ``plan`` found and chose; and what an objective would ask for, beside it."""
     facts = choice.facts
     missing, to_send = len(choice.missing), sum(image.bytes for image in choice.missing)
     result = {
@@ -46,6 +49,7 @@ def of_plan(inventory: Inventory, choice: Choice, usage: UsageResponse | None) -
         "window": usage.window if usage else None,
         "window_ends_at_ms": usage.window_ends_at_ms if usage else None,
         "revoked": usage.revoked if usage else None,
+        "objective": asked.document() if asked else None,
     }
     kept = len(choice.chosen) - len(choice.added)
     before = f", of which {kept:,} were chosen before" if kept else ""
@@ -58,6 +62,7 @@ def of_plan(inventory: Inventory, choice: Choice, usage: UsageResponse | None) -
         *_near_duplicates(choice),
         f"Chosen: {len(choice.chosen):,} images ({facts.way[0]}, seed {facts.seed}){before}; "
         f"{missing:,} queries to spend, {to_send / 1e6:,.1f} MB to send.",
+        *([asked.text()] if asked else []),
         _account(usage, missing),
     ]
     return result, "\n".join(lines)

@@ -209,6 +209,19 @@ def test_planning_works_without_a_service(
     assert "Give --url and --key to see what the key has left" in done.stdout
 
 
+def test_the_plan_says_what_a_methods_public_pipeline_would_have_asked_for(
+    trainer: Trainer, photographs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    options = ("plan", "--run", tmp_path / "run", "--images", photographs(3), "--queries", 2, "--dry-run")
+    done = trainer(*options, "--objective", "rkd")
+    assert "64,000 views x 120 epochs = 7,680,000 queries" in done.stdout
+    assert "Here: 2, one for each image." in done.stdout
+    result = result_of(trainer(*options, "--objective", "rkd", "--json"))["objective"]
+    assert (result["public_pipeline"]["queries"], result["queries_here"]) == (7_680_000, 2)
+    assert result_of(trainer(*options, "--json"))["objective"] is None
+    fails(trainer(*options, "--objective", "rdk"), 2, "Did you mean 'rkd'?")
+
+
 def test_the_plan_says_when_the_key_cannot_pay(
     trainer: Trainer, teacher: Any, photographs: Callable[[int], Path], tmp_path: Path
 ) -> None:
