@@ -42,7 +42,10 @@ def train(
     ] = None,
     sfm120k: Annotated[
         Path | None,
-        typer.Option("--sfm120k", help="Folder of SfM-120k: its labels and pairs, instead of a manifest."),
+        typer.Option(
+            "--sfm120k",
+            help="Folder of SfM-120k: its labels and pairs, instead of a manifest; also of bought images.",
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Use only this split of the manifest; of SfM-120k: train or val.")
@@ -119,7 +122,13 @@ def _inputs(
     partial: bool,
 ) -> "tuple[RunFolder, TrainingData]":
     """The run folder, and the data that the objective learns from."""
-    from student_trainer.distil.data import add_labels, from_manifest, from_sfm120k, from_transfer_set
+    from student_trainer.distil.data import (
+        add_labels,
+        add_sfm120k,
+        from_manifest,
+        from_sfm120k,
+        from_transfer_set,
+    )
 
     labelled = manifest or sfm120k
     if manifest is not None and sfm120k is not None:
@@ -129,10 +138,9 @@ def _inputs(
             "--split names a part of a manifest or of SfM-120k: give --manifest FILE or --sfm120k DIR too."
         )
     if objective.needs_labels and labelled is None:
-        public = "" if objective.needs_teacher else " or --sfm120k DIR"
         raise InvalidInput(
-            f"The objective {objective.name!r} learns from labels: name them with --manifest FILE{public}, "
-            "or choose another objective."
+            f"The objective {objective.name!r} learns from labels: name them with --manifest FILE or "
+            "--sfm120k DIR, or choose another objective."
         )
     if labelled is not None and not objective.needs_labels:
         raise InvalidInput(
@@ -144,12 +152,11 @@ def _inputs(
             raise InvalidInput(f"The objective {objective.name!r} has no use for --transfer-set.")
         read = from_manifest if manifest else from_sfm120k
         return RunFolder.create(run), read(labelled, split)
-    if sfm120k is not None:
-        raise InvalidInput(
-            f"The objective {objective.name!r} learns from bought images: name their labels with "
-            "--manifest FILE."
-        )
     folder = RunFolder.existing(run) if transfer_set is None else RunFolder.create(run)
     held = folder.transfer_set if transfer_set is None else transfer_set_file(transfer_set)
     data = from_transfer_set(held, partial=partial)
-    return folder, data if manifest is None else add_labels(data, manifest, split)
+    if manifest is not None:
+        data = add_labels(data, manifest, split)
+    elif sfm120k is not None:
+        data = add_sfm120k(data, sfm120k, split)
+    return folder, data

@@ -4,7 +4,7 @@ In: a transfer set, a manifest, a public training set. Out: :class:`TrainingData
 same images.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from shared.vectors import descriptor_digest
 from student_trainer.acquire.transfer_set import Bought, TransferSet
 from student_trainer.datasets.manifest import Entry, Label, labelled_entries
 from student_trainer.datasets.present import require_files
-from student_trainer.datasets.sfm120k import open_sfm120k
+from student_trainer.datasets.sfm120k import image_path, open_sfm120k
 from student_trainer.distil.images import SourceImage, digest_files
 from student_trainer.errors import InvalidInput
 
@@ -133,13 +133,37 @@ def add_labels(data: TrainingData, path: Path, split: str | None) -> TrainingDat
         image.digest: label
         for image, label in zip(digest_files(entry.path for entry in entries), labels, strict=True)
     }
-    unknown = [image.path for image in data.images if image.digest not in known]
-    if unknown:
-        raise InvalidInput(
-            f"{len(unknown):,} of {len(data):,} bought images are not in the manifest {path}: "
-            f"{_some(unknown)}."
-        )
+    rows = {row for row, image in enumerate(data.images) if image.digest in known}
+    _require_known(data, rows, f"in the manifest {path}")
     return replace(data, labels=_numbers([known[image.digest] for image in data.images]))
+
+
+def add_sfm120k(data: TrainingData, root: Path, split: str | None) -> TrainingData:
+    """The 3D models and matching pairs of SfM-120k, for images of it that were bought; by default ``train``.
+
+    A bought file is looked for by its name, which is the image's in the set, and must have the bytes of the
+    set's own file: so only what was bought is read. Known pairs are those whose both images are bought.
+
+    Raises:
+        InvalidInput: the set is not there, its file is refused, or a bought image is not of this split.
+    """
+    public = open_sfm120k(root, split or "train")
+    names = {image.path.name for image in data.images}
+    places = [place for place, cid in enumerate(public.cids) if cid in names]
+    files = [image_path(public.root, public.cids[place]) for place in places]
+    require_files(files, f"SfM-120k, {public.name},")
+    row_of = {image.digest: row for row, image in enumerate(data.images)}
+    rows = np.full(len(public.cids), -1, np.int64)
+    rows[places] = [row_of.get(image.digest, -1) for image in digest_files(files)]
+    _require_known(data, set(rows[rows >= 0].tolist()), f"in SfM-120k, {public.name}")
+    clusters = np.empty(len(data), np.int64)
+    clusters[rows[rows >= 0]] = public.clusters[rows >= 0]
+    pairs = rows[np.stack([public.pairs.queries, public.pairs.positives], axis=1)]
+    return replace(
+        data,
+        labels=np.unique(clusters, return_inverse=True)[1].astype(np.int64),
+        pairs=pairs[(pairs >= 0).all(axis=1)],
+    )
 
 
 def neighbourhoods(
@@ -171,6 +195,14 @@ def similarity_blocks(teacher: NDArray[np.float32]) -> Iterator[NDArray[np.float
         similarity = block @ rows.T
         similarity[np.arange(len(block)), np.arange(start, start + len(block))] = -1.0
         yield similarity
+
+
+def _require_known(data: TrainingData, known: Container[int], where: str) -> None:
+    unknown = [image.path for row, image in enumerate(data.images) if row not in known]
+    if unknown:
+        raise InvalidInput(
+            f"{len(unknown):,} of {len(data):,} bought images are not {where}: {_some(unknown)}."
+        )
 
 
 def _renumbered(pairs: NDArray[np.int64], rows: Sequence[int], images: int) -> NDArray[np.int64]:

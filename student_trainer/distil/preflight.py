@@ -54,10 +54,9 @@ def check_data(objective: Objective, data: TrainingData) -> None:
         InvalidInput: no labels, no bought descriptors or one without a direction, or too few images to rank.
     """
     if objective.needs_labels and data.labels is None:
-        public = "" if objective.needs_teacher else " or --sfm120k DIR"
         raise InvalidInput(
             f"The objective {objective.name!r} learns from labels, and there are none. "
-            f"Name them with --manifest FILE{public}, or choose another objective."
+            "Name them with --manifest FILE or --sfm120k DIR, or choose another objective."
         )
     several = data.labels is not None and data.labels.ndim > 1
     if objective.needs_labels and several and not getattr(objective, "takes_several_labels", False):

@@ -90,11 +90,6 @@ class TupleDraws:
         """
         if data.labels is None:
             raise InvalidInput("Tuples are made of labelled images, and there are no labels.")
-        if data.labels.ndim != 1:
-            raise InvalidInput(
-                f"Tuples are made of images with one label each, and here an image has several of "
-                f"{data.labels.shape[1]:,}. Choose an objective that takes several, or give each image one."
-            )
         draws = cls(mining, data.labels, data.pairs, seed)
         if data.pairs is not None:
             draws._check_pairs(data.pairs)

@@ -2,21 +2,29 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from made_benchmarks import make_sfm120k
 from typer.testing import CliRunner
 
 from student_trainer.distil import commands
-from student_trainer.distil.data import TrainingData
-from student_trainer.distil.objectives.contrastive import Contrastive
+from student_trainer.distil.data import TrainingData, from_sfm120k
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import load
+
+
+def changes(*settings: str) -> list[str]:
+    """As options of the command."""
+    return [part for setting in settings for part in ("--set", setting)]
+
 
 QUICK = ("--set", "training.epochs=1", "--set", "averaging.epochs=[]")
 
@@ -137,27 +145,63 @@ class TestSupervised:
     ) -> None:
         root = make_sfm120k(tmp_path)
         tuples = ["objective.name=contrastive", "objective.negatives=3", "training.batch_size=15"]
-        changes = [part for change in tuples for part in ("--set", change)]
-        printed = json.loads(train("--sfm120k", root, *changes, "--json", *QUICK))
+        options = changes(*tuples)
+        printed = json.loads(train("--sfm120k", root, *options, "--json", *QUICK))
         assert (printed["images"], printed["steps"]) == (24, 6)  # 18 pairs, three tuples of five a step
         with pytest.raises(InvalidInput, match="give --manifest or --sfm120k, not both"):
-            train("--sfm120k", root, "--manifest", manifest, *changes)
+            train("--sfm120k", root, "--manifest", manifest, *options)
         with pytest.raises(InvalidInput, match="learns without labels: leave out --sfm120k"):
             train("--sfm120k", root)
 
-    def test_labels_of_bought_images_come_from_a_manifest(self, run: Path, tmp_path: Path) -> None:
-        objective = Contrastive()
-        objective.needs_teacher = True
-        with pytest.raises(InvalidInput, match=r"'contrastive' learns from bought images: .*--manifest FILE"):
-            commands._inputs(
-                objective,
-                run=run,
-                transfer_set=None,
-                manifest=None,
-                sfm120k=tmp_path,
-                split=None,
-                partial=False,
-            )
+    @pytest.mark.parametrize("objective", ["contrastive", "triplet", "multi-similarity"])
+    def test_losses_of_tuples_learn_from_labels_alone(
+        self, train: Train, manifest: Path, tmp_path: Path, objective: str
+    ) -> None:
+        tuples = changes("objective.negatives=3", "training.batch_size=90", "training.learning_rate=1e-5")
+        printed = json.loads(
+            train("--objective", objective, "--manifest", manifest, *tuples, "--json", *QUICK)
+        )
+        assert (printed["images"], printed["steps"]) == (18, 1)
+        assert not (tmp_path / "run" / "head.safetensors").exists()
+
+    @pytest.mark.parametrize(
+        "objective", ["asym-contrastive", "asym-contrastive+", "asym-triplet", "asym-multi-similarity"]
+    )
+    def test_losses_against_the_teacher_learn_from_labels_beside_what_was_bought(
+        self, train: Train, run: Path, manifest: Path, tmp_path: Path, objective: str
+    ) -> None:
+        run.rename(tmp_path / "bought")
+        source = ("--transfer-set", tmp_path / "bought", "--manifest", manifest, "--objective", objective)
+        printed = json.loads(train(*source, *changes("objective.negatives=3"), "--json", *QUICK))
+        assert (printed["images"], printed["steps"]) == (18, 2)  # of at most 9 anchors
+        assert (run / "student.safetensors").is_file() and (run / "head.safetensors").is_file()
+
+    def test_labels_of_what_was_bought_of_sfm120k_are_its_models_and_pairs(
+        self, train: Train, write_transfer_set: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        root = make_sfm120k(tmp_path)
+        public = from_sfm120k(root, None).take(range(20))
+        random = np.random.default_rng(0)
+        vectors = random.standard_normal((20, 8)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        (tmp_path / "run").mkdir()
+        write_transfer_set(
+            replace(public, teacher=vectors, teacher_revision="ab" * 32), tmp_path / "run/transfer_set.sqlite"
+        )
+        arguments = ("--sfm120k", root, "--objective", "asym-triplet", *changes("objective.negatives=3"))
+        printed = json.loads(train(*arguments, "--json", *QUICK))
+        assert (printed["images"], printed["steps"]) == (20, 2)  # 15 pairs
+
+    @pytest.mark.parametrize("objective", ["triplet", "asym-triplet", "asym-contrastive+"])
+    def test_a_loss_that_needs_labels_says_so_before_anything_is_read(
+        self, train: Train, tmp_path: Path, objective: str
+    ) -> None:
+        with pytest.raises(
+            InvalidInput,
+            match=rf"'{re.escape(objective)}' learns from labels: .*--manifest FILE or --sfm120k",
+        ):
+            train("--objective", objective, *QUICK)
+        assert not (tmp_path / "run").exists()
 
     def test_without_labels_it_is_refused_at_once(self, train: Train, tmp_path: Path) -> None:
         with pytest.raises(

@@ -15,6 +15,7 @@ from shared.vectors import descriptor_digest
 from student_trainer.distil.data import (
     TrainingData,
     add_labels,
+    add_sfm120k,
     from_manifest,
     from_sfm120k,
     from_transfer_set,
@@ -144,6 +145,37 @@ class TestSfm120k:
         assert data.pairs.tolist() == [[n, n + 1] for n in range(12) if n % 4 < 3]
         assert len({image.digest for image in data.images}) == 12
         assert len(from_sfm120k(tmp_path, "val")) == 8
+
+    def test_bought_images_of_the_set_get_their_models_and_the_pairs_among_them(self, tmp_path: Path) -> None:
+        root = make_sfm120k(tmp_path, clusters=3, images=4)
+        public = from_sfm120k(root, None)
+        bought = replace(public.take([9, 0, 1, 5, 8]), labels=None, pairs=None)
+        moved = tmp_path / "elsewhere" / bought.images[0].path.name
+        moved.parent.mkdir()
+        moved.write_bytes(bought.images[0].path.read_bytes())
+        bought = replace(bought, images=(*digest_files([moved]), *bought.images[1:]))
+        for image in public.images[10:]:
+            image.path.unlink()  # what was not bought need not be there
+        found = add_sfm120k(bought, root, None)
+        assert found.labels is not None and found.pairs is not None
+        assert found.labels.tolist() == [2, 0, 0, 1, 2]
+        assert found.pairs.tolist() == [[1, 2], [4, 0]]
+
+    def test_a_bought_image_that_the_set_does_not_have_is_named(
+        self, bought: TrainingData, tmp_path: Path
+    ) -> None:
+        root = make_sfm120k(tmp_path)
+        theirs = from_sfm120k(root, None).images
+        with pytest.raises(
+            InvalidInput, match=r"18 of 18 bought images are not in SfM-120k, train: .*000\.png"
+        ):
+            add_sfm120k(bought, root, None)
+        with pytest.raises(InvalidInput, match="24 of 24 bought images are not in SfM-120k, val"):
+            add_sfm120k(TrainingData(theirs), root, "val")
+        changed = tmp_path / theirs[3].path.name
+        changed.write_bytes(b"other bytes under the same name")
+        with pytest.raises(InvalidInput, match="1 of 2 bought images are not in SfM-120k, train"):
+            add_sfm120k(TrainingData((theirs[2], *digest_files([changed]))), root, None)
 
     def test_images_that_are_not_there_are_counted(self, tmp_path: Path) -> None:
         root = make_sfm120k(tmp_path)

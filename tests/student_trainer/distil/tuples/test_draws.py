@@ -1,6 +1,5 @@
 """Each epoch draws its own anchors, positives and pool, by the seed alone; labels that cannot are refused."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,11 +110,6 @@ def test_what_labels_and_pairs_do_not_give_is_said() -> None:
 
 
 class TestRefusals:
-    def test_images_with_several_labels(self) -> None:
-        several = replace(data([0, 0, 1]), labels=np.eye(3, dtype=np.int64))
-        with pytest.raises(InvalidInput, match="one label each, and here an image has several of 3"):
-            TupleDraws.of(Mining(1, 1, 1), several, 0, 1)
-
     def test_no_labels(self) -> None:
         images = data([0, 0]).images
         with pytest.raises(InvalidInput, match="there are no labels"):
