@@ -3,10 +3,10 @@
 In: how many classes, how many bits. Out: +1 and -1, int8 [classes, bits].
 
 Source: Yuan et al., "Central Similarity Quantization for Efficient Image and Video Retrieval" (2020). Up to
-twice as many classes as bits take the rows of [H; -H], where H is Sylvester's Hadamard matrix: any two of them
-differ in half of the bits or in all. H exists for powers of two, so other lengths are refused. More classes
-take random codes with as many +1 as -1; where the paper draws each bit by itself, these are drawn to keep a
-minimum distance, the largest for which enough of them are found.
+twice as many classes as bits take the rows of [H; -H], where H is Sylvester's Hadamard matrix: any two of
+them differ in half of the bits or in all. H exists for powers of two, so other lengths are refused. More
+classes take random codes with as many +1 as -1; where the paper draws each bit by itself, these are drawn to
+keep a minimum distance, the largest for which enough of them are found.
 """
 
 import numpy as np

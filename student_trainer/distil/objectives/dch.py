@@ -11,9 +11,9 @@ count, an image with itself too: it weighs in w, and beyond a cosine of 0.99 no 
 In: the student's descriptors and labels. Out: a scalar. Needs labels and no teacher; the hash layer is the
 objective's head.
 
-Source: Cao et al., "Deep Cauchy Hashing for Hamming Space Retrieval" (2018), in the form that "Context Unaware
-Knowledge Distillation for Image Retrieval" (2022), step 2, trains with RMSprop at 1e-5. Defaults: 48 bits
-(published: 16, 32, 48), ``gamma`` 20, ``quantisation`` (lambda) 0.1.
+Source: Cao et al., "Deep Cauchy Hashing for Hamming Space Retrieval" (2018), in the form that "Context
+Unaware Knowledge Distillation for Image Retrieval" (2022), step 2, trains with RMSprop at 1e-5. Defaults:
+48 bits (published: 16, 32, 48), ``gamma`` 20, ``quantisation`` (lambda) 0.1.
 """
 
 from dataclasses import dataclass, field
