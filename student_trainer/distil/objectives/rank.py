@@ -17,6 +17,7 @@ from torch import Tensor
 from student_trainer.distil.average_precision import Bins, square_ap_loss
 from student_trainer.distil.descriptors import similarities
 from student_trainer.distil.labels import similarity_labels
+from student_trainer.distil.objectives.label_free import bought
 from student_trainer.distil.rank_loss import rank_distillation_loss
 from student_trainer.distil.rank_loss.backends import pick_backend
 from student_trainer.distil.rank_loss.problem import check_tau, unit_pair
@@ -69,7 +70,7 @@ class RankMixup:
         self.step += 1
         return rank_distillation_loss(
             student,
-            _present(teacher, self.name),
+            bought(teacher, self.name),
             partners,
             lam,
             tau=self.tau,
@@ -113,13 +114,7 @@ class Rank:
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and teacher [B, D]; ``labels`` are not looked at."""
-        student, teacher = unit_pair(student, _present(teacher, self.name))
+        student, teacher = unit_pair(student, bought(teacher, self.name))
         relevant = similarity_labels(similarities(teacher), self.tau)
         bins = Bins(self.bins, self.low, self.high)
         return square_ap_loss(similarities(student), relevant, bins, self.include_self)
-
-
-def _present(teacher: Tensor | None, name: str) -> Tensor:
-    if teacher is None:
-        raise InvalidInput(f"The objective {name} needs the teacher's descriptors of the batch.")
-    return teacher
