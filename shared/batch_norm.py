@@ -28,7 +28,7 @@ def modes_kept(network: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def calibrate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> int:
+def calibrate_batch_norm(network: nn.Module, batches: Iterable[Tensor], part: nn.Module | None = None) -> int:
     """Set the running statistics of every batch-norm layer from data; returns the number of images seen.
 
     A randomly initialised network carries mean 0 and variance 1, which its features do not have: in
@@ -41,11 +41,12 @@ def calibrate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> int:
     Args:
         network: any module that takes one batch.
         batches: float [B, 3, H, W] each, normalised, on the network's device.
+        part: the module of the network whose layers are calibrated; None for all. The others keep theirs.
 
     Raises:
         ValueError: no batches, or a layer sees a single value per channel (larger images are needed).
     """
-    layers = batch_norm_layers(network)
+    layers = batch_norm_layers(network if part is None else part)
     momenta = [layer.momentum for layer in layers]
     images = 0
     try:

@@ -25,13 +25,13 @@ from shared.tensor_files import (
     is_safetensors,
     read_safetensors,
     read_safetensors_metadata,
+    sorted_metadata,
     write_whole,
 )
 
 __all__ = ["CheckpointError", "load_network", "read_notes", "save_network", "weights_digest"]
 
 FORMAT = "ration-network/1"
-_LENGTH_BYTES = 8
 
 
 def save_network(
@@ -53,7 +53,7 @@ def save_network(
         "spec": canonical_json(network.spec.description()).decode(),
         "notes": canonical_json(dict(notes or {})).decode(),
     }
-    write_whole(Path(path), _sorted_metadata(save(tensors, metadata)))
+    write_whole(Path(path), sorted_metadata(save(tensors, metadata)))
 
 
 def load_network(path: str | os.PathLike[str]) -> DescriptorNet:
@@ -100,20 +100,6 @@ def weights_digest(network: nn.Module) -> str:
             digest.update(canonical_json([name, list(tensor.shape)]))
             digest.update(tensor.detach().cpu().contiguous().numpy().astype("<f4", copy=False).data)
     return digest.hexdigest()
-
-
-def _sorted_metadata(file: bytes) -> bytes:
-    """A safetensors file with its metadata sorted by name; the library's own order changes from call to call.
-
-    The form: the header's length in 8 bytes, little-endian; the header in JSON, filled up with spaces to a
-    multiple of 8 bytes; the tensors, whose places count from the header's end.
-    """
-    end = _LENGTH_BYTES + int.from_bytes(file[:_LENGTH_BYTES], "little")
-    header = orjson.loads(file[_LENGTH_BYTES:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = orjson.dumps(header)
-    text += b" " * (-len(text) % _LENGTH_BYTES)
-    return len(text).to_bytes(_LENGTH_BYTES, "little") + text + file[end:]
 
 
 def _read_own(path: Path) -> tuple[NetworkSpec, dict[str, Tensor]]:

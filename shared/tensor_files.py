@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from shared.pickle_checks import Unfit, check_values, opened
 
 NAMES_SHOWN = 5
+_LENGTH_BYTES = 8
 BATCH_COUNTER = "num_batches_tracked"
 """Buffer of a batch-norm layer that no descriptor depends on, and that old files lack."""
 
@@ -208,3 +210,17 @@ def _opened(path: Path) -> Iterator[Any]:
 def _require_file(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}.")
+
+
+def sorted_metadata(file: bytes) -> bytes:
+    """A safetensors file with its metadata sorted by name; the library's own order changes from call to call.
+
+    The form: the header's length in 8 bytes, little-endian; the header in JSON, filled up with spaces to a
+    multiple of 8 bytes; the tensors, whose places count from the header's end.
+    """
+    end = _LENGTH_BYTES + int.from_bytes(file[:_LENGTH_BYTES], "little")
+    header = orjson.loads(file[_LENGTH_BYTES:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = orjson.dumps(header)
+    text += b" " * (-len(text) % _LENGTH_BYTES)
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text + file[end:]

@@ -71,6 +71,11 @@ class StudentSection(_Section):
         """Whether some of its first weights are drawn by the seed."""
         return self.weights == RANDOM or self.random_from > 0
 
+    @property
+    def drawn_from(self) -> int:
+        """The first module of the trunk whose weights are drawn, where some are."""
+        return 0 if self.weights == RANDOM else self.random_from
+
 
 class ImagesSection(_Section):
     """How the photographs are read."""

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from shared.pooling import l2_normalise
-from shared.tensor_files import CheckpointError, read_safetensors, write_whole
+from shared.tensor_files import CheckpointError, read_safetensors, sorted_metadata, write_whole
 from student_trainer.errors import InvalidInput
 
 FORMAT = "ration-head/1"
@@ -138,7 +138,7 @@ def save_head(head: Head, path: str | os.PathLike[str], *, objective: str, stude
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
     notes = {"format": FORMAT, "kind": head.kind, "objective": objective, "student": student_digest}
-    write_whole(Path(path), save(tensors, notes))
+    write_whole(Path(path), sorted_metadata(save(tensors, notes)))
 
 
 def read_head(path: str | os.PathLike[str]) -> SavedHead:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared.checkpoints import FORMAT, load_network
 from shared.images import Preprocessing, normalise
@@ -46,9 +46,12 @@ def build_student(recipe: Recipe) -> DescriptorNet:
         if weights == IMAGENET:
             load_imagenet_weights(network, IMAGENET)
         elif weights != RANDOM:
-            return _from_file(network, Path(weights))
+            network = _from_file(network, Path(weights))
     except CheckpointError as error:
         raise InvalidInput(f"student.weights: {error}") from None
+    if recipe.student.random_from:
+        drawn = _upper(build_untrained(recipe), recipe.student.random_from)
+        _upper(network, recipe.student.random_from).load_state_dict(drawn.state_dict())
     return network
 
 
@@ -65,8 +68,17 @@ def build_untrained(recipe: Recipe) -> DescriptorNet:
     return build_network(spec, seed=recipe.training.seed)
 
 
-def calibrate(network: DescriptorNet, store: ArrayStore, preprocessing: Preprocessing, seed: int) -> None:
-    """Give a randomly initialised network, on its device, the batch norm statistics of training images.
+def calibrate(
+    network: DescriptorNet,
+    store: ArrayStore,
+    preprocessing: Preprocessing,
+    seed: int,
+    *,
+    drawn_from: int = 0,
+) -> None:
+    """Give what starts at random, in a network on its device, the batch norm statistics of training images.
+
+    That is the trunk's modules from ``drawn_from`` on.
 
     Frozen at the initial mean 0 and variance 1, a random network's features would fade from layer to layer.
 
@@ -74,6 +86,7 @@ def calibrate(network: DescriptorNet, store: ArrayStore, preprocessing: Preproce
         InvalidInput: the images are too small for the trunk.
     """
     device = next(network.parameters()).device
+    part = _upper(network, drawn_from) if drawn_from else None
 
     def batches() -> Iterator[Tensor]:
         sample = np.random.default_rng([seed]).permutation(len(store))[:CALIBRATION_IMAGES]
@@ -85,7 +98,7 @@ def calibrate(network: DescriptorNet, store: ArrayStore, preprocessing: Preproce
                 yield normalise(chunk.values.to(device), preprocessing)
 
     try:
-        calibrate_batch_norm(network, batches())
+        calibrate_batch_norm(network, batches(), part)
     except ValueError as error:
         raise InvalidInput(f"Batch norm cannot take its statistics from these images: {error}") from None
 
@@ -100,6 +113,22 @@ def make_trainable(network: DescriptorNet, *, freeze: bool, device: torch.device
     network.train()
     if freeze:
         freeze_batch_norm(network)
+
+
+def _upper(network: DescriptorNet, start: int) -> nn.Module:
+    """The trunk's modules from that one on.
+
+    Raises:
+        InvalidInput: the trunk is not so deep.
+    """
+    modules = len(network.trunk)  # type: ignore[arg-type]
+    if start >= modules:
+        raise InvalidInput(
+            f"student.random_from = {start}: the trunk of {network.spec.name} has {modules} modules, so at "
+            f"most {modules - 1} of them can keep their weights below one that starts at random."
+        )
+    upper: nn.Module = network.trunk[start:]  # type: ignore[index]
+    return upper
 
 
 def _from_file(network: DescriptorNet, path: Path) -> DescriptorNet:

@@ -47,7 +47,7 @@ from student_trainer.distil.validation import held_back_count, hold_back, is_due
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.lock import exclusive
 from student_trainer.progress import Bar, progress
-from student_trainer.recipe import RANDOM, Recipe
+from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import THRESHOLD
 from student_trainer.run_folder import RunFolder
 
@@ -147,6 +147,7 @@ def _train(
 ) -> Outcome:
     """The story of a training, from top to bottom."""
     data_digest, notes = data.digest(), _notes(recipe, data)  # of all, decodable or not
+    seed = recipe.training.seed
 
     # What to learn from.
     lesson = prepare(recipe, data, run, device, processes)
@@ -158,13 +159,13 @@ def _train(
     if checkpoint is None:
         with processes.first_goes_ahead():  # weights are downloaded once
             student = build_student(recipe).to(device)
-        if recipe.student.weights == RANDOM:
-            calibrate(student, lesson.source.store, lesson.source.preprocessing, recipe.training.seed)
+        if recipe.student.draws_weights:
+            calibrate(student, lesson.source.store, lesson.source.preprocessing, seed, drawn_from=recipe.student.drawn_from)
         processes.same_weights(student)
         processes.on_first(lambda: save_network(student, run.initial_student, notes))
-        state = TrainingState.fresh(recipe, student, device, _head(lesson, student.dim, recipe.training.seed))
+        state = TrainingState.fresh(recipe, student, device, _head(lesson, student.dim, seed))
     else:
-        head = _head(lesson, build_untrained(recipe).dim, recipe.training.seed)
+        head = _head(lesson, build_untrained(recipe).dim, seed)
         state = TrainingState.resumed(recipe, checkpoint, device, head)
 
     source = with_features(lesson.source, state.student, recipe.student.trained_from, run.cache)

@@ -22,8 +22,8 @@ SHIPPED = Path(__file__).parent / "tables"
 Value = str | int | float | bool
 """What ``each`` lists."""
 Network = Literal["trained", "before", "teacher"]
-Lesson = Literal["teacher", "labels", "all labels"]
-Fact = Literal["tau", "alone", "neighbours", "first loss", "last loss"]
+Lesson = Literal["teacher", "labels", "teacher and labels", "all labels"]
+Fact = Literal["tau", "alone", "neighbours", "first loss", "last loss", "step"]
 
 
 class _Part(BaseModel):
@@ -44,7 +44,7 @@ class Row(_Part):
     set: tuple[str, ...] = ()
     """Changes of the recipe, ``section.key=value``."""
     learns_from: Lesson = "teacher"
-    """Bought descriptors, labels of the same images, or the labels of all training images."""
+    """Bought descriptors, labels of the same images, both, or the labels of all training images."""
     images: Annotated[int, Field(ge=2)] | None = None
     """The paper's number of images, of which the size of the transfer set may make another one
     (:mod:`student_trainer.reproduce.sizes`); None: all that were bought."""
@@ -75,6 +75,8 @@ class Claim(_Part):
     than: str
     more_than: tuple[str, str] | None = None
     """Two other rows: the claim is that the first gain is larger than theirs."""
+    on: str | None = None
+    """The one column that it is about; None: all that are tested."""
     at_least: float | None = None
     """In points of the measure (0.02 is two): the difference is above it; may be negative."""
 
@@ -103,7 +105,7 @@ class Table(_Part):
     """Where the paper has it."""
     text: str = ""
     """What is compared, for the page."""
-    measures: Literal["retrieval", "whitened", "cost"] = "retrieval"
+    measures: Literal["retrieval", "whitened", "cost", "methods"] = "retrieval"
     sizes: Literal["in proportion", "as stated"] = "in proportion"
     """Where fewer images were bought than a row names: all rows shrink, or this one is left out."""
     facts: tuple[Fact, ...] = ()

@@ -44,8 +44,8 @@ def open_setting(given: Arguments, files: FileDigests) -> Setting:
     labelled, why = _labels(given)
     if labelled is not None and pool is not None:
         pool, why = _with_labels(pool, labelled)
-    bought = pool.data.images if pool else ()
-    measured = yardsticks(given.measure_on, recipe, bought, files)
+    bought = pool.data if pool else None
+    measured = yardsticks(given.measure_on, recipe, bought, files, given.teacher)
     if labelled is not None:
         _check_apart(labelled, measured)
     return Setting(given, recipes, pool, labelled, why, measured)

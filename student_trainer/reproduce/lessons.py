@@ -1,4 +1,4 @@
-"""What a row learns from: the teacher's descriptors, labels of the same images, or the labels of all.
+"""What a row learns from: the teacher's descriptors, labels of the same images, both, or the labels of all.
 
 In: a row, its recipe and a setting. Out: a :class:`Lesson`: why it cannot be had, or its images by seed.
 """
@@ -19,7 +19,11 @@ class Lesson(Protocol):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether its objective must learn from labels; if not, from the teacher."""
+        """Whether its objective must learn from labels."""
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether it must learn from the teacher."""
 
     def missing(self) -> str:
         """Why it cannot be had; empty where it can."""
@@ -48,6 +52,7 @@ class FromTeacher:
     beside_strategies: bool
     """The table compares strategies with a random choice, which must then be one."""
     needs_labels: bool = False
+    needs_teacher: bool = True
 
     def missing(self) -> str:
         """See :class:`Lesson`."""
@@ -75,16 +80,30 @@ class FromLabels(FromTeacher):
     """Labels of the same images."""
 
     needs_labels: bool = True
+    needs_teacher: bool = False
 
     def missing(self) -> str:
         """See :class:`Lesson`."""
-        pool = self.setting.pool
-        unlabelled = pool is not None and pool.data.labels is None
-        return super().missing() or (self.setting.no_labels if unlabelled else "")
+        return super().missing() or _no_labels(self.setting)
 
     def data(self, seed: int) -> TrainingData:
         """See :class:`Lesson`."""
         return replace(self._part(seed), teacher=None, teacher_revision=None)
+
+
+@dataclass(frozen=True)
+class FromBoth(FromTeacher):
+    """Bought descriptors, and labels of the same images."""
+
+    needs_labels: bool = True
+
+    def missing(self) -> str:
+        """See :class:`Lesson`."""
+        return super().missing() or _no_labels(self.setting)
+
+    def data(self, seed: int) -> TrainingData:
+        """See :class:`Lesson`."""
+        return self._part(seed)
 
 
 @dataclass(frozen=True)
@@ -93,6 +112,7 @@ class FromAllLabels:
 
     setting: Setting
     needs_labels: bool = True
+    needs_teacher: bool = False
 
     def missing(self) -> str:
         """See :class:`Lesson`."""
@@ -118,8 +138,20 @@ def lesson_of(
     """What the row names with ``learns_from``."""
     if row.learns_from == "all labels":
         return FromAllLabels(setting)
-    bought = FromLabels if row.learns_from == "labels" else FromTeacher
-    return bought(row, recipe, setting, sizes, beside_strategies)
+    return _OF_BOUGHT[row.learns_from](row, recipe, setting, sizes, beside_strategies)
+
+
+_OF_BOUGHT: dict[str, type[FromTeacher]] = {
+    "teacher": FromTeacher,
+    "labels": FromLabels,
+    "teacher and labels": FromBoth,
+}
+
+
+def _no_labels(setting: Setting) -> str:
+    """Why the bought images have none; empty where they have."""
+    unlabelled = setting.pool is not None and setting.pool.data.labels is None
+    return setting.no_labels if unlabelled else ""
 
 
 def _nothing_bought(row: Row, setting: Setting, sizes: Mapping[int, int]) -> str:

@@ -19,10 +19,13 @@ from shared.extraction import describe_pixels, pick_device
 from shared.images import InvalidImage, Pixels, Preprocessing, load_pixels
 from shared.network import DescriptorNet
 from shared.tensor_files import CheckpointError
+from shared.views import WHOLE, ImageView
 from student_trainer.errors import InvalidInput
+from student_trainer.recipe import Recipe
 from student_trainer.reproduce.columns import Column
 from student_trainer.trials.cells import Measure
 from student_trainer.trials.hardware import hardware
+from student_trainer.trials.yardsticks import view_facts
 
 PAPER_SCALES = (1.0, 2**-0.5, 0.5)
 
@@ -37,6 +40,9 @@ class TableMeasure(Measure, Protocol):
     @property
     def sentence(self) -> str:
         """On which images, and how."""
+
+    def of(self, recipe: Recipe) -> "TableMeasure":
+        """The same for a row that is trained by this recipe, where that decides what is measured."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Cost:
     device: str = "auto"
     threads: int = field(default_factory=torch.get_num_threads)
     """Of the run: where several cells run at a time, each has fewer, and is timed with as many as alone."""
+    view: ImageView = WHOLE
 
     columns = (
         Column("parameters", "all weights of the network", tested=False, share=False),
@@ -65,20 +72,26 @@ class Cost:
     @property
     def sentence(self) -> str:
         """See :class:`TableMeasure`."""
+        looks = self.view.words(self.longest_side_px)
         return (
-            f"{len(self.images):,} images of at most {self.longest_side_px} px, one at a time, at scales 1, "
+            f"{len(self.images):,} images of at most {looks}, one at a time, at scales 1, "
             f"1/sqrt(2) and 1/2 on {hardware()}, {self.threads} threads; decoding is not counted."
         )
+
+    def of(self, recipe: Recipe) -> "Cost":
+        """See :class:`TableMeasure`."""
+        return self
 
     def digest(self) -> str:
         """See :class:`TableMeasure`; another machine has other times."""
         settings = [str(self.longest_side_px), hardware(), str(self.threads), self.device]
+        settings += view_facts(self.view)
         return digest_of_list(["cost", *map(str, self.images), *settings])
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """See :class:`TableMeasure`. The first image is taken twice, and its first time does not count."""
         network = readable(checkpoint).to(pick_device(self.device))
-        preprocessing = Preprocessing(self.longest_side_px)
+        preprocessing = Preprocessing(self.longest_side_px, view=self.view)
         times_s = []
         with _threads(self.threads):
             for path in (self.images[0], *self.images):

@@ -23,6 +23,7 @@ from student_trainer.evaluate.ranking import Float32Rows
 from student_trainer.evaluate.revisited import SETUPS
 from student_trainer.evaluate.search.blocks import Rows
 from student_trainer.evaluate.whitening import learn_pca
+from student_trainer.recipe import Recipe
 from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.measures import readable
 from student_trainer.trials.file_digests import FileDigests
@@ -58,6 +59,10 @@ class OnBenchmarks:
             for benchmark, setup in shown
             for column in (_column(benchmark, setup, WHITENED), _at_ten(benchmark, setup, WHITENED))
         )
+
+    def of(self, recipe: Recipe) -> "OnBenchmarks":
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
+        return self
 
     @property
     def sentence(self) -> str:

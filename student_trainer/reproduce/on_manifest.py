@@ -13,6 +13,7 @@ from shared.digest import digest_of_list
 from student_trainer.distil.images import SourceImage
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.whitening import learn_pca
+from student_trainer.recipe import Recipe
 from student_trainer.reproduce.columns import Column
 from student_trainer.trials.yardsticks import Labelled
 
@@ -39,18 +40,22 @@ class OnManifest:
         """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         return (*_PLAIN, *_WHITENED) if self.whiten_on else _PLAIN
 
+    def of(self, recipe: Recipe) -> "OnManifest":
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
+        return self
+
     @property
     def sentence(self) -> str:
         """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         gallery, scales = self.labelled.gallery, self.labelled.scales
+        looks = self.labelled.view.words(self.labelled.longest_side_px)
         several = f" and scales {', '.join(f'{scale:.2g}' for scale in scales)}" if scales != (1.0,) else ""
         whitened = (
             f" Whitenings are learned from {len(self.whiten_on):,} other images." if self.whiten_on else ""
         )
         return (
             f"{len(gallery.queries):,} queries rank {len(gallery.database):,} images of "
-            f"{self.labelled.source} at {self.labelled.longest_side_px} px{several}; relevant means the same "
-            f"label.{whitened}"
+            f"{self.labelled.source} at {looks}{several}; relevant means the same label.{whitened}"
         )
 
     @cached_property

@@ -126,7 +126,7 @@ def _line(
     _check_objective(row, recipe, lesson, table)
     images = lesson.images()
     own = own_length(recipe, base, images, setting)
-    line = Line(row, student, pair.student, images=images, recipe=recipe, own_length=own)
+    line = Line(row, student, pair.student.of(recipe), images=images, recipe=recipe, own_length=own)
     try:
         return _planned(line, _trained(recipe, lesson, setting, own), setting)
     except TooDense as error:
@@ -167,8 +167,9 @@ def _before(recipe: Recipe, setting: Setting) -> Iterator[Making]:
 def _check_objective(row: Row, recipe: Recipe, lesson: Lesson, table: Table) -> None:
     """Refuse now what would fail in every cell."""
     objective = unfitted_objective(recipe)
-    if objective.needs_labels != lesson.needs_labels:
-        needed = "labels" if objective.needs_labels else "the teacher"
+    if (objective.needs_labels, objective.needs_teacher) != (lesson.needs_labels, lesson.needs_teacher):
+        wanted = {"labels": objective.needs_labels, "the teacher": objective.needs_teacher}
+        needed = " and ".join(what for what, is_needed in wanted.items() if is_needed)
         raise InvalidInput(
             f"Row {row.id!r} of {table.name}: the objective {objective.name!r} learns from {needed}, and the "
             f"row from {row.learns_from}: set its learns_from, or another objective.name."

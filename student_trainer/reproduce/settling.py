@@ -116,7 +116,7 @@ def _claim(
     columns: Sequence[Column],
 ) -> ClaimResult:
     lines = [by_row[row, student] for row in claim.rows]
-    findings = [_finding(claim, lines, column) for column in columns if column.tested]
+    findings = [_finding(claim, lines, column) for column in columns if _is_about(claim, column)]
     return ClaimResult(
         says=claim.says,
         student=student,
@@ -125,6 +125,10 @@ def _claim(
         findings=tuple(findings),
         paper=_paper_gap(claim, table, student),
     )
+
+
+def _is_about(claim: Claim, column: Column) -> bool:
+    return column.tested if claim.on is None else column.name == claim.on
 
 
 def _finding(claim: Claim, lines: Sequence[LineResult], column: Column) -> Finding:

@@ -20,11 +20,14 @@ FACTS = {
     "neighbours": "neighbours",
     "first loss": "first loss",
     "last loss": "last loss",
+    "step": "step, s",
 }
 """What a table may say of the images and of the training: its heading."""
+LESSON = "learns from"
 _DEFINED = {
     "alone": "alone: the share of images that have no other above tau.",
     "neighbours": "neighbours: others above tau that an image has, in the mean.",
+    "step": "step: median time of a training step, with all of its images.",
 }
 _TWO_SEEDS = (
     "An interval of two seeds means little: it reaches 12.7 standard errors to either side, where that of "
@@ -103,7 +106,7 @@ def view(table: TableResult) -> TableView:
     return TableView(
         result=table,
         measures=measures,
-        facts=tuple(FACTS[fact] for fact in table.facts),
+        facts=(*([LESSON] if _differ(table) else ()), *(FACTS[fact] for fact in table.facts)),
         definitions=_definitions(table),
         has_gaps=any(line.gaps for line in table.lines),
         notes=tuple(_notes(table, several=several)),
@@ -155,12 +158,24 @@ def _row(line: LineResult, table: TableResult, measures: Sequence[Shown], *, sev
     return RowView(
         title=_title(line, several=several),
         images=spanned(seen) if seen else f"{line.images:,}" if line.images else NOTHING,
-        facts=tuple(_fact(line, fact) for fact in table.facts),
+        facts=(
+            *([_lesson(line)] if _differ(table) else ()),
+            *(_fact(line, fact) for fact in table.facts),
+        ),
         seeds=f"{len(line.cells)}{missing}" if line.planned else NOTHING,
         numbers=numbers(line, measures),
         gap=_gaps(line, table.columns),
         note=line.left_out,
     )
+
+
+def _differ(table: TableResult) -> bool:
+    """Whether its trained rows learn from different things."""
+    return len({line.learns_from for line in table.lines if line.network == "trained"}) > 1
+
+
+def _lesson(line: LineResult) -> str:
+    return line.learns_from if line.network == "trained" else NOTHING
 
 
 def _fact(line: LineResult, fact: str) -> str:

@@ -59,8 +59,9 @@ def _recipe(setting: Setting) -> str:
     given = setting.given
     recipe = next(iter(setting.students.values()))
     changes = f" with {', '.join(given.changes)}" if given.changes else ""
+    looks = recipe.images.view.words(recipe.images.longest_side_px)
     return (
-        f"Recipe {given.recipe}{changes}: images of {recipe.images.longest_side_px} px, {_length(recipe)}"
+        f"Recipe {given.recipe}{changes}: images of {looks}, {_length(recipe)}"
         f"{_of_equal_steps(setting)}; rows differ in what they name."
     )
 

@@ -13,12 +13,14 @@ from student_trainer.datasets.known import benchmarks, find_set, not_among
 from student_trainer.datasets.manifest import labelled_entries
 from student_trainer.datasets.present import require_images
 from student_trainer.datasets.revisited import open_benchmark
+from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import SourceImage
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.gallery import gallery_of
 from student_trainer.recipe import Recipe
 from student_trainer.reproduce.arguments import MeasureOn
 from student_trainer.reproduce.measures import PAPER_SCALES, Cost, MeasurePair
+from student_trainer.reproduce.methods import Methods
 from student_trainer.reproduce.on_benchmarks import OnBenchmarks, elsewhere, files_of
 from student_trainer.reproduce.on_manifest import OnManifest
 from student_trainer.trials.file_digests import FileDigests
@@ -46,15 +48,21 @@ class Yardsticks:
 
 
 def yardsticks(
-    wish: MeasureOn, recipe: Recipe, bought: Sequence[SourceImage], files: FileDigests
+    wish: MeasureOn,
+    recipe: Recipe,
+    bought: TrainingData | None,
+    files: FileDigests,
+    teacher: Path | None = None,
 ) -> Yardsticks:
     """What each kind of table is measured by.
 
     Args:
         wish: what was named.
         recipe: its image size is the default on a manifest.
-        bought: images that a whitening may be learned from, unless some are measured on.
+        bought: what a whitening, or a map into the teacher's space, may be learned from, unless some of its
+            images are measured on.
         files: reads the images that are measured on.
+        teacher: its checkpoint, for asymmetric search.
 
     Raises:
         InvalidInput: nothing is named, or both, or something that is not there.
@@ -68,33 +76,47 @@ def yardsticks(
             "There is nothing to measure on: give --manifest FILE --split NAME for labelled photographs, or "
             "--dataset roxford5k,rparis6k --root DIR."
         )
-    return _on_manifest(wish, wish.manifest, recipe, tuple(bought), files)
+    return _on_manifest(wish, wish.manifest, recipe, bought, files=files, teacher=teacher)
 
 
 def _on_manifest(
-    wish: MeasureOn, manifest: Path, recipe: Recipe, bought: tuple[SourceImage, ...], files: FileDigests
+    wish: MeasureOn,
+    manifest: Path,
+    recipe: Recipe,
+    bought: TrainingData | None,
+    *,
+    files: FileDigests,
+    teacher: Path | None,
 ) -> Yardsticks:
     gallery = gallery_of(labelled_entries(manifest, wish.split))
     size_px = wish.image_size or recipe.images.longest_side_px
     teacher_px = wish.teacher_image_size or size_px
-    labelled = Labelled(gallery, manifest.name, size_px, recipe.training.device, wish.scales or (1.0,))
-    for_teacher = replace(labelled, longest_side_px=teacher_px)
-    cost = Cost(gallery.paths[:TIMED_IMAGES], size_px, recipe.training.device)
+    view = recipe.images.view if wish.image_size is None else recipe.images.view.whole()
+    of_teacher = view.clean() if wish.teacher_image_size is None else view.clean().whole()
+    scales, device = wish.scales or (1.0,), recipe.training.device
+    labelled = Labelled(gallery, manifest.name, size_px, device, scales, view=view)
+    for_teacher = replace(labelled, longest_side_px=teacher_px, view=of_teacher)
+    cost = Cost(gallery.paths[:TIMED_IMAGES], size_px, device, view=view)
     found = {
         "retrieval": MeasurePair(OnManifest(labelled), OnManifest(for_teacher)),
-        "cost": MeasurePair(cost, replace(cost, longest_side_px=teacher_px)),
+        "cost": MeasurePair(cost, replace(cost, longest_side_px=teacher_px, view=of_teacher)),
     }
-    without_whitening = Yardsticks(found, frozenset(files.of(gallery.paths)))
-    if not bought:
-        return without_whitening
-    if both := without_whitening.among(bought):
+    methods = Methods(labelled, teacher, teacher_px)
+    found["methods"] = MeasurePair(methods, replace(methods, labelled=for_teacher))
+    alone = Yardsticks(found, frozenset(files.of(gallery.paths)))
+    if bought is None:
+        return alone
+    if both := alone.among(bought.images):
         why = (
             f"a whitening is learned from the bought images, and {len(both):,} of {len(bought):,} are "
             f"measured on too, the first is {both[0].path.name}"
         )
-        return replace(without_whitening, left_out={"whitened": why})
-    whitened = MeasurePair(OnManifest(labelled, bought), OnManifest(for_teacher, bought))
-    return replace(without_whitening, measures={**found, "whitened": whitened})
+        return replace(alone, left_out={"whitened": why})
+    images = bought.images
+    found["whitened"] = MeasurePair(OnManifest(labelled, images), OnManifest(for_teacher, images))
+    methods = replace(methods, bought=bought)
+    found["methods"] = MeasurePair(methods, replace(methods, labelled=for_teacher))
+    return alone
 
 
 def _on_benchmarks(wish: MeasureOn, recipe: Recipe, files: FileDigests) -> Yardsticks:
@@ -112,7 +134,8 @@ def _on_benchmarks(wish: MeasureOn, recipe: Recipe, files: FileDigests) -> Yards
     if all(elsewhere(benchmark, benchmarks) for benchmark in benchmarks):
         found["whitened"] = MeasurePair(replace(measure, whitened=True), replace(for_teacher, whitened=True))
     images = [path for benchmark in benchmarks for path in files_of(benchmark)]
-    return Yardsticks(found, frozenset(files.of(images)))
+    left_out = {"methods": "they are compared on labelled photographs: --manifest FILE"}
+    return Yardsticks(found, frozenset(files.of(images)), left_out)
 
 
 def _benchmark(name: str, root: Path | None) -> Benchmark:

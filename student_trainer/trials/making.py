@@ -6,12 +6,12 @@ In: a recipe and what it learns from, or a checkpoint. Out: a checkpoint in the 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from shared.checkpoints import save_network
 from shared.digest import digest_of_list
-from shared.images import Preprocessing
 from student_trainer.distil.data import TrainingData, neighbourhoods
 from student_trainer.distil.images import open_store
 from student_trainer.distil.log.reading import read_training_log
@@ -19,6 +19,7 @@ from student_trainer.distil.preflight import NEARLY_ALL
 from student_trainer.distil.student import build_student, calibrate
 from student_trainer.distil.threshold import fitted
 from student_trainer.distil.train import train
+from student_trainer.distil.views import preprocessing_in_use
 from student_trainer.errors import TrainingFailed
 from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.recipe import IMAGENET, RANDOM, Recipe
@@ -68,6 +69,7 @@ class Trained:
         if log.steps:
             facts |= {"first loss": log.steps[0].loss, "last loss": log.steps[-1].loss}
             facts["highest loss"] = max(step.loss for step in log.steps)
+            facts["step"] = median(step.seconds for step in log.steps)
         seconds = sum(step.seconds for step in log.steps)
         return Outcome(outcome.images, outcome.epochs, outcome.steps, seconds, facts)
 
@@ -84,12 +86,12 @@ class Untrained:
     @classmethod
     def before(cls, recipe: Recipe, data: TrainingData | None) -> "Untrained":
         """The start of a training on ``data``, which matters only where the weights are random."""
-        return cls(recipe, data if recipe.student.weights == RANDOM else None)
+        return cls(recipe, data if recipe.student.draws_weights else None)
 
     @property
     def seed(self) -> int | None:
         """Of random weights; none where the weights are given."""
-        return self.recipe.training.seed if self.recipe.student.weights == RANDOM else None
+        return self.recipe.training.seed if self.recipe.student.draws_weights else None
 
     @cached_property
     def name(self) -> str:
@@ -108,10 +110,11 @@ class Untrained:
         """See :class:`student_trainer.trials.cells.Making`."""
         student = build_student(self.recipe)
         if self.data is not None:
-            preprocessing = Preprocessing(self.recipe.images.longest_side_px)
+            preprocessing = preprocessing_in_use(self.recipe)
             multiple_px = self.recipe.images.side_multiple_px
             store = open_store(folder.cache, self.data.images, preprocessing, side_multiple_px=multiple_px)
-            calibrate(student, store, preprocessing, self.recipe.training.seed)
+            seed, drawn_from = self.recipe.training.seed, self.recipe.student.drawn_from
+            calibrate(student, store, preprocessing, seed, drawn_from=drawn_from)
         save_network(student, folder.initial_student)
         return Outcome()
 

@@ -39,7 +39,7 @@ class Eye:
             InvalidInput: the images are too small for the network, or cannot be read any more.
         """
         recipe = self.recipe
-        if recipe.student.weights == RANDOM and candidates:
+        if recipe.student.draws_weights and candidates:
             _calibrate(recipe, self.network, candidates)
         size_px, device = recipe.images.longest_side_px, recipe.training.device
         return Describer(self.network, size_px, device, cache, on_images, recipe.images.view)
@@ -80,4 +80,5 @@ def _calibrate(recipe: Recipe, network: DescriptorNet, candidates: Sequence[Plan
     network.to(pick_device(recipe.training.device))
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder), [SourceImage(i.path, i.digest) for i in sample], preprocessing)
-        calibrate(network, store, preprocessing, recipe.training.seed)
+        drawn_from = recipe.student.drawn_from
+        calibrate(network, store, preprocessing, recipe.training.seed, drawn_from=drawn_from)

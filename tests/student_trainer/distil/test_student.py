@@ -9,13 +9,16 @@ import torchvision
 from safetensors.torch import save_file
 
 from shared.batch_norm import batch_norm_layers
-from shared.checkpoints import save_network
+from shared.checkpoints import load_network, save_network
 from shared.images import Preprocessing, normalise
 from shared.network import NetworkSpec, build_network
+from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import PixelStore, digest_files, open_store
 from student_trainer.distil.student import build_student, build_untrained, calibrate, make_trainable
+from student_trainer.distil.train import train
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import load
+from student_trainer.recipe import Recipe, changed, load
+from student_trainer.run_folder import RunFolder
 
 SMALL = Preprocessing(32)
 CPU = torch.device("cpu")
@@ -130,3 +133,40 @@ def test_the_trunk_is_kept_in_the_faster_memory_format(tiny_recipe_file: Path) -
     student = build_untrained(load(tiny_recipe_file))
     make_trainable(student, freeze=True, device=CPU)
     assert student.state_dict()["trunk.0.0.weight"].is_contiguous(memory_format=torch.channels_last)
+
+
+class TestAPartThatStartsAtRandom:
+    def test_its_modules_are_drawn_and_the_others_keep_their_weights(
+        self, tiny_recipe: Recipe, whole: RunFolder
+    ) -> None:
+        kept = build_student(changed(tiny_recipe, [f"student.weights={whole.student}"]))
+        drawn = build_student(
+            changed(tiny_recipe, [f"student.weights={whole.student}", "student.random_from=16"])
+        )
+        random = build_student(tiny_recipe)
+        for ours, of_kept, of_random in zip(
+            drawn.trunk.children(), kept.trunk.children(), random.trunk.children(), strict=True
+        ):
+            source = of_random if ours is drawn.trunk[16] or ours is drawn.trunk[17] else of_kept  # type: ignore[index]
+            for name, value in ours.state_dict().items():
+                assert torch.equal(value, source.state_dict()[name])
+
+    def test_only_its_batch_norm_takes_new_statistics(
+        self, tiny_recipe: Recipe, whole: RunFolder, bought: TrainingData, tmp_path: Path
+    ) -> None:
+        recipe = changed(tiny_recipe, [f"student.weights={whole.student}", "student.random_from=16"])
+        run = RunFolder.create(tmp_path / "run")
+        train(recipe, bought, run)
+        before, trained = load_network(run.initial_student), load_network(whole.student)
+        for place, (ours, theirs) in enumerate(
+            zip(before.trunk.children(), trained.trunk.children(), strict=True)
+        ):
+            same = [
+                torch.equal(layer.running_mean, other.running_mean)  # type: ignore[arg-type]
+                for layer, other in zip(batch_norm_layers(ours), batch_norm_layers(theirs), strict=True)
+            ]
+            assert all(same) if place < 16 else not any(same)
+
+    def test_a_trunk_that_is_not_so_deep_is_refused(self, tiny_recipe: Recipe) -> None:
+        with pytest.raises(InvalidInput, match=r"random_from = 19: the trunk of .* has \d+ modules"):
+            build_student(changed(tiny_recipe, ["student.random_from=19"]))
