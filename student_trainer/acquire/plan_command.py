@@ -40,8 +40,22 @@ def plan(
             "--sfm120k", metavar="ROOT", help="The public training set; opens only what it chooses."
         ),
     ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="A public set: cub200, cars196, online-products, cifar10 or nus-wide."
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder of data sets; `student-trainer datasets` says what belongs there.",
+        ),
+    ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Use only this split of the manifest or of SfM-120k (there: train).")
+        str | None,
+        typer.Option(help="Use only this split of the manifest or of a public set (there: train)."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Draws the choice.")] = 0,
     selection: Annotated[
@@ -86,7 +100,13 @@ def plan(
     asked = None if objective is None else demand(objective, queries)
     eye = _open_eye(recipe, weights) if METHODS[selection].looks else None
     source = open_source(
-        images=images, manifest=manifest, image_list=image_list, sfm120k=sfm120k, split=split
+        images=images,
+        manifest=manifest,
+        image_list=image_list,
+        sfm120k=sfm120k,
+        dataset=dataset,
+        root=root,
+        split=split,
     )
     model, usage = meet(access_to(url, key)) if url and key else (None, None)
     limits = planning.limits_of(model.limits) if model else ImageLimits()

@@ -1,4 +1,4 @@
-"""Where the photographs of a plan come from: a folder, a manifest, a list of paths, or a public training set.
+"""Where the photographs of a plan come from: a folder, a manifest, a list of paths, or a public set.
 
 In: the options of ``plan``. Out: the photographs, words that name their source, and how they are to be drawn.
 """
@@ -9,6 +9,9 @@ from pathlib import Path
 from student_trainer.acquire.records import DrawnBy
 from student_trainer.datasets.image_list import read_image_list
 from student_trainer.datasets.known import CIRTORCH_PAGE, KNOWN, SFM120K
+from student_trainer.datasets.labelled.catalogue import TRAIN
+from student_trainer.datasets.labelled.opening import open_labelled
+from student_trainer.datasets.labelled.split import LabelledSplit
 from student_trainer.datasets.manifest import Entry, read_manifest, scan_folder
 from student_trainer.datasets.sfm120k import SfmSplit, open_sfm120k
 from student_trainer.errors import InvalidInput
@@ -30,21 +33,27 @@ def open_source(
     manifest: Path | None = None,
     image_list: Path | None = None,
     sfm120k: Path | None = None,
+    dataset: str | None = None,
+    root: Path | None = None,
     split: str | None = None,
 ) -> Source:
-    """The one source that is given.
+    """The one source that is given; ``root`` is the folder of data sets, for ``dataset``.
 
     Raises:
         InvalidInput: none is given, or several, or a split of what has none; or it cannot be used.
     """
-    given = [place for place in (images, manifest, image_list, sfm120k) if place is not None]
+    given = [place for place in (images, manifest, image_list, sfm120k, dataset) if place is not None]
     if len(given) != 1:
         raise InvalidInput(
-            "Give one source of images: --images DIR, --manifest FILE, --image-list FILE or --sfm120k ROOT; "
-            f"{len(given)} were given."
+            "Give one source of images: --images DIR, --manifest FILE, --image-list FILE, --sfm120k ROOT or "
+            f"--dataset NAME; {len(given)} were given."
         )
     if split is not None and (images is not None or image_list is not None):
-        raise InvalidInput("--split is for --manifest and --sfm120k: a folder or a list has no splits.")
+        raise InvalidInput(
+            "--split is for --manifest, --sfm120k and --dataset: a folder or a list has no splits."
+        )
+    if root is not None and dataset is None:
+        raise InvalidInput("--root is the folder of data sets: say with --dataset NAME which of them.")
     if images is not None:
         return Source(scan_folder(images), f"folder {images.absolute()}")
     if image_list is not None:
@@ -52,10 +61,18 @@ def open_source(
     if manifest is not None:
         part = f" (split {split})" if split else ""
         return Source(read_manifest(manifest, split), f"manifest {manifest.absolute()}{part}")
+    if dataset is not None:
+        return _of_labelled(open_labelled(dataset, root, split or TRAIN))
     assert sfm120k is not None  # the only one left
     public = open_sfm120k(sfm120k, split or "train")
     _require_images(public)
     return Source(public.entries(), f"SfM-120k {public.root.absolute()} (split {public.name})", "file name")
+
+
+def _of_labelled(public: LabelledSplit) -> Source:
+    words = f"{public.name} {public.root.absolute()} (split {public.split})"
+    drawn_by: DrawnBy = "file name" if public.names_differ else "digest"
+    return Source(list(public.entries), words, drawn_by)
 
 
 def _require_images(public: SfmSplit) -> None:

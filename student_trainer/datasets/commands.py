@@ -14,11 +14,12 @@ from student_trainer.progress import progress
 
 if TYPE_CHECKING:
     from student_trainer.datasets.known import KnownSet
+    from student_trainer.datasets.labelled.catalogue import LabelledSet
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Where = Annotated[
     Path,
-    typer.Argument(metavar="DIR", help="The folder of a benchmark (or its gnd_NAME file), or of SfM-120k."),
+    typer.Argument(metavar="DIR", help="The folder of a benchmark (or its gnd_NAME file), or another set."),
 ]
 
 datasets = typer.Typer(
@@ -46,10 +47,12 @@ def list_known(
         return
     from shared.public_networks import ADDRESS, PUBLISHED
     from student_trainer.datasets.known import KNOWN
+    from student_trainer.datasets.labelled.catalogue import LABELLED
 
     if root is not None and not root.is_dir():
         raise InvalidInput(f"There is no folder {root}: name the one that the data sets are in.")
     sets = [_entry(known, root) for known in KNOWN.values()]
+    sets += [_labelled_entry(known, root) for known in LABELLED.values()]
     networks = [
         {"name": name, "page": f"{ADDRESS}/{folder}/{name}", "path": _file(root, name)}
         for folder, names in PUBLISHED.items()
@@ -120,9 +123,12 @@ def _require(where: Path) -> None:
         InvalidInput: nothing is there.
     """
     from student_trainer.datasets.known import KNOWN, LISTED, missing_set
+    from student_trainer.datasets.labelled.catalogue import find_labelled, labelled_in
 
     if where.exists():
         return
+    if (name := labelled_in(where)) is not None:
+        find_labelled(where, name)
     known = where.name in KNOWN
     raise InvalidInput(f"{where} does not exist. {missing_set(where, where.name) if known else LISTED}")
 
@@ -135,6 +141,17 @@ def _entry(known: "KnownSet", root: Path | None) -> dict[str, Any]:
         "download": list(known.download),
         "layout": f"{known.name}/{known.index_file} and {known.name}/{known.image_folder}/; {known.layout}",
         "path": _folder(root, known.name),
+    }
+
+
+def _labelled_entry(known: "LabelledSet", root: Path | None) -> dict[str, Any]:
+    return {
+        "name": known.name,
+        "title": known.title,
+        "holds": known.holds,
+        "download": list(known.download),
+        "layout": f"{' or '.join(known.folders)}/; {known.layout}",
+        "path": _labelled_folder(root, known.name),
     }
 
 
@@ -160,6 +177,17 @@ def _folder(root: Path | None, name: str) -> str | None:
         return None
     try:
         return str(find_set(root, name))
+    except InvalidInput:
+        return None
+
+
+def _labelled_folder(root: Path | None, name: str) -> str | None:
+    from student_trainer.datasets.labelled.catalogue import find_labelled
+
+    if root is None:
+        return None
+    try:
+        return str(find_labelled(root, name))
     except InvalidInput:
         return None
 

@@ -56,7 +56,7 @@ def _check_names(benchmark: "Benchmark") -> None:
         "names of a data set, a folder or an ending that no file can have",
     )
     _refuse(
-        [repr(image) for image in (*images, *queries) if not _stays_inside(image)],
+        [repr(image) for image in (*images, *queries) if not stays_inside(image)],
         f"{name}: names that are empty, leave the folder or cannot be written",
     )
     _refuse(_repeated(images), f"{name}: images listed twice in the database")
@@ -104,7 +104,7 @@ def _is_writable(text: str) -> bool:
     return not text or fits_a_path(text)
 
 
-def _stays_inside(name: object) -> bool:
+def stays_inside(name: object) -> bool:
     if not isinstance(name, str) or not fits_a_path(name):
         return False
     path = PurePosixPath(name)

@@ -1,11 +1,11 @@
 """What a data set on disk holds, and what of it is missing or cannot be right.
 
-In: the folder of a benchmark or of SfM-120k. Out: plain JSON and its text, for
+In: the folder of a benchmark, of SfM-120k or of a set of labelled images. Out: plain JSON and its text, for
 :func:`student_trainer.output.emit`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
@@ -15,6 +15,9 @@ from PIL import Image
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.image_list import listed_distractors, read_image_list
 from student_trainer.datasets.known import DISTRACTORS, KNOWN, SFM120K
+from student_trainer.datasets.labelled.catalogue import LABELLED, find_labelled, labelled_in
+from student_trainer.datasets.labelled.opening import list_labelled
+from student_trainer.datasets.labelled.split import LabelledSplit, names_of
 from student_trainer.datasets.present import in_words, missing_files
 from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.datasets.sfm120k import SPLITS, SfmSplit, open_sfm120k
@@ -31,10 +34,11 @@ class Found:
     """Each image once."""
     benchmark: Benchmark | None = None
     splits: tuple[SfmSplit, ...] = ()
+    labelled: tuple[LabelledSplit, ...] = ()
 
 
 def open_any(where: Path) -> Found:
-    """The benchmark, the training set or the distractors in a folder.
+    """The benchmark, the training set, the distractors or the labelled images in a folder.
 
     Raises:
         InvalidInput: none is there, or what is there cannot be used.
@@ -44,6 +48,8 @@ def open_any(where: Path) -> Found:
         return Found(
             SFM120K, tuple(dict.fromkeys(path for split in splits for path in split.paths)), None, splits
         )
+    if (name := labelled_in(where)) is not None:
+        return _open_labelled(where, name)
     listed = listed_distractors(where)
     if listed is not None:
         return Found(DISTRACTORS, tuple(entry.path for entry in read_image_list(listed)))
@@ -56,6 +62,8 @@ def describe(found: Found) -> Result:
     """Counts of what the data set says, without looking at an image."""
     if found.benchmark is not None:
         return _describe_benchmark(found.benchmark)
+    if found.labelled:
+        return _describe_labelled(found)
     if not found.splits:
         count = len(found.files)
         return {"name": found.name, "images": count}, f"{found.name}: {count:,} images are listed."
@@ -97,12 +105,32 @@ def check(found: Found, on_looked: Callable[[], None] = lambda: None) -> Result:
     lines = [
         in_words(missing, len(found.files), found.name)
         if missing
-        else f"{found.name}: all {len(found.files):,} images are there.",
+        else f"{found.name}: all {len(found.files):,} {_kind(found)} are there.",
         *(f"This query is no image: {query}" for query in unreadable),
         *(f"A box reaches over the edge of its image: {query}" for query in outside),
         *differs,
     ]
     return result, "\n".join(lines)
+
+
+def _open_labelled(where: Path, name: str) -> Found:
+    folder = find_labelled(where, name)
+    splits = tuple(list_labelled(folder, name, split) for split in LABELLED[name].splits)
+    return Found(
+        name, tuple(dict.fromkeys(file for split in splits for file in split.files)), labelled=splits
+    )
+
+
+def _describe_labelled(found: Found) -> Result:
+    splits = {
+        split.split: {
+            **asdict(split.counts),
+            "labels_per_image": sum(len(names_of(entry.label)) for entry in split.entries) / len(split),
+        }
+        for split in found.labelled
+    }
+    lines = [f"{split.words}: {split.counts.in_words()}." for split in found.labelled]
+    return {"name": found.name, "splits": splits}, "\n".join(lines)
 
 
 def _describe_benchmark(benchmark: Benchmark) -> Result:
@@ -155,6 +183,11 @@ def _boxes(benchmark: Benchmark | None, missing: Sequence[Path]) -> tuple[list[s
     return unreadable, outside
 
 
+def _kind(found: Found) -> str:
+    """What its files are: some sets hold many images in one."""
+    return "files" if any(split.arrays_in for split in found.labelled) else "images"
+
+
 def _size(path: Path) -> tuple[int, int] | None:
     try:
         with Image.open(path) as image:
@@ -166,6 +199,8 @@ def _size(path: Path) -> tuple[int, int] | None:
 
 def _differs(found: Found) -> list[str]:
     """Where the counts are not those that were published under this name."""
+    if found.labelled:
+        return [line for line in (split.difference() for split in found.labelled) if line is not None]
     known = KNOWN.get(found.name)
     if known is None:
         return []

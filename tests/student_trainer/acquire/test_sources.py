@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from made_benchmarks import make_sfm120k, write_view
+from made_datasets import make_cars196, make_cifar10, make_cub200
 
 from student_trainer.acquire.sources import open_source
 from student_trainer.errors import InvalidInput
@@ -49,7 +50,7 @@ def test_each_source_lists_its_photographs(
 
 
 def test_no_source_and_two_sources_are_refused(given: dict[str, Path]) -> None:
-    with pytest.raises(InvalidInput, match="--image-list FILE or --sfm120k ROOT; 0 were given"):
+    with pytest.raises(InvalidInput, match="--sfm120k ROOT or --dataset NAME; 0 were given"):
         open_source()
     with pytest.raises(InvalidInput, match="2 were given"):
         open_source(images=given["images"], sfm120k=given["sfm120k"])
@@ -68,3 +69,35 @@ def test_a_split_of_what_has_none_is_refused(given: dict[str, Path], option: str
     options: dict[str, Any] = {option: given[option], "split": "train"}
     with pytest.raises(InvalidInput, match="a folder or a list has no splits"):
         open_source(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "images", "drawn_by"),
+    [
+        ("cub200", None, 12, "file name"),
+        ("cub200", "test", 12, "file name"),
+        ("cars196", None, 12, "digest"),
+        ("cifar10", "database", 110, "file name"),
+    ],
+)
+def test_a_public_set_is_opened_by_its_name_and_drawn_by_file_names_where_they_differ(
+    tmp_path: Path, name: str, split: str | None, images: int, drawn_by: str
+) -> None:
+    made = {
+        "cub200": lambda: make_cub200(tmp_path),
+        "cars196": lambda: make_cars196(tmp_path, devkit=True),
+        "cifar10": lambda: make_cifar10(tmp_path),
+    }[name]()
+    source = open_source(dataset=name, root=tmp_path, split=split)
+    assert (len(source.entries), source.drawn_by) == (images, drawn_by)
+    assert all(entry.path.is_file() for entry in source.entries)
+    assert source.words == f"{name} {made} (split {split or 'train'})"
+
+
+def test_a_public_set_needs_a_known_name_and_the_folder_of_data_sets(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"--dataset cub20: choose from cub200, .*Did you mean 'cub200'"):
+        open_source(dataset="cub20", root=tmp_path)
+    with pytest.raises(InvalidInput, match="--dataset cub200: give the folder of data sets with --root DIR"):
+        open_source(dataset="cub200")
+    with pytest.raises(InvalidInput, match="say with --dataset NAME which of them"):
+        open_source(images=tmp_path, root=tmp_path)

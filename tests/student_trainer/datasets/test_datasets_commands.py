@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from command_line import Outcome, Run
 from made_benchmarks import make_old, make_revisited, make_sfm120k
+from made_datasets import make_cifar10, make_cub200, make_nus_wide
 from PIL import Image
 
 from shared.public_networks import PUBLISHED
 from student_trainer.cli import main
 from student_trainer.datasets.known import KNOWN
+from student_trainer.datasets.labelled.catalogue import LABELLED
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def test_the_list_says_what_to_get_of_every_set_and_network(run: Run) -> None:
     done = run()
     assert done.code == 0
-    for known in KNOWN.values():
+    for known in (*KNOWN.values(), *LABELLED.values()):
         assert all(part in done.out for part in (known.title, known.holds, known.layout, *known.download))
     assert all(name in done.out for names in PUBLISHED.values() for name in names)
     assert "not there" not in done.out
@@ -38,6 +40,7 @@ def test_the_list_says_what_to_get_of_every_set_and_network(run: Run) -> None:
 
 def test_the_list_says_what_is_there(run: Run, tmp_path: Path) -> None:
     made = make_revisited(tmp_path / "test")
+    found = {"roxford5k": made, "cifar10": make_cifar10(tmp_path, binary=True)}
     (tmp_path / "networks").mkdir()
     network = tmp_path / "networks" / "retrievalSfM120k-resnet101-gem-b80fb85.pth"
     network.touch()
@@ -47,7 +50,7 @@ def test_the_list_says_what_is_there(run: Run, tmp_path: Path) -> None:
     assert f"{network.name} - in {network}" in done.out
     listed = run("--root", tmp_path, "--json").json
     assert {entry["name"]: entry["path"] for entry in listed["sets"]} == {
-        name: str(made) if name == "roxford5k" else None for name in KNOWN
+        name: str(found[name]) if name in found else None for name in (*KNOWN, *LABELLED)
     }
     assert sum(entry["path"] is not None for entry in listed["networks"]) == 1
 
@@ -175,3 +178,47 @@ def test_help_and_reading_a_pickle_load_no_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_sets_of_labelled_images_are_checked_against_what_was_published(run: Run, tmp_path: Path) -> None:
+    cub = make_cub200(tmp_path)
+    done = run("check", cub)
+    assert done.code == 2
+    assert "cub200: all 24 images are there." in done.out
+    assert (
+        "cub200, split test, was published with 5,924 images of 100 classes; here are 12 images of 3 classes."
+        in done.out
+    )
+    (cub / "images" / "001.Bird_1" / "Bird_1_0002.jpg").unlink()
+    assert "1 of 24 images of cub200 are missing or empty:" in run("check", cub).out
+
+
+def test_a_set_of_arrays_is_checked_by_its_files_and_none_is_written(run: Run, tmp_path: Path) -> None:
+    cifar = make_cifar10(tmp_path)
+    result = run("check", cifar, "--json").json
+    assert (result["files"], result["missing"], result["complete"]) == (6, [], False)
+    assert "cifar10: all 6 files are there." in run("check", cifar).out
+    assert not (cifar / "png").exists()
+
+
+def test_describe_counts_the_splits_of_labelled_images(run: Run, tmp_path: Path) -> None:
+    splits = run("describe", make_nus_wide(tmp_path), "--json").json["splits"]
+    assert {name: (counts["images"], counts["queries"]) for name, counts in splits.items()} == {
+        "train": (14, 0),
+        "test": (35, 21),
+        "database": (14, 0),
+    }
+    assert splits["test"]["labels_per_image"] > 1.5
+    assert (
+        "nus-wide, split test: 35 images of 21 classes, 21 of them queries."
+        in run("describe", tmp_path / "NUS-WIDE").out
+    )
+
+
+def test_a_labelled_set_that_is_not_there_is_told_with_what_to_download(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "CUB_200_2011").mkdir()
+    for folder in (tmp_path / "CUB_200_2011", tmp_path / "none" / "cub200"):
+        done = run("check", folder)
+        assert (done.code, done.out) == (2, "")
+        assert "there is no image_class_labels.txt in" in done.err
+        assert "Nothing is downloaded for you. Get CUB_200_2011.tgz (1.1 GB)" in done.err
