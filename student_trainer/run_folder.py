@@ -87,6 +87,11 @@ class RunFolder:
         return self.root / "head.safetensors"
 
     @property
+    def learned_labels(self) -> Path:
+        """Names of the labels that the student learned from, where it did from any."""
+        return self.root / "learned_labels.json"
+
+    @property
     def evaluation_set(self) -> Path:
         """What ``evaluate --teacher-url`` bought to measure the teacher (SQLite, as the transfer set)."""
         return self.root / "evaluation_set.sqlite"

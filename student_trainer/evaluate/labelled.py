@@ -34,6 +34,13 @@ MEASURES = {
 }
 """What each number of :class:`RetrievalScores` means, in words; printed wherever the numbers are."""
 
+DEPTHS = (2, 4, 8)
+RECALLS = {
+    f"recall_at_{k}": f"recall@{k}: share of queries with a relevant image among the first {k}"
+    for k in DEPTHS
+}
+"""Further depths at which recall is reported where classes were not trained on (Song et al. 2016)."""
+
 
 @dataclass(frozen=True)
 class RetrievalScores:
@@ -43,6 +50,9 @@ class RetrievalScores:
     map_trapezoid: float
     mp_at_10: float
     recall_at_1: float
+    recall_at_2: float
+    recall_at_4: float
+    recall_at_8: float
     queries: int
     """Queries in the means."""
     database: int
@@ -59,6 +69,9 @@ class QueryScores:
     map_trapezoid: Scores
     mp_at_10: Scores
     recall_at_1: Scores
+    recall_at_2: Scores
+    recall_at_4: Scores
+    recall_at_8: Scores
     database: int
     top: list[Ranks] = field(repr=False)
     """Per query, the database indices of its best images (its own left out), best first."""
@@ -80,7 +93,7 @@ class QueryScores:
                 f"None of the {len(scored)} queries has a relevant image in the database: "
                 "no label occurs in both."
             )
-        means = {name: float(getattr(self, name)[scored].mean()) for name in MEASURES}
+        means = {name: float(getattr(self, name)[scored].mean()) for name in (*MEASURES, *RECALLS)}
         return RetrievalScores(
             **means,
             queries=int(scored.sum()),
@@ -132,7 +145,7 @@ def score_queries(
     own = np.full(len(query_labels), NOT_IN_DATABASE) if own_index is None else np.asarray(own_index)
     _check_lengths(len(query_descriptors), len(database_descriptors), query_labels, database_labels, own)
     relevant = relevance(query_labels, database_labels)
-    values = np.full((len(MEASURES), len(query_labels)), np.nan)
+    values = np.full((len(MEASURES) + len(RECALLS), len(query_labels)), np.nan)
     top: list[Ranks] = []
     for start, orders in rank_blocks(query_descriptors, database_descriptors):
         for query, order in enumerate(orders, start):
@@ -141,17 +154,17 @@ def score_queries(
             ranks = np.flatnonzero(relevant.of(query)[kept])
             if len(ranks):
                 values[:, query] = _measures(ranks)
-    by_measure = dict(zip(MEASURES, values, strict=True))
+    by_measure = dict(zip((*MEASURES, *RECALLS), values, strict=True))
     return QueryScores(**by_measure, database=len(database_labels), top=top)
 
 
 def _measures(ranks: Ranks) -> tuple[float, ...]:
-    """The scores of one query, in the order of ``MEASURES``."""
+    """The scores of one query, in the order of ``MEASURES`` and ``RECALLS``."""
     return (
         ap_step(ranks, len(ranks)),
         ap_trapezoid(ranks, len(ranks)),
         precision_at_k(ranks, 10),
-        recall_at_k(ranks, 1),
+        *(recall_at_k(ranks, k) for k in (1, *DEPTHS)),
     )
 
 

@@ -78,6 +78,29 @@ def test_every_measure_is_what_its_words_say_on_a_ranking_done_by_hand():
     assert scores.recall_at_1 == 1.0
 
 
+def test_recall_at_more_depths_is_the_share_of_queries_with_a_relevant_image_so_far():
+    # One query, whose only relevant images stand at the places 3 and 6 of nine.
+    database = np.array([[np.cos(angle), np.sin(angle)] for angle in np.linspace(0.1, 1, 9)], np.float32)
+    scores = score(np.array([[1, 0]], np.float32), database, ["a"], list("bbabbabbb"))
+    assert (scores.recall_at_1, scores.recall_at_2, scores.recall_at_4, scores.recall_at_8) == (0, 0, 1, 1)
+
+
+@given(st.integers(0, 10_000), st.integers(3, 30))
+def test_recall_grows_with_depth_and_asks_every_image_among_the_rest(seed, n):
+    rows, names = unit_rows(seed, n), labels(seed, n, "abcdef")
+    similarity = rows @ rows.T
+    np.fill_diagonal(similarity, -np.inf)
+    best = np.argsort(-similarity, axis=1, kind="stable")
+    asked = [query for query in range(n) if names.count(names[query]) > 1]
+    if not asked:
+        return
+    scores = score(rows, rows, names, names, own_index=range(n))
+    for k in (1, 2, 4, 8):
+        found = [any(names[i] == names[query] for i in best[query, : min(k, n - 1)]) for query in asked]
+        assert getattr(scores, f"recall_at_{k}") == pytest.approx(np.mean(found))
+    assert scores.recall_at_1 <= scores.recall_at_2 <= scores.recall_at_4 <= scores.recall_at_8
+
+
 def test_only_some_queries_may_stand_in_the_database():
     rows = np.eye(3, dtype=np.float32)
     found = score_queries(rows[:2], rows, ["a", "b"], ["a", "b", "a"], own_index=[0, NOT_IN_DATABASE])
