@@ -15,6 +15,7 @@ stand one gathering of descriptors and one sum of gradients.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,22 @@ class Chunk:
 
 Chunks = Callable[[], Iterable[Chunk]]
 """The chunks of one batch; called once for each pass over it, and the same each time."""
+
+
+class ChunkTerm(Protocol):
+    """A part of the loss in which each image stands for itself: its mean over the batch.
+
+    It needs more of the network than descriptors, and no other image, so stage three takes it chunk by chunk.
+    """
+
+    @property
+    def weights(self) -> nn.Module:
+        """What it learns of its own; gets its gradient too."""
+        ...
+
+    def __call__(self, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Descriptors [b, d] of images [b, 3, H, W], and each image's loss [b]."""
+        ...
 
 
 class InexactBackward(ValueError):
@@ -62,27 +79,29 @@ def three_stage_backward(
     network: nn.Module,
     chunks: Chunks,
     batch_size: int,
-    loss_of: Callable[[Tensor], Tensor],
+    loss_of: Callable[[Tensor], Tensor] | None,
     *,
     allow_inexact: bool = False,
     on_chunk: Callable[[int], None] = lambda n: None,
     processes: Processes = ALONE,
     beside: nn.Module | None = None,
+    term: ChunkTerm | None = None,
 ) -> Step:
-    """Leave the gradient of ``loss_of(descriptors)`` in the parameters' ``.grad``.
+    """Leave the gradient of ``loss_of(descriptors)``, and of a term's mean, in the parameters' ``.grad``.
 
     Args:
         network: maps float [b, 3, H, W] to descriptors [b, d].
         chunks: this process's share of the batch, iterated twice; the shares' positions together cover
             0 .. batch_size - 1 once.
         batch_size: B.
-        loss_of: descriptors [B, d] -> scalar.
+        loss_of: descriptors [B, d] -> scalar; None where the term is all there is, and one pass is enough.
         allow_inexact: accept batch norm and dropout in training mode. With these the result is the
             gradient of another objective, in which every chunk is normalised or thinned out by itself.
         on_chunk: told the number of images each time a chunk's second pass is done, and at the end that of
             the other processes' images.
         processes: who shares the batch; all of them leave the same gradient and return the same.
         beside: weights that ``loss_of`` uses of its own; they get their gradient too.
+        term: added to the loss; its own weights may be among those beside.
 
     Raises:
         InexactBackward: a layer would make the result differ from the direct gradient.
@@ -90,20 +109,27 @@ def three_stage_backward(
     """
     if not allow_inexact:
         refuse_inexact_layers(network)
-    descriptors = describe_without_graph(network, chunks, batch_size, processes)
-    loss, gradient = loss_and_gradient(descriptors, loss_of, beside)
-    network.zero_grad()
+    loss, gradient = 0.0, None
+    if loss_of is not None:
+        descriptors = describe_without_graph(network, chunks, batch_size, processes)
+        loss, gradient = loss_and_gradient(descriptors, loss_of, beside)
+    push = _Push(network, gradient, term, batch_size)
+    push.zero_grad()
     others = batch_size
+    of_term: list[tuple[Tensor, Tensor]] = []
     for chunk in chunks():
-        _push(network, chunk.images, gradient[chunk.positions])
+        of_term += push(chunk.positions, chunk.images)
         on_chunk(len(chunk.positions))
         others -= len(chunk.positions)
-    processes.sum_gradients(network)
+    for part in push.networks:
+        processes.sum_gradients(part)
     if others:
         on_chunk(others)
+    if term is not None:
+        loss += _mean(of_term, batch_size, processes)
     norm = gradient_norm(network, beside)
     if not torch.isfinite(norm):
-        rows = processes.union(_rows_to_blame(network, chunks, gradient))
+        rows = processes.union(_rows_to_blame(push, chunks))
         raise BadNumbers("The gradient of the weights is not finite", rows)
     return Step(loss, norm.item())
 
@@ -206,20 +232,61 @@ def _leave(weights: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) 
         weight.grad = torch.zeros_like(weight) if gradient is None else gradient
 
 
-def _push(network: nn.Module, images: Tensor, gradient: Tensor) -> None:
+@dataclass(frozen=True)
+class _Push:
     """Stage 3 for one chunk: add its part of the gradient to the parameters."""
-    network(images).backward(gradient)
+
+    network: nn.Module
+    gradient: Tensor | None
+    """[B, d], from stage 2."""
+    term: ChunkTerm | None
+    batch_size: int
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """Whose gradients come chunk by chunk."""
+        return [self.network] if self.term is None else [self.network, self.term.weights]
+
+    def zero_grad(self) -> None:
+        """Before the first chunk."""
+        for part in self.networks:
+            part.zero_grad()
+
+    def __call__(self, positions: Tensor, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The chunk's positions and the term's losses of it, [b] each; nothing without a term."""
+        gradient = None if self.gradient is None else self.gradient[positions]
+        if self.term is None:
+            self.network(images).backward(gradient)
+            return []
+        descriptors, losses = self.term(self.network, images)
+        mean = losses.sum() / self.batch_size
+        if gradient is None:
+            torch.autograd.backward([mean])
+        else:
+            torch.autograd.backward([mean, descriptors], [None, gradient])
+        return [(positions, losses.detach())]
 
 
-def _rows_to_blame(network: nn.Module, chunks: Chunks, gradient: Tensor) -> list[int]:
+def _mean(found: Sequence[tuple[Tensor, Tensor]], batch_size: int, processes: Processes) -> float:
+    """The term's mean over the batch, of its losses in every process."""
+    losses = torch.cat([losses for _, losses in found]) if found else torch.empty(0)
+    bad = ~torch.isfinite(losses)
+    own = torch.cat([positions for positions, _ in found])[bad].tolist() if bad.any() else []
+    rows = processes.union(own)
+    if rows:
+        raise BadNumbers("The loss of feature maps is not finite", rows)
+    return processes.total(losses.double().sum().item()) / batch_size
+
+
+def _rows_to_blame(push: _Push, chunks: Chunks) -> list[int]:
     """Which images' own contribution to the weights' gradient is not finite; slow, only after a failure."""
     rows = []
     for chunk in chunks():
-        for position, image in zip(chunk.positions.tolist(), chunk.images, strict=True):
-            network.zero_grad()
-            _push(network, image[None], gradient[position][None])
-            if not torch.isfinite(gradient_norm(network)):
-                rows.append(position)
+        for position, image in zip(chunk.positions, chunk.images, strict=True):
+            push.zero_grad()
+            push(position[None], image[None])
+            if not torch.isfinite(gradient_norm(*push.networks)):
+                rows.append(int(position))
     return rows
 
 

@@ -26,6 +26,7 @@ from student_trainer.distil.processes import Processes
 from student_trainer.distil.threshold import Threshold, fitted
 from student_trainer.distil.validation import Validation, hold_back
 from student_trainer.distil.views import StudentViews, preprocessing_in_use
+from student_trainer.distil.white_box.term import MapTerm
 from student_trainer.progress import progress
 from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder
@@ -41,6 +42,8 @@ class Lesson:
     validation: Validation | None
     threshold: Threshold | None
     """How tau was chosen; None where the recipe states it."""
+    term: MapTerm | None = None
+    """Of an objective on feature maps."""
 
 
 def prepare(

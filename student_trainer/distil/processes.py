@@ -162,6 +162,10 @@ class Processes:
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
+    def total(self, value: float) -> float:
+        """The sum of every process's number, in the order of their ranks."""
+        return sum(self._all(value))
+
     def union(self, rows: Sequence[int]) -> list[int]:
         """The rows that any process names, sorted."""
         return sorted({row for theirs in self._all(list(rows)) for row in theirs})

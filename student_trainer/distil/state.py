@@ -13,7 +13,6 @@ from shared.network import DescriptorNet
 from student_trainer.distil.averaging import WeightMean
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.frozen_layers import trained_part
-from student_trainer.distil.heads import Head
 from student_trainer.distil.optimiser import make_optimiser
 from student_trainer.distil.precision import BF16, InBFloat16
 from student_trainer.distil.student import build_untrained, make_trainable
@@ -30,8 +29,8 @@ class TrainingState:
     """What a step describes images with: the student, its upper layers where the lower ones stay as they
     are, or either in bfloat16."""
     optimiser: torch.optim.Optimizer
-    head: Head | None = None
-    """What the objective learns of its own."""
+    head: nn.Module | None = None
+    """What the objective learns of its own: a head, or what compares feature maps."""
     mean: WeightMean = field(default_factory=WeightMean)
     head_mean: WeightMean = field(default_factory=WeightMean)
     finished_steps: int = 0
@@ -42,7 +41,7 @@ class TrainingState:
 
     @classmethod
     def fresh(
-        cls, recipe: Recipe, student: DescriptorNet, device: torch.device, head: Head | None = None
+        cls, recipe: Recipe, student: DescriptorNet, device: torch.device, head: nn.Module | None = None
     ) -> "TrainingState":
         """Before the first step of a student with its initial weights, and of a head with its own."""
         make_trainable(student, freeze=recipe.training.batch_norm == "frozen", device=device)
@@ -55,7 +54,7 @@ class TrainingState:
 
     @classmethod
     def resumed(
-        cls, recipe: Recipe, checkpoint: Checkpoint, device: torch.device, head: Head | None = None
+        cls, recipe: Recipe, checkpoint: Checkpoint, device: torch.device, head: nn.Module | None = None
     ) -> "TrainingState":
         """As it was when the checkpoint was written; ``head`` is given its weights."""
         student = build_untrained(recipe)
@@ -104,5 +103,5 @@ class TrainingState:
         if self.head is not None:
             self.head.load_state_dict(self.head_mean.weights(like=self.head))
 
-    def _head_state(self, head: Head) -> dict[str, Any]:
+    def _head_state(self, head: nn.Module) -> dict[str, Any]:
         return {"weights": head.state_dict(), "averaging": self.head_mean.state()}

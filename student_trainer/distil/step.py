@@ -9,10 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from student_trainer.distil.backward import BadNumbers, Step, three_stage_backward
+from student_trainer.distil.backward import BadNumbers, ChunkTerm, Step, three_stage_backward
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.descriptors import BadDescriptors
-from student_trainer.distil.objectives import Objective
+from student_trainer.distil.objectives import Objective, of_descriptors
 from student_trainer.distil.objectives.tupled import TupleObjective
 from student_trainer.distil.optimiser import RATE_FACTOR
 from student_trainer.distil.preflight import some_names
@@ -34,25 +34,28 @@ def take_step(
     *,
     allow_inexact: bool = False,
     on_images: Callable[[int], None] = lambda n: None,
+    term: ChunkTerm | None = None,
 ) -> Step:
-    """One step of the optimiser on one batch.
+    """One step of the optimiser on one batch; ``term``: what an objective on feature maps adds to it.
 
     Raises:
         TrainingFailed: a descriptor, the loss, a gradient or a weight is not finite, or the objective
             refuses.
     """
-    if hasattr(objective, "step"):
-        objective.step = moment.step - 1  # its draws are a function of (seed, step)
+    part = of_descriptors(objective)
+    if part is not None and hasattr(part, "step"):
+        part.step = moment.step - 1  # its draws are a function of (seed, step)
     try:
         result = three_stage_backward(
             state.trained,
             lambda: source.chunks(moment.batch, moment.step),
             len(moment.batch),
-            _loss(moment, source, objective),
+            None if part is None else _loss(moment, source, part),
             allow_inexact=allow_inexact,
             on_chunk=on_images,
             processes=source.processes,
             beside=state.head,
+            term=term,
         )
     except BadNumbers as error:
         images = _images(moment, source, error.rows)

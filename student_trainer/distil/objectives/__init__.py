@@ -10,6 +10,7 @@ from typing import Protocol
 from torch import Tensor
 
 from student_trainer.distil.objectives.absolute import AbsoluteDistance
+from student_trainer.distil.objectives.attention import Attention
 from student_trainer.distil.objectives.batch_hard import BatchHardTriplet
 from student_trainer.distil.objectives.contrastive import (
     AsymContrastive,
@@ -21,6 +22,7 @@ from student_trainer.distil.objectives.csq import CentralSimilarity
 from student_trainer.distil.objectives.darkrank_hard import DarkRankHard
 from student_trainer.distil.objectives.darkrank_soft import DarkRankSoft
 from student_trainer.distil.objectives.dch import DeepCauchyHashing
+from student_trainer.distil.objectives.hint import Hint
 from student_trainer.distil.objectives.lmt import LmtAbsolute, LmtRelative
 from student_trainer.distil.objectives.mse import MeanSquaredError
 from student_trainer.distil.objectives.multi_similarity import AsymMultiSimilarity, MultiSimilarity
@@ -42,7 +44,8 @@ class Objective(Protocol):
 
     A random objective also has ``seed`` and ``step``: what it draws is a function of the two, ``step`` grows
     by one at each call, and whoever continues a training sets it. One that learns from tuples of its own
-    choice instead of from every image in turn also has ``mining`` (:func:`mining_of`).
+    choice instead of from every image in turn also has ``mining`` (:func:`mining_of`). One that learns from
+    feature maps (:func:`needs_white_box`) is called with those of a pair of layers instead of descriptors.
     """
 
     name: str
@@ -87,6 +90,8 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
         MeanSquaredError,
         DeepCauchyHashing,
         CentralSimilarity,
+        Hint,
+        Attention,
     )
 }
 
@@ -95,6 +100,17 @@ def mining_of(objective: Objective) -> Mining | None:
     """How its tuples are drawn and mined; None where batches are drawn from all images."""
     mining: Mining | None = getattr(objective, "mining", None)
     return mining
+
+
+def needs_white_box(objective: Objective) -> bool:
+    """Whether it learns from the teacher's feature maps, which no service shows."""
+    return bool(getattr(objective, "needs_white_box", False))
+
+
+def of_descriptors(objective: Objective) -> Objective | None:
+    """Its part that is called with descriptors: itself, or what an objective on feature maps is added to."""
+    part: Objective | None = getattr(objective, "of_descriptors", objective)
+    return part
 
 
 def get(name: str) -> Callable[..., Objective]:
