@@ -4,6 +4,7 @@ In: a run folder, a recipe, and for objectives that need them a labelled manifes
 else :mod:`student_trainer.distil.train` leaves in the run folder.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,22 @@ def train(
     split: Annotated[
         str | None, typer.Option(help="Use only this split of the manifest; of SfM-120k: train or val.")
     ] = None,
+    partly_labelled: Annotated[
+        bool,
+        typer.Option(
+            "--partly-labelled",
+            help="Train although the manifest labels only some of the bought images; from the others the "
+            "student learns by the teacher alone.",
+        ),
+    ] = False,
+    teacher_checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The teacher itself, for objectives that learn from its feature maps (hint, attention): a "
+            "service shows none.",
+        ),
+    ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Train although planned images are not bought yet.")
     ] = False,
@@ -69,6 +86,8 @@ def train(
     from student_trainer.distil.launch import together
     from student_trainer.distil.preflight import say, unfitted_objective
     from student_trainer.distil.train import train as train_student
+    from student_trainer.distil.white_box.checks import check_white_box
+    from student_trainer.distil.white_box.teacher import WhiteBox
     from student_trainer.recipe import load
 
     shortcuts = {"objective.name": objective, "student.weights": weights}
@@ -77,6 +96,7 @@ def train(
         with together() as processes:
             chosen = load(recipe, [*overrides, *(changes or ())])
             check_trained_from(chosen)
+            check_white_box(chosen, unfitted_objective(chosen), at_hand=teacher_checkpoint is not None)
             folder, data = _inputs(
                 unfitted_objective(chosen),
                 run=run,
@@ -85,7 +105,12 @@ def train(
                 sfm120k=sfm120k,
                 split=split,
                 partial=partial,
+                partly_labelled=partly_labelled,
             )
+            if partly_labelled and processes.first:
+                say(_of_labels(data, unfitted_objective(chosen)))
+            if teacher_checkpoint is not None:
+                data = replace(data, white_box=WhiteBox.open(teacher_checkpoint))
             outcome = train_student(
                 chosen, data, folder, restart=restart, tensorboard=tensorboard, processes=processes
             )
@@ -120,6 +145,7 @@ def _inputs(
     sfm120k: Path | None,
     split: str | None,
     partial: bool,
+    partly_labelled: bool,
 ) -> "tuple[RunFolder, TrainingData]":
     """The run folder, and the data that the objective learns from."""
     from student_trainer.distil.data import (
@@ -129,6 +155,7 @@ def _inputs(
         from_sfm120k,
         from_transfer_set,
     )
+    from student_trainer.distil.objectives import needs_white_box
 
     labelled = manifest or sfm120k
     if manifest is not None and sfm120k is not None:
@@ -142,10 +169,16 @@ def _inputs(
             f"The objective {objective.name!r} learns from labels: name them with --manifest FILE or "
             "--sfm120k DIR, or choose another objective."
         )
-    if labelled is not None and not objective.needs_labels:
+    images_alone = needs_white_box(objective) and not objective.needs_teacher
+    if labelled is not None and not (objective.needs_labels or images_alone):
         raise InvalidInput(
             f"The objective {objective.name!r} learns without labels: leave out "
             f"{'--manifest' if manifest else '--sfm120k'}, or choose an objective that needs them."
+        )
+    if partly_labelled and (manifest is None or not objective.needs_teacher):
+        raise InvalidInput(
+            "--partly-labelled is for an objective that learns from labels and from bought descriptors, such "
+            "as lmt-absolute, with the labels of --manifest FILE."
         )
     if not objective.needs_teacher and labelled is not None:
         if transfer_set is not None:
@@ -156,7 +189,17 @@ def _inputs(
     held = folder.transfer_set if transfer_set is None else transfer_set_file(transfer_set)
     data = from_transfer_set(held, partial=partial)
     if manifest is not None:
-        data = add_labels(data, manifest, split)
+        data = add_labels(data, manifest, split, partly=partly_labelled)
     elif sfm120k is not None:
         data = add_sfm120k(data, sfm120k, split)
     return folder, data
+
+
+def _of_labels(data: "TrainingData", objective: "Objective") -> str:
+    """How many of the bought images are labelled, and what the others are for."""
+    labelled = f"{len(data) - data.unlabelled:,} of {len(data):,} bought images have a label"
+    if not data.unlabelled:
+        return f"{labelled}: --partly-labelled changes nothing."
+    if getattr(objective, "learns_unlabelled", False):
+        return f"{labelled}; on the other {data.unlabelled:,} the student learns from the teacher alone."
+    return f"{labelled}; the objective {objective.name!r} learns nothing from the other {data.unlabelled:,}."

@@ -18,7 +18,10 @@ from student_trainer.acquire.transfer_set import Bought, TransferSet
 from student_trainer.datasets.manifest import Entry, Label, labelled_entries
 from student_trainer.datasets.present import require_files
 from student_trainer.datasets.sfm120k import image_path, open_sfm120k
+from student_trainer.distil.class_names import classes_of
 from student_trainer.distil.images import SourceImage, digest_files
+from student_trainer.distil.labels import UNLABELLED
+from student_trainer.distil.white_box.teacher import WhiteBox
 from student_trainer.errors import InvalidInput
 
 _MEDIAN_ROWS = 2_000
@@ -34,13 +37,26 @@ class TrainingData:
     teacher: NDArray[np.float32] | None = None
     """Bought descriptors [n, D]."""
     labels: NDArray[np.int64] | None = None
-    """Class numbers [n]; or multi-hot [n, C], 1 for each label of an image, where images have several."""
+    """Class numbers [n], ``UNLABELLED`` where there is none; or multi-hot [n, C], 1 for each label of an
+    image, where images have several."""
     pairs: NDArray[np.int64] | None = None
     """Rows [m, 2] of images known to match; None where all images of a label do."""
     teacher_revision: str | None = None
+    white_box: WhiteBox | None = None
+    """The teacher itself, where its file is at hand: for objectives that learn from its feature maps."""
+    label_names: tuple[str, ...] | None = None
+    """What each class number stands for."""
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def unlabelled(self) -> int:
+        """Images without a label among labelled ones; 0 where nothing is said of labels."""
+        if self.labels is None:
+            return 0
+        without = self.labels == UNLABELLED if self.labels.ndim == 1 else ~self.labels.any(axis=1)
+        return int(np.count_nonzero(without))
 
     @property
     def transfer_set_digest(self) -> str | None:
@@ -55,8 +71,9 @@ class TrainingData:
         images = [image.digest for image in self.images]
         labels = [] if self.labels is None else [str(label) for label in self.labels.tolist()]
         pairs = [] if self.pairs is None else ["pairs", *map(str, self.pairs.flatten().tolist())]
+        shown = [] if self.white_box is None else ["white box", self.white_box.digest]
         return digest_of_list(
-            ["images", *images, "labels", *labels, "bought", self.transfer_set_digest or "", *pairs]
+            ["images", *images, "labels", *labels, "bought", self.transfer_set_digest or "", *pairs, *shown]
         )
 
     def take(self, indices: Sequence[int]) -> "TrainingData":
@@ -99,9 +116,9 @@ def from_manifest(path: Path, split: str | None) -> TrainingData:
         InvalidInput: the manifest or an image cannot be read, or an image has no label.
     """
     entries = labelled_entries(path, split)
-    return TrainingData(
-        images=tuple(digest_files(entry.path for entry in entries)), labels=_numbers(_labels(entries, path))
-    )
+    classes = classes_of(_labels(entries, path))
+    images = tuple(digest_files(entry.path for entry in entries))
+    return TrainingData(images, labels=classes.numbers, label_names=classes.names)
 
 
 def from_sfm120k(root: Path, split: str | None) -> TrainingData:
@@ -114,28 +131,45 @@ def from_sfm120k(root: Path, split: str | None) -> TrainingData:
     """
     public = open_sfm120k(root, split or "train")
     require_files(public.paths, f"SfM-120k, {public.name},")
+    models, numbers = np.unique(public.clusters, return_inverse=True)
     return TrainingData(
         images=tuple(digest_files(public.paths)),
-        labels=np.unique(public.clusters, return_inverse=True)[1].astype(np.int64),
+        labels=numbers.astype(np.int64),
+        label_names=tuple(map(str, models.tolist())),
         pairs=np.stack([public.pairs.queries, public.pairs.positives], axis=1),
     )
 
 
-def add_labels(data: TrainingData, path: Path, split: str | None) -> TrainingData:
+def add_labels(data: TrainingData, path: Path, split: str | None, *, partly: bool = False) -> TrainingData:
     """The labels of a manifest, for bought images; images are matched by their bytes, not by their paths.
 
+    Args:
+        data: the bought images.
+        path: the manifest, or a folder with a sub-folder for each label.
+        split: of the manifest.
+        partly: bought images that are not in the manifest, or have no label there, are unlabelled.
+
     Raises:
-        InvalidInput: a bought image is not in the manifest, or has no label there.
+        InvalidInput: a bought image is not in the manifest, or has no label there; with ``partly``, all are.
     """
     entries = labelled_entries(path, split)
+    if partly:
+        entries = [entry for entry in entries if entry.label]
     labels = _labels(entries, path)
     known = {
         image.digest: label
         for image, label in zip(digest_files(entry.path for entry in entries), labels, strict=True)
     }
     rows = {row for row, image in enumerate(data.images) if image.digest in known}
-    _require_known(data, rows, f"in the manifest {path}")
-    return replace(data, labels=_numbers([known[image.digest] for image in data.images]))
+    if not partly:
+        _require_known(data, rows, f"in the manifest {path}")
+    elif not rows:
+        raise InvalidInput(
+            f"None of the {len(data):,} bought images has a label in the manifest {path}. Name the manifest "
+            "of these images, or choose an objective that learns without labels."
+        )
+    classes = classes_of([known.get(image.digest) for image in data.images])
+    return replace(data, labels=classes.numbers, label_names=classes.names)
 
 
 def add_sfm120k(data: TrainingData, root: Path, split: str | None) -> TrainingData:
@@ -159,9 +193,11 @@ def add_sfm120k(data: TrainingData, root: Path, split: str | None) -> TrainingDa
     clusters = np.empty(len(data), np.int64)
     clusters[rows[rows >= 0]] = public.clusters[rows >= 0]
     pairs = rows[np.stack([public.pairs.queries, public.pairs.positives], axis=1)]
+    models, numbers = np.unique(clusters, return_inverse=True)
     return replace(
         data,
-        labels=np.unique(clusters, return_inverse=True)[1].astype(np.int64),
+        labels=numbers.astype(np.int64),
+        label_names=tuple(map(str, models.tolist())),
         pairs=pairs[(pairs >= 0).all(axis=1)],
     )
 
@@ -225,15 +261,6 @@ def _labels(entries: Sequence[Entry], manifest: Path) -> list[Label]:
             f"{_some(unlabelled)}."
         )
     return [entry.label for entry in entries if entry.label]
-
-
-def _numbers(labels: Sequence[Label]) -> NDArray[np.int64]:
-    """Class numbers [n] in ascending order of the labels; multi-hot [n, C] if an image has several."""
-    if all(isinstance(label, str) for label in labels):
-        return np.unique(np.array(labels), return_inverse=True)[1].astype(np.int64)
-    sets = [{label} if isinstance(label, str) else set(label) for label in labels]
-    classes = sorted(set().union(*sets))
-    return np.array([[name in names for name in classes] for names in sets], dtype=np.int64)
 
 
 def _some(paths: Sequence[Path]) -> str:

@@ -17,14 +17,18 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
+from torch import nn
 
 from shared.checkpoints import save_network, weights_digest
+from shared.network import DescriptorNet
+from shared.views import WHOLE
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.course import course, steps_left
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.frozen_layers import check_trained_from, with_features
 from student_trainer.distil.hashing.classes import tell_classes
-from student_trainer.distil.heads import Head, fit_head, save_head
+from student_trainer.distil.heads import fit_head, save_head
+from student_trainer.distil.learned_labels import keep_learned_labels
 from student_trainer.distil.log.events import (
     log_epoch,
     log_step,
@@ -44,6 +48,8 @@ from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import check_weights, take_step
 from student_trainer.distil.student import build_student, build_untrained, calibrate
 from student_trainer.distil.validation import held_back_count, hold_back, is_due
+from student_trainer.distil.white_box.checks import check_white_box
+from student_trainer.distil.white_box.term import kept_head, term_of, with_map_weights
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.lock import exclusive
 from student_trainer.progress import Bar, progress
@@ -98,6 +104,7 @@ def train(
     if tensorboard:
         writer_class()  # refuses before anything is written
     check_trained_from(recipe)  # before an image is decoded
+    check_white_box(recipe, unfitted_objective(recipe), at_hand=data.white_box is not None)
     check_data(unfitted_objective(recipe), data)
     hold_back(recipe, data)  # refuses before anything is written
     course(recipe, unfitted_objective(recipe), data)  # and so does this
@@ -131,7 +138,7 @@ def forget(run: RunFolder) -> None:
     """Remove what was trained in a run folder; the transfer set, which was paid for, stays."""
     for folder in (run.checkpoints, run.tensorboard):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (run.metrics, run.initial_student, run.student, run.head):
+    for file in (run.metrics, run.initial_student, run.student, run.head, run.learned_labels):
         file.unlink(missing_ok=True)
 
 
@@ -154,22 +161,30 @@ def _train(
     if lesson.threshold is not None:
         notes[THRESHOLD] = f"{lesson.threshold.tau:g}"
     tell_classes(lesson.objective, data)
+    processes.on_first(partial(keep_learned_labels, run.learned_labels, lesson.source.data))
 
     # The student, with its initial weights or as the checkpoint has it.
     if checkpoint is None:
         with processes.first_goes_ahead():  # weights are downloaded once
             student = build_student(recipe).to(device)
         if recipe.student.draws_weights:
-            calibrate(student, lesson.source.store, lesson.source.preprocessing, seed, drawn_from=recipe.student.drawn_from)
+            calibrate(
+                student,
+                lesson.source.store,
+                lesson.source.preprocessing,
+                seed,
+                drawn_from=recipe.student.drawn_from,
+            )
         processes.same_weights(student)
         processes.on_first(lambda: save_network(student, run.initial_student, notes))
-        state = TrainingState.fresh(recipe, student, device, _head(lesson, student.dim, seed))
+        state = TrainingState.fresh(recipe, student, device, _head(lesson, student, seed))
     else:
-        head = _head(lesson, build_untrained(recipe).dim, seed)
+        head = _head(lesson, build_untrained(recipe), seed)
         state = TrainingState.resumed(recipe, checkpoint, device, head)
 
     source = with_features(lesson.source, state.student, recipe.student.trained_from, run.cache)
-    lesson = replace(lesson, source=source)
+    term = term_of(recipe, lesson.objective, source.data.white_box, state.student, state.head)
+    lesson = replace(lesson, source=source, term=term)
 
     # Its steps.
     schedule = course(recipe, lesson.objective, lesson.source.data)
@@ -202,17 +217,19 @@ def _train(
     return Outcome(run.student, schedule.images, recipe.training.epochs, schedule.total_steps)
 
 
-def _head(lesson: Lesson, student_dim: int, seed: int) -> Head | None:
+def _head(lesson: Lesson, student: DescriptorNet, seed: int) -> nn.Module | None:
     """What the objective learns of its own, with its initial weights."""
-    teacher = lesson.source.data.teacher
-    return fit_head(lesson.objective, student_dim, None if teacher is None else teacher.shape[1], seed)
+    teacher, white_box = lesson.source.data.teacher, lesson.source.data.white_box
+    head = fit_head(lesson.objective, student.dim, None if teacher is None else teacher.shape[1], seed)
+    return with_map_weights(lesson.objective, student, white_box, head, seed=seed)
 
 
 def _save(state: TrainingState, recipe: Recipe, run: RunFolder, notes: dict[str, str]) -> None:
     """The student last: who finds it finds its head too."""
-    if state.head is not None:
+    head = kept_head(state.head)
+    if head is not None:
         digest = weights_digest(state.student)
-        save_head(state.head, run.head, objective=recipe.objective.name, student_digest=digest)
+        save_head(head, run.head, objective=recipe.objective.name, student_digest=digest)
     save_network(state.student, run.student, notes)
 
 
@@ -242,7 +259,13 @@ def _step(
     started_s = time.monotonic()
     allow_inexact = recipe.training.batch_norm == "per-chunk"
     result = take_step(
-        state, moment, lesson.source, lesson.objective, allow_inexact=allow_inexact, on_images=bar.advance
+        state,
+        moment,
+        lesson.source,
+        lesson.objective,
+        allow_inexact=allow_inexact,
+        on_images=bar.advance,
+        term=lesson.term,
     )
     bar.advance(0, note(moment, result))
     log_step(log, moment, result, time.monotonic() - started_s)
@@ -262,11 +285,14 @@ def _end_epoch(state: TrainingState, moment: Moment, lesson: Lesson, recipe: Rec
 
 def _notes(recipe: Recipe, data: TrainingData) -> dict[str, str]:
     """What the saved networks say of their making."""
+    looks = recipe.images.view
     notes = {
         "recipe": recipe.digest(),
         "objective": recipe.objective.name,
         "training_data": data.digest(),
         "teacher_revision": data.teacher_revision,
         "transfer_set": data.transfer_set_digest,
+        "white_box": data.white_box.digest if data.white_box else None,
+        "view": None if looks == WHOLE else looks.words(recipe.images.longest_side_px),
     }
     return {name: value for name, value in notes.items() if value is not None}
