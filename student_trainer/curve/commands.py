@@ -105,8 +105,10 @@ def curve(
 
 def _check(recipe: "Recipe", manifest: Path | None, split: str | None, teacher: Path | None) -> None:
     from student_trainer.distil.preflight import unfitted_objective
+    from student_trainer.distil.white_box.checks import check_white_box
     from student_trainer.trials.given_networks import require_teacher
 
+    check_white_box(recipe, unfitted_objective(recipe), at_hand=False)
     if unfitted_objective(recipe).needs_labels:
         raise InvalidInput(
             f"The objective {recipe.objective.name!r} learns from labels, and queries buy none: choose one "

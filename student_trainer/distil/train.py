@@ -219,9 +219,9 @@ def _train(
 
 def _head(lesson: Lesson, student: DescriptorNet, seed: int) -> nn.Module | None:
     """What the objective learns of its own, with its initial weights."""
-    teacher, white_box = lesson.source.data.teacher, lesson.source.data.white_box
+    teacher = lesson.source.data.teacher
     head = fit_head(lesson.objective, student.dim, None if teacher is None else teacher.shape[1], seed)
-    return with_map_weights(lesson.objective, student, white_box, head, seed=seed)
+    return with_map_weights(lesson.objective, student, lesson.source, head, seed=seed)
 
 
 def _save(state: TrainingState, recipe: Recipe, run: RunFolder, notes: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.checkpoints import read_notes
 from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.curve.document import Curve, read_curve
@@ -62,6 +63,8 @@ class RunFacts:
     missing: tuple[Missing, ...]
     curve: Curve | None = None
     """Quality against queries, where ``curve`` was run."""
+    white_box: str | None = None
+    """Digest of the weights of a teacher whose feature maps the student learned from; None of a black box."""
 
 
 def gather(folder: RunFolder) -> RunFacts:
@@ -85,6 +88,7 @@ def gather(folder: RunFolder) -> RunFacts:
         has_student=folder.student.is_file(),
         learned_from_teacher=learned_from_teacher,
         missing=(*_absent(folder, learned_from_teacher), *_outdated(folder, evaluation, curve)),
+        white_box=read_notes(folder.student).get("white_box") if folder.student.is_file() else None,
     )
 
 

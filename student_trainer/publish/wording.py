@@ -6,9 +6,15 @@ In: the facts of a run. Out: sentences and short texts, not yet escaped for any 
 from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER, Evaluation, ModelScores
 from student_trainer.publish.facts import RunFacts
 
+WHITE_BOX = "Its teacher's own file was at hand: it learned from feature maps, which no query counts."
+
 
 def headline(facts: RunFacts) -> str:
-    """The run in one sentence."""
+    """The run in one sentence, and one more where the teacher showed more than a budget counts."""
+    return _sentence(facts) + (f" {WHITE_BOX}" if facts.white_box else "")
+
+
+def _sentence(facts: RunFacts) -> str:
     student = facts.evaluation.models.get(STUDENT) if facts.evaluation else None
     if facts.evaluation is None or student is None:
         return _without_scores(facts)

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from student_trainer.distil.objectives.feature_maps import FeatureMapObjective
 from student_trainer.distil.white_box.layers import same_size
+from student_trainer.errors import InvalidInput
 
 
 def attention(student: Tensor, teacher: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ def attention(student: Tensor, teacher: Tensor) -> Tensor:
         teacher: [B, D, H, W].
 
     Returns:
-        [B]; of cells that are all zero, as if there was no attention: its map is zero, not of length 1.
+        [B]. A map of zeros stays one of zeros, since nothing is looked at; of a single cell the loss is 0.
     """
     ours, theirs = same_size(_energy(student), _energy(teacher))
     return (_unit(ours) - _unit(theirs)).square().mean(dim=1)
@@ -57,6 +58,16 @@ class Attention(FeatureMapObjective):
     def of_maps(self, student: Tensor, teacher: Tensor, regressor: nn.Module) -> Tensor:
         """See :class:`FeatureMapObjective`; the regressor has no weights and is not looked at."""
         return attention(student, teacher)
+
+    def check_cells(self, cells: int, image_px: tuple[int, int]) -> None:
+        """See :class:`FeatureMapObjective`; attention to the only cell is always 1, and the loss 0."""
+        if cells < 2:
+            height, width = image_px
+            raise InvalidInput(
+                f"The objective attention compares where networks look, and images of at most {width} x "
+                f"{height} px leave the compared layers one cell. Compare lower layers, such as "
+                "--set objective.layers=5:5, or give larger images."
+            )
 
     def make_regressor(self, channels: int, wanted: int, seed: int) -> nn.Module:
         """Nothing: attention has one channel, whatever the maps have."""

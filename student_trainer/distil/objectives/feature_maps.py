@@ -111,6 +111,14 @@ class FeatureMapObjective(ABC):
     def make_regressor(self, channels: int, wanted: int, seed: int) -> nn.Module:
         """What is learned to compare maps of C channels with maps of D; without weights where nothing is."""
 
+    def check_cells(self, cells: int, image_px: tuple[int, int]) -> None:
+        """Refuse maps that have so few cells, in the largest image (height, width), that they say nothing.
+
+        Raises:
+            InvalidInput: so it is.
+        """
+        return  # one cell has a number for each channel, which is enough for most
+
     def make_head(self, student_dim: int, teacher_dim: int | None, seed: int) -> Head | None:
         """The base's head with its initial weights; None where it wants none."""
         if not isinstance(self.of_descriptors, WantsHead):

@@ -26,8 +26,8 @@ def check_white_box(recipe: Recipe, objective: Objective, *, at_hand: bool) -> N
     if not at_hand:
         raise InvalidInput(
             f"The objective {name!r} learns from the teacher's feature maps, and a black box (a remote "
-            "teacher, or the descriptors bought from one) shows no feature maps: give the teacher's own file "
-            "with --teacher-checkpoint FILE, or choose another objective."
+            "teacher, or the descriptors bought from one) shows no feature maps: give its own file with: "
+            "student-trainer train --teacher-checkpoint FILE, or choose another objective."
         )
     if recipe.student.trained_from:
         raise InvalidInput(

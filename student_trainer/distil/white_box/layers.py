@@ -22,7 +22,8 @@ from student_trainer.recipe_checks import nearest
 
 LAST = "last"
 """What is written for the trunk's output."""
-_PROBE_PX = 64
+MapShape = tuple[int, int, int]
+"""Channels, height and width of an image's maps."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,10 @@ def heard(trunk: nn.Module, names: Sequence[str]) -> Iterator[Mapping[str, Tenso
         yield found
 
 
-def channels_of(trunk: nn.Module, names: Sequence[str], whose: str) -> list[int]:
-    """How many channels the maps of these layers have, by a forward pass of one small image.
+def map_shapes(
+    trunk: nn.Module, names: Sequence[str], image_px: tuple[int, int], whose: str
+) -> list[MapShape]:
+    """Of the maps that these layers give of an image of a height and width, by a forward pass.
 
     Raises:
         InvalidInput: there is no such layer, or it gives no maps.
@@ -94,19 +97,20 @@ def channels_of(trunk: nn.Module, names: Sequence[str], whose: str) -> list[int]
                 f"outermost are {top[0]} to {top[-1]}, and {LAST} is its output."
             )
     like = next(trunk.parameters())
-    image = torch.zeros(1, 3, _PROBE_PX, _PROBE_PX, device=like.device, dtype=like.dtype)
+    image = torch.zeros(1, 3, *image_px, device=like.device, dtype=like.dtype)
     with modes_kept(trunk), torch.no_grad(), heard(trunk, names) as found:
         trunk.eval()(image)
-    return [_channels(found.get(name), name, whose) for name in names]
+    return [_shape(found.get(name), name, whose) for name in names]
 
 
-def _channels(maps: Any, name: str, whose: str) -> int:
+def _shape(maps: Any, name: str, whose: str) -> MapShape:
     if not isinstance(maps, Tensor) or maps.ndim != 4:
         raise InvalidInput(
             f"objective.layers: the {whose}'s layer {name!r} gives no feature maps [images, channels, "
             "height, width]; name one that does, such as a block of convolutions."
         )
-    return maps.shape[1]
+    _, channels, height, width = maps.shape
+    return channels, height, width
 
 
 def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from shared.network import DescriptorNet
+from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.heads import Head
 from student_trainer.distil.objectives import Objective
 from student_trainer.distil.objectives.feature_maps import FeatureMapObjective
 from student_trainer.distil.precision import BF16, InBFloat16
-from student_trainer.distil.white_box.layers import channels_of, heard
+from student_trainer.distil.white_box.layers import heard, map_shapes
 from student_trainer.distil.white_box.teacher import WhiteBox
 from student_trainer.recipe import Recipe
 
@@ -36,7 +37,7 @@ class MapWeights(nn.Module):
 def with_map_weights(
     objective: Objective,
     student: DescriptorNet,
-    white_box: WhiteBox | None,
+    source: BatchSource,
     head: Head | None,
     *,
     seed: int,
@@ -46,17 +47,29 @@ def with_map_weights(
     The initial weights are a function of the seed.
 
     Raises:
-        InvalidInput: a layer that is named is not there, or gives no feature maps.
+        InvalidInput: a layer that is named is not there, or gives no feature maps, or maps of no use.
     """
+    white_box = source.data.white_box
     if not isinstance(objective, FeatureMapObjective) or white_box is None:
         return head
-    ours = channels_of(student.trunk, [pair.student for pair in objective.pairs], "student")
-    theirs = channels_of(white_box.network.trunk, [pair.teacher for pair in objective.pairs], "teacher")
-    regressors = nn.ModuleList(
-        objective.make_regressor(channels, wanted, seed + place)
-        for place, (channels, wanted) in enumerate(zip(ours, theirs, strict=True))
+    image_px = _largest_px(source)
+    ours = map_shapes(student.trunk, [pair.student for pair in objective.pairs], image_px, "student")
+    theirs = map_shapes(
+        white_box.network.trunk, [pair.teacher for pair in objective.pairs], image_px, "teacher"
     )
+    regressors = nn.ModuleList()
+    for place, (mine, wanted) in enumerate(zip(ours, theirs, strict=True)):
+        objective.check_cells(min(mine[1], wanted[1]) * min(mine[2], wanted[2]), image_px)
+        regressors.append(objective.make_regressor(mine[0], wanted[0], seed + place))
     return MapWeights(regressors, head)
+
+
+def _largest_px(source: BatchSource) -> tuple[int, int]:
+    """Height and width of the largest image that a step is shown."""
+    if source.views.crop_px is not None:
+        return source.views.crop_px, source.views.crop_px
+    height, width, _ = max(source.store.shapes, key=lambda shape: shape[0] * shape[1])
+    return height, width
 
 
 def kept_head(learned: nn.Module | None) -> Head | None:
