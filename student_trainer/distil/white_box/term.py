@@ -101,10 +101,15 @@ class MapTerm:
         with torch.no_grad(), heard(self.teacher, [pair.teacher for pair in pairs]) as theirs:
             self.shown(images)
         losses = [
-            self.objective.of_maps(ours[pair.student].float(), theirs[pair.teacher].float(), regressor)
+            self.objective.of_maps(_full(ours[pair.student]), _full(theirs[pair.teacher]), regressor)
             for pair, regressor in zip(pairs, self.weights.children(), strict=True)
         ]
         return descriptors, self.objective.weight * torch.stack(losses).sum(dim=0)
+
+
+def _full(maps: Tensor) -> Tensor:
+    """Out of bfloat16: losses are taken in full precision."""
+    return maps.float() if maps.dtype == torch.bfloat16 else maps
 
 
 def term_of(
