@@ -16,6 +16,7 @@ from student_trainer.distil import commands as distil
 from student_trainer.errors import TrainerError
 from student_trainer.evaluate import commands as evaluate
 from student_trainer.publish import commands as publish
+from student_trainer.publish.codes_command import codes
 from student_trainer.publish.export_command import export
 from student_trainer.reproduce import commands as reproduce
 
@@ -37,6 +38,7 @@ app.command("curve")(curve.curve)
 app.command("reproduce")(reproduce.reproduce)
 app.command("report")(publish.report)
 app.command("export")(export)
+app.command("codes")(codes)
 app.command("demo")(demo.demo)
 
 

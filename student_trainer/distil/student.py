@@ -23,6 +23,7 @@ from shared.network import (
 )
 from shared.tensor_files import is_safetensors, read_safetensors_metadata
 from student_trainer.distil.arrays import ArrayStore
+from student_trainer.distil.views import MiddleSquare
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import IMAGENET, RANDOM, Recipe
 
@@ -78,7 +79,7 @@ def calibrate(
 ) -> None:
     """Give what starts at random, in a network on its device, the batch norm statistics of training images.
 
-    That is the trunk's modules from ``drawn_from`` on.
+    That is the trunk's modules from ``drawn_from`` on. It is shown the images as it is in use.
 
     Frozen at the initial mean 0 and variance 1, a random network's features would fade from layer to layer.
 
@@ -87,10 +88,12 @@ def calibrate(
     """
     device = next(network.parameters()).device
     part = _upper(network, drawn_from) if drawn_from else None
+    crop_px = preprocessing.view.crop_px
+    cropped = None if crop_px is None else MiddleSquare(crop_px)
 
     def batches() -> Iterator[Tensor]:
         sample = np.random.default_rng([seed]).permutation(len(store))[:CALIBRATION_IMAGES]
-        chunks = list(store.chunks(sample.tolist(), _CALIBRATION_BATCH))
+        chunks = list(store.chunks(sample.tolist(), _CALIBRATION_BATCH, alteration=cropped))
         # Every batch counts alike, so the leftovers of rare shapes are left out.
         enough = max(len(chunk.positions) for chunk in chunks) / 2
         for chunk in chunks:

@@ -1,0 +1,80 @@
+"""The binary codes of images by a run's student and the hash layer that was trained with it.
+
+In: a run folder, image files. Out: packed codes, and what a reader has to know of their making. Descriptors
+are kept in the run's cache while they are made: what is interrupted continues.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from shared.checkpoints import weights_digest
+from shared.digest import JsonValue, float_text
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.comparison import Contestant, check_device, open_network
+from student_trainer.evaluate.describing import Describer
+from student_trainer.evaluate.hamming.hash_layers import codes_of, read_hash_layer
+from student_trainer.publish.code_files import CodeFile
+from student_trainer.run_folder import RunFolder
+
+
+def encode(
+    run: RunFolder,
+    student: Contestant,
+    images: Sequence[Path],
+    scales: tuple[float, ...] = (1.0,),
+    *,
+    device: str = "auto",
+    on_images: Callable[[int], None] = lambda images: None,
+) -> CodeFile:
+    """The codes of the images, in their order.
+
+    Args:
+        run: with the hash layer; descriptors are kept in its cache.
+        student: the run's, and how it is shown images.
+        images: files.
+        scales: image scales whose descriptors are combined.
+        device: torch device, or ``auto``.
+        on_images: called with the number of images done.
+
+    Raises:
+        InvalidInput: no hash layer was trained, it is not this student's, an image cannot be read, or there
+            is no such device.
+        StorageFailed: descriptors cannot be kept.
+    """
+    check_device(device)
+    network = open_network(student)
+    layer = read_hash_layer(run.head, network)
+    if layer is None:
+        raise InvalidInput(
+            f"{run.root} has no hash layer, so its student makes no codes. Train one with: student-trainer "
+            "train --objective csq --manifest LABELLED (or dch)."
+        )
+    describer = Describer(
+        network,
+        student.longest_side_px,
+        scales,
+        device,
+        cache=run.cache,
+        on_images=on_images,
+        view=student.view,
+    )
+    about: dict[str, JsonValue] = {
+        "bit_order": "first bit highest in the first byte",
+        "network": network.spec.name,
+        "student": weights_digest(network),
+        "objective": student.objective,
+        "preprocessing": describer.preprocessing.description(),
+        "scales": [float_text(scale) for scale in scales],
+    }
+    codes = codes_of(layer, describer.rows(images))
+    return CodeFile(codes, layer.out_dim, _short(images), about)
+
+
+def _short(images: Sequence[Path]) -> tuple[str, ...]:
+    """Paths from the folder that all images have in common: what is passed on names no owner's folders."""
+    if not images:
+        return ()
+    absolute = [image.absolute() for image in images]
+    common = os.path.commonpath([path.parent for path in absolute])
+    return tuple(Path(os.path.relpath(path, common)).as_posix() for path in absolute)
