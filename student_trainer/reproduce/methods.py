@@ -68,7 +68,8 @@ class Methods:
         gallery = self.labelled.gallery
         said = (
             f"{len(gallery.queries):,} queries rank {len(gallery.database):,} images of "
-            f"{self.labelled.source} at {self.labelled.longest_side_px} px; relevant means the same label."
+            f"{self.labelled.source} at {self.labelled.view.words(self.labelled.longest_side_px)}; relevant "
+            "means the same label."
         )
         if self.bought is not None:
             said += f" Maps are learned afterwards from {len(self._pairs):,} bought images."
@@ -116,7 +117,8 @@ class Methods:
 
     def _teacher_rows(self, teacher: Path) -> Float32Rows:
         if "teacher" not in self._kept:
-            for_teacher = replace(self.labelled, longest_side_px=self.teacher_px)
+            clean = self.labelled.view.clean()
+            for_teacher = replace(self.labelled, longest_side_px=self.teacher_px, view=clean)
             self._kept["teacher"] = for_teacher.described(teacher, self.labelled.gallery.paths)
         return self._kept["teacher"]
 

@@ -1,4 +1,4 @@
-"""An image is shown as its view says: sized by its shortest side, its middle alone, or made worse on purpose."""
+"""An image is shown as its view says: sized by its shortest side, its middle alone, or made worse."""
 
 import io
 from pathlib import Path
