@@ -5,6 +5,7 @@ standard output, and ``evaluation.json`` in the run folder.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +17,12 @@ from student_trainer.progress import progress
 from student_trainer.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from student_trainer.evaluate.comparison import Contestant
+    from student_trainer.datasets.labelled.split import LabelledSplit
+    from student_trainer.datasets.manifest import Entry
+    from student_trainer.evaluate.comparison import Contestant, Source
     from student_trainer.evaluate.document import Evaluation
 
-LABELLED, BENCHMARK = "Labelled images", "Landmark benchmarks"
+LABELLED, SETS, BENCHMARK = "Labelled images", "Public data sets", "Landmark benchmarks"
 
 
 def evaluate(
@@ -33,13 +36,18 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Use only this split of the manifest.", rich_help_panel=LABELLED)
+        str | None,
+        typer.Option(
+            help="Use only this split of the manifest; of a set of labelled images: test, unless you say so.",
+            rich_help_panel=LABELLED,
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="roxford5k, rparis6k, oxford5k, paris6k, or the folder of another in their layout.",
-            rich_help_panel=BENCHMARK,
+            help="roxford5k, rparis6k, oxford5k, paris6k, or the folder of another in their layout; or a set "
+            "of labelled images: cub200, cars196, online-products, cifar10, nus-wide.",
+            rich_help_panel=SETS,
         ),
     ] = None,
     root: Annotated[
@@ -47,7 +55,7 @@ def evaluate(
         typer.Option(
             metavar="DIR",
             help="The folder of data sets; `student-trainer datasets` says what belongs there.",
-            rich_help_panel=BENCHMARK,
+            rich_help_panel=SETS,
         ),
     ] = None,
     protocol: Annotated[
@@ -88,8 +96,8 @@ def evaluate(
         bool,
         typer.Option(
             "--asymmetric",
-            help="Also ask the teacher's database with the student's queries.",
-            rich_help_panel=BENCHMARK,
+            help="Also ask the teacher's database with the student's queries: with its own descriptors or "
+            "its projection, where it is fit for that, and by a map learned afterwards from what was bought.",
         ),
     ] = False,
     alpha_qe: Annotated[
@@ -175,9 +183,14 @@ def evaluate(
 ) -> None:
     """Measure retrieval, teacher and students side by side: on labelled images, or on a landmark benchmark.
 
+    Of a public set of labelled images each image of the split ranks the others, or its queries rank the rest.
+
     Descriptors of a benchmark are kept in the run folder's cache: what is interrupted continues, and a second
     evaluation is quick.
     """
+    from student_trainer.datasets.labelled.catalogue import LABELLED as LABELLED_SETS
+    from student_trainer.datasets.labelled.catalogue import TEST
+    from student_trainer.datasets.labelled.opening import open_labelled
     from student_trainer.evaluate.benchmark.command import Payment, Wishes, evaluate_benchmark
     from student_trainer.evaluate.contestants import line_up
     from student_trainer.evaluate.destination import destination
@@ -203,8 +216,12 @@ def evaluate(
     chosen_scales = parse_scales(scales)
     if (manifest is None) == (dataset is None):
         raise InvalidInput("Give either --manifest FILE, or --dataset NAME with --root DIR.")
-    if manifest is None and split is not None:
-        raise InvalidInput("--split is for --manifest: a benchmark has its own queries and database.")
+    labelled = manifest is not None or dataset in LABELLED_SETS
+    if not labelled and split is not None:
+        raise InvalidInput(
+            "--split is for --manifest and sets of labelled images: a benchmark has its own queries and "
+            "database."
+        )
     if teacher_url is not None and teacher is not None:
         raise InvalidInput("Give the teacher once: --teacher FILE where you have it, or --teacher-url URL.")
     if yes and teacher_url is None:
@@ -213,10 +230,19 @@ def evaluate(
         )
     if manifest is not None:
         wishes.refuse_any()
+    elif labelled:
+        instead = f"leave it out, or name a benchmark instead of {dataset}"
+        replace(wishes, dataset=None, root=None).refuse_any(instead)
     file = destination(folder, out)
     contestants = line_up(folder, teacher, also or (), image_size, teacher_image_size, degrade=degrade)
+    across = folder if asymmetric else None
     if manifest is not None:
-        evaluation = _on_manifest(manifest, split, contestants, chosen_scales, device)
+        evaluation = _on_manifest(
+            manifest, split, contestants, chosen_scales, device=device, asymmetric=across
+        )
+    elif labelled:
+        public = open_labelled(dataset or "", root, split or TEST)
+        evaluation = _on_set(public, contestants, chosen_scales, device=device, asymmetric=across)
     else:
         evaluation = evaluate_benchmark(
             wishes, contestants, folder, chosen_scales, payment=Payment(key, yes), device=device
@@ -235,19 +261,57 @@ def _on_manifest(
     split: str | None,
     contestants: "Sequence[Contestant]",
     scales: tuple[float, ...],
+    *,
     device: str,
+    asymmetric: RunFolder | None,
 ) -> "Evaluation":
     from student_trainer.datasets.manifest import labelled_entries
-    from student_trainer.evaluate.comparison import Source, compare
+    from student_trainer.evaluate.comparison import Source
+
+    entries = labelled_entries(manifest, split)
+    return _on_entries(
+        entries, Source(manifest, split), contestants, scales, device=device, asymmetric=asymmetric
+    )
+
+
+def _on_set(
+    public: "LabelledSplit",
+    contestants: "Sequence[Contestant]",
+    scales: tuple[float, ...],
+    *,
+    device: str,
+    asymmetric: RunFolder | None,
+) -> "Evaluation":
+    from student_trainer.datasets.present import require_files
+    from student_trainer.evaluate.comparison import Source
+
+    require_files(public.paths, f"{public.words},")
+    source = Source(public.root, public.split, public.name)
+    return _on_entries(public.entries, source, contestants, scales, device=device, asymmetric=asymmetric)
+
+
+def _on_entries(
+    entries: "Sequence[Entry]",
+    source: "Source",
+    contestants: "Sequence[Contestant]",
+    scales: tuple[float, ...],
+    *,
+    device: str,
+    asymmetric: RunFolder | None,
+) -> "Evaluation":
+    from student_trainer.evaluate.asymmetric.bridge import pairs_of
+    from student_trainer.evaluate.comparison import compare
     from student_trainer.evaluate.gallery import gallery_of
 
-    gallery = gallery_of(labelled_entries(manifest, split))
-    with progress("Describing", len(gallery.paths) * len(contestants), "images") as bar:
+    gallery = gallery_of(entries)
+    images = len(gallery.paths) * len(contestants) + (pairs_of(asymmetric) if asymmetric else 0)
+    with progress("Describing", images, "images") as bar:
         return compare(
             contestants,
             gallery,
-            Source(manifest, split),
+            source,
             scales,
             device=device,
+            asymmetric=asymmetric,
             on_images=lambda name, done: bar.advance(done, note=name),
         )

@@ -11,10 +11,12 @@ from shared.public_networks import require_public_file
 from shared.tensor_files import CheckpointError
 from shared.views import WHOLE, Degradation
 from student_trainer import recipe
+from student_trainer.distil.learned_labels import read_learned_labels
 from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.asymmetric.fitness import Upbringing, in_teachers_space
 from student_trainer.evaluate.comparison import Contestant
 from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER
-from student_trainer.evaluate.provenance import held, learned_from
+from student_trainer.evaluate.provenance import Held, held, learned_from
 from student_trainer.run_folder import RunFolder
 
 CLEAN = "none"
@@ -95,7 +97,7 @@ def _named_runs(also: Sequence[str], taken: Sequence[str]) -> dict[str, RunFolde
     return runs
 
 
-def _student(name: str, run: RunFolder, image_size: int | None, bought: Mapping[str, int]) -> Contestant:
+def _student(name: str, run: RunFolder, image_size: int | None, bought: Mapping[str, Held]) -> Contestant:
     """A run's student, shown images as it was trained for; at another size whole ones."""
     if not run.student.is_file():
         raise InvalidInput(
@@ -106,17 +108,25 @@ def _student(name: str, run: RunFolder, image_size: int | None, bought: Mapping[
     if size is None:
         raise InvalidInput(f"{run.recipe} is missing, so the image size is unknown: give --image-size.")
     view = trained.images.view if trained else WHOLE
+    learned = bought.get(learned_from(run.student) or "")
     return Contestant(
         name,
         run.student,
         size,
         objective=trained.objective.name if trained else None,
         view=view if image_size is None else view.whole(),
-        images_bought=bought.get(learned_from(run.student) or ""),
+        images_bought=None if learned is None else learned.images,
+        upbringing=Upbringing(
+            objective=trained.objective.name if trained else None,
+            in_teachers_space=in_teachers_space(trained) if trained else None,
+            head=run.head,
+            teacher_dim=None if learned is None else learned.dim,
+        ),
+        learned_labels=read_learned_labels(run.learned_labels),
     )
 
 
-def _bought(runs: Iterable[RunFolder]) -> dict[str, int]:
-    """Transfer set digest -> images; runs that are compared may share one that stands in only one folder."""
+def _bought(runs: Iterable[RunFolder]) -> dict[str, Held]:
+    """By the transfer set's digest; runs that are compared may share one that stands in only one folder."""
     sets = [held(run.transfer_set) for run in runs if run.transfer_set.is_file()]
-    return {transfer_set.digest: transfer_set.images for transfer_set in sets}
+    return {transfer_set.digest: transfer_set for transfer_set in sets}

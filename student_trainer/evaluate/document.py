@@ -10,12 +10,14 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.evaluate.asymmetric.mark import Mark, Way
 from student_trainer.evaluate.protocol import Part, Protocol
 
 TEACHER, BEFORE, STUDENT = "teacher", "student before", "student"
 """Names of the models that every evaluation may hold; further students go by the user's names."""
-ASYMMETRIC = "student asks, teacher's database"
-"""Queries by the student, database by the teacher."""
+ASYMMETRIC, ASYMMETRIC_MAPPED = "student asks, teacher's database", "student asks, by a map"
+"""Queries by the student, database by the teacher. Where the student asks as it was trained, the second line
+stands beside the first: through a map learned afterwards."""
 
 Interval = tuple[float, float]
 
@@ -46,6 +48,33 @@ class BridgeFit(Part):
     """Mean over those; None where there were too few to hold any back."""
 
 
+class LearnedLabels(Part):
+    """How the labels that a student learned from meet those that it is measured on, by their names."""
+
+    learned: int
+    """Labels of its training."""
+    evaluated: int
+    """Labels of the images that it is measured on."""
+    shared: int
+    """In both; 0 where the classes are disjoint."""
+    examples: tuple[str, ...]
+    """The first few of those."""
+
+    @property
+    def sentence(self) -> str:
+        """In words, of a model that is named before."""
+        if not self.shared:
+            return (
+                f"class-disjoint by name: it learned from {self.learned:,} labels, and is measured on "
+                f"{self.evaluated:,} others"
+            )
+        more = ", ..." if self.shared > len(self.examples) else ""
+        return (
+            f"not class-disjoint: {self.shared:,} of the {self.evaluated:,} labels that it is measured on "
+            f"are among the {self.learned:,} that it learned from ({', '.join(self.examples)}{more})"
+        )
+
+
 class ModelScores(Part):
     """One model's line of the table."""
 
@@ -53,6 +82,10 @@ class ModelScores(Part):
     map_trapezoid: float
     mp_at_10: float
     recall_at_1: float
+    recall_at_2: float | None = None
+    """This and the deeper ones: of labelled images; absent on benchmarks, and in older files."""
+    recall_at_4: float | None = None
+    recall_at_8: float | None = None
     intervals: dict[str, Interval]
     """95 % interval of each measure."""
     gain_over_before: float | None = None
@@ -81,8 +114,19 @@ class ModelScores(Part):
     whitened: bool = False
     bridge: str | None = None
     """How a student's queries came into the teacher's space, where they were asked of its database."""
+    bridge_way: Way | None = None
+    """By its own descriptors, its projection, or a map learned afterwards."""
     bridge_fit: BridgeFit | None = None
     """Absent where no map was learned."""
+    asymmetric: Mark | None = None
+    """Whether a student is fit to ask its teacher's database; absent of teachers, and in older files."""
+    learned_labels: LearnedLabels | None = None
+    """Absent where it learned without labels, or nobody wrote them down."""
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether its queries were asked of the teacher's database."""
+        return self.bridge is not None
 
     @property
     def is_api(self) -> bool:

@@ -22,6 +22,8 @@ class Held:
     images: int
     public_key: str | None
     """The service's key as it was seen when the first descriptor was fetched; None before that."""
+    dim: int | None
+    """Of the descriptors; None before that."""
 
 
 def held(transfer_set: Path) -> Held:
@@ -34,7 +36,8 @@ def held(transfer_set: Path) -> Held:
     with TransferSet.open(transfer_set) as opened:
         descriptors = stored_descriptors(opened)
         teacher = opened.teacher
-    return Held(transfer_set_digest(descriptors), len(descriptors), teacher.public_key if teacher else None)
+    key, dim = (teacher.public_key, teacher.dim) if teacher else (None, None)
+    return Held(transfer_set_digest(descriptors), len(descriptors), key, dim)
 
 
 def learned_from(student: Path) -> str | None:

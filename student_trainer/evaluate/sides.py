@@ -25,7 +25,7 @@ def differences(evaluation: Evaluation) -> str:
     alike."""
     looks: dict[str, list[str]] = {}
     for name, model in evaluation.models.items():
-        if name != ASYMMETRIC:
+        if not model.asks_teacher:
             looks.setdefault(_look(model, evaluation), []).append(name)
     views = {model.view for model in evaluation.models.values()}
     if len(looks) < 2:

@@ -13,7 +13,8 @@ UNKNOWN = "-"
 
 SETUP_HEADER = ("model", "setup", "mAP (trapezoidal)", "mAP (step)", "mP@1", "mP@5", "mP@10", "queries")
 HEADER = ("model", "mAP (step)", "mAP (trapezoidal)", "mP@10", "recall@1", "dim", "parameters", "image px")
-MODEL_HEADER = ("model", "dim", "parameters", "image px", "scales")
+RECALL_HEADER = ("model", "recall@1", "recall@2", "recall@4", "recall@8", "asymmetric search")
+MODEL_HEADER = ("model", "dim", "parameters", "image px", "scales", "asymmetric search")
 
 
 def as_text(evaluation: Evaluation) -> str:
@@ -21,6 +22,8 @@ def as_text(evaluation: Evaluation) -> str:
     facts = evaluation.protocol.benchmark
     if facts is None:
         table = _aligned(HEADER, [_row(name, model) for name, model in evaluation.models.items()])
+        recalls = [_recall_row(name, model) for name, model in evaluation.models.items()]
+        table += ["", *_aligned(RECALL_HEADER, recalls)]
     else:
         table = _aligned(
             SETUP_HEADER,
@@ -36,6 +39,16 @@ def as_text(evaluation: Evaluation) -> str:
     parts.append(f"In brackets: {evaluation.protocol.intervals}.")
     parts.extend(filter(None, [differences(evaluation)]))
     parts.extend(_gains(evaluation))
+    parts.extend(
+        f"{name} is {model.learned_labels.sentence}."
+        for name, model in evaluation.models.items()
+        if model.learned_labels
+    )
+    parts.extend(
+        f"{name} is {model.asymmetric.sentence}."
+        for name, model in evaluation.models.items()
+        if model.asymmetric
+    )
     parts.extend(f"{name}: by {model.bridge}." for name, model in evaluation.models.items() if model.bridge)
     return "\n".join(parts)
 
@@ -66,6 +79,12 @@ def _row(name: str, model: ModelScores) -> tuple[str, ...]:
     )
 
 
+def _recall_row(name: str, model: ModelScores) -> tuple[str, ...]:
+    recalls = (model.recall_at_1, model.recall_at_2, model.recall_at_4, model.recall_at_8)
+    scores = (UNKNOWN if recall is None else f"{recall:.3f}" for recall in recalls)
+    return (name, *scores, _fitness(model))
+
+
 def _model_row(name: str, model: ModelScores, evaluation: Evaluation) -> tuple[str, ...]:
     return (
         f"{name} ({model.objective})" if model.objective else name,
@@ -73,7 +92,13 @@ def _model_row(name: str, model: ModelScores, evaluation: Evaluation) -> tuple[s
         UNKNOWN if model.parameters is None else f"{model.parameters:,}",
         size_of(model),
         scales_of(model, evaluation),
+        _fitness(model),
     )
+
+
+def _fitness(model: ModelScores) -> str:
+    """Of a student; of a line that asked the teacher's database, by what."""
+    return model.bridge_way or (model.asymmetric.word if model.asymmetric else UNKNOWN)
 
 
 def _setup_row(name: str, setup: str, line: SetupLine) -> tuple[str, ...]:

@@ -19,11 +19,12 @@ from student_trainer.datasets.known import (
     not_among,
     same_photographs,
 )
+from student_trainer.datasets.labelled.catalogue import LABELLED
 from student_trainer.datasets.present import require_files
 from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.datasets.sfm120k import open_sfm120k
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.asymmetric import pairs_of
+from student_trainer.evaluate.asymmetric.bridge import pairs_of
 from student_trainer.evaluate.benchmark.asked_teacher import AskedTeacher, ask
 from student_trainer.evaluate.benchmark.comparison import Comparison, Watch, require_everything
 from student_trainer.evaluate.benchmark.scoring import Options, passes
@@ -64,16 +65,19 @@ class Wishes:
     half: bool = False
     teacher_url: str | None = None
 
-    def refuse_any(self) -> None:
-        """Labelled images have none of this.
+    def refuse_any(self, instead: str = "give --dataset instead of --manifest") -> None:
+        """Labelled images have none of this but asymmetric search.
+
+        Args:
+            instead: what to do, in words.
 
         Raises:
             InvalidInput: one of the options was given.
         """
         for wish in fields(self):
-            if getattr(self, wish.name) != wish.default:
+            if wish.name != "asymmetric" and getattr(self, wish.name) != wish.default:
                 option = f"--{wish.name.replace('_', '-')}"
-                raise InvalidInput(f"{option} is for benchmarks: give --dataset instead of --manifest.")
+                raise InvalidInput(f"{option} is for landmark benchmarks: {instead}.")
 
 
 def evaluate_benchmark(
@@ -92,7 +96,7 @@ def evaluate_benchmark(
         StorageFailed: descriptors cannot be kept.
         TrainerError: see :func:`student_trainer.evaluate.benchmark.purchase.purchase`.
     """
-    benchmark = open_named(wishes.dataset or "", wishes.root, wishes.protocol)
+    benchmark = open_named(wishes.dataset or "", wishes.root, wishes.protocol, also_known=list(LABELLED))
     options = _options(wishes, scales, benchmark.name)
     whitened = options.whitening.images if options.whitening else ()
     asked = _asked(wishes, run, benchmark, options, payment)
@@ -124,7 +128,11 @@ def _asked(
 
 
 def open_named(
-    dataset: str, root: Path | None, protocol: str | None = None, option: str = "--dataset"
+    dataset: str,
+    root: Path | None,
+    protocol: str | None = None,
+    option: str = "--dataset",
+    also_known: Sequence[str] = (),
 ) -> Benchmark:
     """A public benchmark below ``root``, or one in a folder of its own.
 
@@ -133,6 +141,7 @@ def open_named(
         root: the folder of data sets.
         protocol: ``revisited`` or ``old``; of the public ones, the data set of that protocol is opened.
         option: by which it was named.
+        also_known: further names that the option takes, for the refusal of a mistyped one.
 
     Raises:
         InvalidInput: it is not there (what to download is said), not known, or of the other protocol.
@@ -145,7 +154,7 @@ def open_named(
             raise InvalidInput(f"{option} {dataset}: give the folder of data sets with --root DIR.")
         benchmark = open_benchmark(find_set(root, name))
     else:
-        benchmark = open_benchmark(_own_folder(name, root, option))
+        benchmark = open_benchmark(_own_folder(name, root, option, also_known))
     if protocol is not None and benchmark.protocol != protocol:
         raise InvalidInput(
             f"--protocol {protocol}: the ground truth of {benchmark.name} follows the {benchmark.protocol} "
@@ -154,13 +163,13 @@ def open_named(
     return benchmark
 
 
-def _own_folder(name: str, root: Path | None, option: str) -> Path:
+def _own_folder(name: str, root: Path | None, option: str, also_known: Sequence[str]) -> Path:
     """Where a benchmark of one's own lies; a bare word that is no folder is taken for a mistyped name."""
     below = None if root is None else root / name
     if below is not None and below.exists() and name not in KNOWN:
         return below
     if name in KNOWN or (not Path(name).exists() and Path(name).name == name):
-        known = benchmarks() + ([SFM120K] if option == "--whiten-on" else [])
+        known = [*benchmarks(), *([SFM120K] if option == "--whiten-on" else []), *also_known]
         raise not_among(option, name, known, ", or name the folder of another in their layout")
     return Path(name)
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.present import require_files, require_images
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.asymmetric import bridge
+from student_trainer.evaluate.asymmetric.bridge import Crossing
 from student_trainer.evaluate.benchmark.asked_teacher import AskedTeacher
 from student_trainer.evaluate.benchmark.document import Line, document_of
 from student_trainer.evaluate.benchmark.scoring import Measured, Options, View, measure, view
-from student_trainer.evaluate.comparison import Contestant, check_device, open_network
+from student_trainer.evaluate.comparison import Contestant, check_device, open_network, require_teacher
 from student_trainer.evaluate.describing import Describer
-from student_trainer.evaluate.document import ASYMMETRIC, STUDENT, TEACHER, Evaluation, sha256_of_file
+from student_trainer.evaluate.document import STUDENT, TEACHER, Evaluation, sha256_of_file
 from student_trainer.evaluate.ranking import Float32Rows
 from student_trainer.run_folder import RunFolder
 
@@ -85,8 +85,8 @@ class Comparison:
         check_device(self.device)
         _refuse_crops(contestants)
         require_everything(self.benchmark, self.options)
-        if asymmetric and asked is None and TEACHER not in {contestant.name for contestant in contestants}:
-            raise InvalidInput("--asymmetric asks the teacher's database: give --teacher as well.")
+        if asymmetric and asked is None:
+            require_teacher(contestants)
         lines: dict[str, Line] = {}
         views: dict[str, View] = {}
         describers: dict[str, Describer] = {}
@@ -100,7 +100,8 @@ class Comparison:
             if asymmetric and contestant.name in (TEACHER, STUDENT):
                 views[contestant.name], describers[contestant.name] = seen, describer
         if asymmetric:
-            lines[ASYMMETRIC] = self._asymmetric(lines[STUDENT], describers, views)
+            [student] = [contestant for contestant in contestants if contestant.name == STUDENT]
+            lines |= self._asymmetric(student, lines[STUDENT], describers, views)
         bought = None if asked is None else asked.purchased.queries_charged
         return document_of(lines, self.benchmark, self.options, self.scales, bought)
 
@@ -135,6 +136,7 @@ class Comparison:
             file_bytes=contestant.checkpoint.stat().st_size,
             objective=contestant.objective,
             images_bought=contestant.images_bought,
+            mark=contestant.mark(network),
         )
 
     def _line_of_asked(self, asked: AskedTeacher, seen: View) -> Line:
@@ -148,20 +150,32 @@ class Comparison:
             whitened=seen.whitening is not None,
         )
 
-    def _asymmetric(self, line: Line, describers: Mapping[str, Describer], views: Mapping[str, View]) -> Line:
+    def _asymmetric(
+        self,
+        student: Contestant,
+        line: Line,
+        describers: Mapping[str, Describer],
+        views: Mapping[str, View],
+    ) -> dict[str, Line]:
         """The student's queries, brought into the teacher's space and asked of its database."""
         answers = views[TEACHER]
         dim = answers.queries.shape[1]
-        crossing = bridge(self.run, describers[STUDENT], describers.get(TEACHER), dim)
-        queries = answers.whitened(crossing.apply(views[STUDENT].queries))
-        return replace(
-            line,
-            measured=self._measured(ASYMMETRIC, answers, queries),
-            dim=dim,
-            whitened=answers.whitening is not None,
-            bridge=crossing.words,
-            bridge_fit=crossing.fit,
-        )
+        assert line.mark is not None
+        teacher = describers.get(TEACHER)
+        crossing = Crossing(self.run, describers[STUDENT], line.mark, student.upbringing, teacher, dim)
+        return {
+            name: replace(
+                line,
+                measured=self._measured(
+                    name, answers, answers.whitened(bridge.apply(views[STUDENT].queries))
+                ),
+                dim=dim,
+                whitened=answers.whitening is not None,
+                mark=None,
+                bridge=bridge,
+            )
+            for name, bridge in crossing.bridges().items()
+        }
 
     def _measured(self, name: str, seen: View, queries: Float32Rows) -> Measured:
         def on_rows(rows: int) -> None:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate import examples
+from student_trainer.evaluate.asymmetric.bridge import Bridge
+from student_trainer.evaluate.asymmetric.mark import Mark
 from student_trainer.evaluate.benchmark.scoring import Measured, Options
 from student_trainer.evaluate.bootstrap import interval
 from student_trainer.evaluate.document import (
     BEFORE,
     STUDENT,
     TEACHER,
-    BridgeFit,
     Evaluation,
     Example,
     Hit,
@@ -54,8 +55,9 @@ class Line:
     file_bytes: int | None = None
     objective: str | None = None
     images_bought: int | None = None
-    bridge: str | None = None
-    bridge_fit: BridgeFit | None = None
+    bridge: Bridge | None = None
+    """By which it asked the teacher's database."""
+    mark: Mark | None = None
     view: str | None = None
 
 
@@ -147,8 +149,10 @@ def _scores(name: str, line: Line, before: Line | None, headline: str) -> ModelS
         checkpoint_sha256=line.checkpoint_sha256,
         setups={setup: SetupLine(**scores.summary()) for setup, scores in line.measured.setups.items()},
         whitened=line.whitened,
-        bridge=line.bridge,
-        bridge_fit=line.bridge_fit,
+        bridge=line.bridge.words if line.bridge else None,
+        bridge_way=line.bridge.way if line.bridge else None,
+        bridge_fit=line.bridge.fit if line.bridge else None,
+        asymmetric=line.mark,
     )
 
 

@@ -16,8 +16,15 @@ from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.datasets.manifest import read_manifest
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.evaluate.commands import evaluate
-from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER, Evaluation, read_evaluation
-from student_trainer.evaluate.labelled import MEASURES, score
+from student_trainer.evaluate.document import (
+    BEFORE,
+    STUDENT,
+    TEACHER,
+    Evaluation,
+    LearnedLabels,
+    read_evaluation,
+)
+from student_trainer.evaluate.labelled import MEASURES, RECALLS, score
 from student_trainer.evaluate.provenance import held
 
 app = typer.Typer()
@@ -101,10 +108,40 @@ def test_the_output_names_its_protocol_in_words_and_no_bare_map(run, manifest):
     text = call("--run", run.root, "--manifest", manifest, "--split", "test", "--scales", "1,0.7071,0.5")
     assert "3 queries rank 12 database images (manifest.csv, split test)" in text
     assert "Image scales 1, 0.7071, 0.5." in text
-    assert "48" in text.splitlines()[-6]
+    assert sum(line.endswith(" 48") for line in text.splitlines()) == 2  # the side of both models
     for place in range(len(text)):
         if text.startswith("mAP", place):
             assert text.startswith(("mAP (step)", "mAP (trapezoidal)"), place)
+
+
+def test_recall_at_1_2_4_and_8_stand_in_the_table_and_in_the_document(run, manifest):
+    text = call("--run", run.root, "--manifest", manifest)
+    evaluation = read_evaluation(run.evaluation)
+    student = evaluation.models[STUDENT]
+    recalls = [getattr(student, f"recall_at_{k}") for k in (1, 2, 4, 8)]
+    assert recalls == sorted(recalls)
+    assert "model           recall@1  recall@2  recall@4  recall@8" in text
+    assert "student         " + "     ".join(f"{recall:.3f}" for recall in recalls) in text
+    assert set(student.intervals) == set(evaluation.protocol.measures) == {*MEASURES, *RECALLS}
+
+
+def test_it_is_said_whether_the_classes_are_new_to_each_student(run, other_run, manifest):
+    run.learned_labels.write_text('{"format": "ration-learned-labels/1", "labels": ["bridge", "gate"]}')
+    other_run.learned_labels.write_text('{"format": "ration-learned-labels/1", "labels": ["dome", "gate"]}')
+    text = call("--run", run.root, "--manifest", manifest, "--also", f"other={other_run.root}")
+    assert "student is class-disjoint by name: it learned from 2 labels, and is measured on 3 others." in text
+    assert (
+        "other is not class-disjoint: 1 of the 3 labels that it is measured on are among the 2 that it "
+        "learned from (dome)." in text
+    )
+    models = read_evaluation(run.evaluation).models
+    assert models[STUDENT].learned_labels == LearnedLabels(learned=2, evaluated=3, shared=0, examples=())
+    assert models[BEFORE].learned_labels is None
+
+
+def test_nothing_is_said_of_classes_where_the_training_had_none(run, manifest):
+    assert "class-disjoint" not in call("--run", run.root, "--manifest", manifest)
+    assert read_evaluation(run.evaluation).models[STUDENT].learned_labels is None
 
 
 def test_several_scales_are_scored_by_the_descriptors_that_combine_them(run, manifest):

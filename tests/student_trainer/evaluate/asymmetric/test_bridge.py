@@ -5,45 +5,39 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from made_asymmetric_runs import buy
 from made_benchmark_runs import SIDE_PX, app, call, make_run, network_that_sees, teacher_of
 from made_benchmarks import make_revisited, write_view
 from PIL import Image
 from typer.testing import CliRunner
 
 from shared.checkpoints import load_network, save_network, weights_digest
-from shared.digest import sha256_hex
 from shared.extraction import describe
 from shared.images import Preprocessing
-from shared.vectors import encode_rows
-from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
+from student_trainer.acquire.records import PlanFacts, PlannedImage
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.datasets.revisited import open_benchmark
+from student_trainer.distil.heads import Head, project, save_head
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.asymmetric import Bridge, _if_few, bridge, held_back_cosine, learn_projection
+from student_trainer.evaluate.asymmetric import held_back_cosine, learn_projection
+from student_trainer.evaluate.asymmetric.bridge import Bridge, Crossing, _if_few
+from student_trainer.evaluate.asymmetric.fitness import Upbringing, judge
+from student_trainer.evaluate.asymmetric.mark import MAPPED, OWN, PROJECTION
 from student_trainer.evaluate.describing import Describer
-from student_trainer.evaluate.document import ASYMMETRIC, STUDENT, TEACHER, read_evaluation
+from student_trainer.evaluate.document import (
+    ASYMMETRIC,
+    ASYMMETRIC_MAPPED,
+    STUDENT,
+    TEACHER,
+    read_evaluation,
+)
 from student_trainer.evaluate.ranking import rank
 from student_trainer.evaluate.revisited import evaluate as scores_of
+from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder
 
 BOUGHT = 12
-
-
-def buy(run: RunFolder, paths: list[Path], vectors: np.ndarray, stated: dict[str, object] | None) -> None:
-    """A transfer set of these images and descriptors, and what their service stated of its teacher."""
-    images = [PlannedImage(sha256_hex(p.read_bytes()), p, "JPEG", p.stat().st_size, 96, 72) for p in paths]
-    TransferSet.create(run.transfer_set, PlanFacts("random", 0, "a folder"), chosen=images)
-    with TransferSet.open(run.transfer_set) as bought:
-        dim = vectors.shape[1]
-        bought.set_teacher(
-            Teacher("http://localhost", "k", "distinct", "cd" * 32, "ef" * 32, "t", dim, True, stated or {})
-        )
-        with bought.transaction():
-            bought.connection.execute("INSERT INTO receipts VALUES (1, '{}')")
-            for image, row in zip(images, vectors, strict=True):
-                bought.connection.execute(
-                    "INSERT INTO descriptors VALUES (?, ?, 1)", (image.digest, encode_rows(row))
-                )
 
 
 @pytest.fixture
@@ -70,33 +64,29 @@ def teaching(run: RunFolder) -> Describer:
     return Describer(load_network(teacher_of(run)), SIDE_PX, apply_exif=False)
 
 
+def bridges(
+    run: RunFolder,
+    student: Describer | None = None,
+    dim: int = 64,
+    upbringing: Upbringing = Upbringing("rank", in_teachers_space=False),
+) -> dict[str, Bridge]:
+    student = student or looking(run)
+    mark = judge(student.network, upbringing)
+    return Crossing(run, student, mark, upbringing, teaching(run), dim).bridges()
+
+
 def crossing(run: RunFolder, student: Describer | None = None, dim: int = 64) -> Bridge:
-    return bridge(run, student or looking(run), teaching(run), dim)
-
-
-def test_the_map_is_the_ridge_solution_and_without_a_ridge_exact_where_it_can_be():
-    random = np.random.default_rng(0)
-    student, truth = random.standard_normal((50, 6)), random.standard_normal((9, 6))
-    teacher = student @ truth.T
-    np.testing.assert_allclose(learn_projection(student, teacher, ridge=0).projection, truth, atol=1e-10)
-    noisy = teacher + random.standard_normal(teacher.shape)
-    learned = learn_projection(student, noisy, ridge=0.3).projection
-    # The gradient of the penalised error is zero at its least.
-    weight = 0.3 * np.trace(student.T @ student) / 6
-    gradient = (student @ learned.T - noisy).T @ student + weight * learned
-    assert np.abs(gradient).max() < 1e-9
-
-
-def test_descriptors_that_are_no_pairs_have_no_map():
-    with pytest.raises(ValueError, match="3 student and 2 teacher descriptors are no pairs"):
-        learn_projection(np.eye(3), np.eye(3)[:2])
-    with pytest.raises(ValueError, match="0 student and 0 teacher"):
-        learn_projection(np.empty((0, 3)), np.empty((0, 3)))
+    """The only way of a student that learned to rank."""
+    [(name, found)] = bridges(run, student, dim).items()
+    assert (name, found.way) == (ASYMMETRIC, MAPPED)
+    return found
 
 
 def test_the_map_is_learned_from_what_was_bought(run, paths):
     learned = crossing(run)
-    assert learned.words.startswith(f"a linear map learned from {BOUGHT} bought descriptors, mean cosine ")
+    assert learned.words.startswith(
+        f"a map learned afterwards, linear, from {BOUGHT} bought descriptors, mean cosine "
+    )
     assert "to 2 of them that were held back from a map of the others" in learned.words
     teacher = describe(load_network(teacher_of(run)), paths, SIDE_PX)
     student = describe(load_network(run.student), paths, SIDE_PX)
@@ -104,24 +94,6 @@ def test_the_map_is_learned_from_what_was_bought(run, paths):
     assert crossed.shape == (BOUGHT, 64)
     expected = learn_projection(student, teacher)
     np.testing.assert_allclose(crossed, expected.apply(student), atol=1e-5)
-
-
-def test_the_map_is_judged_on_images_that_it_was_not_learned_from():
-    """Fewer images than dimensions: any targets are learned by heart, and say nothing of others."""
-    random = np.random.default_rng(1)
-    rows = random.standard_normal((40, 80)).astype(np.float32)
-    targets = random.standard_normal((40, 60))
-    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
-    by_heart = learn_projection(rows, targets).apply(rows)
-    assert (by_heart * targets).sum(axis=1).mean() > 0.95
-    held_back, cosine = held_back_cosine(rows, targets)
-    assert held_back == 8
-    assert abs(cosine) < 0.2
-    judges = np.array([4, 9, 14, 19, 24, 29, 34, 39])
-    others = np.setdiff1d(np.arange(40), judges)
-    crossed = rows[judges] @ learn_projection(rows[others], targets[others]).projection.T
-    crossed /= np.linalg.norm(crossed, axis=1, keepdims=True)
-    assert cosine == pytest.approx((crossed * targets[judges]).sum(axis=1).mean(), abs=1e-5)
 
 
 def test_four_images_are_too_few_to_hold_one_back(run, paths):
@@ -206,9 +178,80 @@ def test_a_plan_that_bought_nothing_is_refused(run, paths):
         crossing(run)
 
 
-def test_a_student_in_the_teachers_space_is_not_moved():
-    rows = np.eye(3, dtype=np.float32)
-    assert Bridge("", None).apply(rows) is rows
+class TestAsItWasTrained:
+    """A student of an objective that compares it with the teacher itself."""
+
+    def test_a_student_as_wide_as_its_teacher_asks_with_its_own_descriptors(
+        self, run: RunFolder, paths: list[Path]
+    ) -> None:
+        save_network(network_that_sees(paths, 5, "resnet18-64"), run.student)
+        found = bridges(run, upbringing=Upbringing("regression", in_teachers_space=True, teacher_dim=64))
+        assert [(name, one.way) for name, one in found.items()] == [
+            (ASYMMETRIC, OWN),
+            (ASYMMETRIC_MAPPED, MAPPED),
+        ]
+        rows = np.eye(3, 64, dtype=np.float32)
+        assert found[ASYMMETRIC].apply(rows) is rows
+        assert (
+            found[ASYMMETRIC].words == "own descriptors, since regression trained it in the teacher's space"
+        )
+
+    def test_a_narrower_one_asks_through_the_projection_that_was_trained_with_it(
+        self, run: RunFolder
+    ) -> None:
+        upbringing = with_head(run, Head("projection", 80, 64, seed=3))
+        found = bridges(run, upbringing=upbringing)
+        assert [one.way for one in found.values()] == [PROJECTION, MAPPED]
+        assert found[ASYMMETRIC].words == "its projection, 80 to 64 dimensions, trained with it"
+        rows = np.random.default_rng(0).standard_normal((5, 80)).astype(np.float32)
+        expected = project(torch.from_numpy(rows), Head("projection", 80, 64, seed=3)).detach().numpy()
+        np.testing.assert_allclose(found[ASYMMETRIC].apply(rows), expected, atol=1e-6)
+
+    def test_where_nothing_was_bought_there_is_no_map_beside_it(
+        self, run: RunFolder, paths: list[Path]
+    ) -> None:
+        upbringing = with_head(run, Head("projection", 80, 64))
+        run.transfer_set.unlink()
+        assert [one.way for one in bridges(run, upbringing=upbringing).values()] == [PROJECTION]
+        image = PlannedImage("ab" * 32, paths[0], "JPEG", 10, 20, 30)
+        TransferSet.create(run.transfer_set, PlanFacts("random", 0, "a folder"), chosen=[image])
+        assert [one.way for one in bridges(run, upbringing=upbringing).values()] == [PROJECTION]
+
+    def test_a_teacher_of_other_dimensions_is_refused(self, run: RunFolder) -> None:
+        run.transfer_set.unlink()
+        upbringing = with_head(run, Head("projection", 80, 64))
+        with pytest.raises(
+            InvalidInput,
+            match=r"trained in a space of 64 dimensions, and this teacher's descriptors have 2,048",
+        ):
+            bridges(run, dim=2048, upbringing=upbringing)
+
+    def test_the_command_measures_both_ways_and_names_them(self, run: RunFolder, tmp_path: Path) -> None:
+        with_head(run, Head("projection", 80, 64))
+        Recipe.model_validate(
+            {"images": {"longest_side_px": SIDE_PX}, "objective": {"name": "asym-triplet"}}
+        ).write(run.recipe)
+        folder = make_revisited(tmp_path / "data", "roxford5k", sights=3)
+        text = call("--run", run.root, "--dataset", folder, "--teacher", teacher_of(run), "--asymmetric")
+        models = read_evaluation(run.evaluation).models
+        assert list(models)[-2:] == [ASYMMETRIC, ASYMMETRIC_MAPPED]
+        assert [models[name].bridge_way for name in (ASYMMETRIC, ASYMMETRIC_MAPPED)] == [PROJECTION, MAPPED]
+        assert models[STUDENT].asymmetric.sentence == (
+            "fit for asymmetric search by its projection: asym-triplet trained it with a projection to the "
+            "teacher's 64 dimensions"
+        )
+        assert f"{ASYMMETRIC}: by its projection, 80 to 64 dimensions, trained with it." in text
+        assert f"{ASYMMETRIC_MAPPED}: by a map learned afterwards, linear, from 12 bought descriptors" in text
+        assert (
+            "student before is unfit for asymmetric search: it has not learned from the teacher yet" in text
+        )
+
+
+def with_head(run: RunFolder, head: Head) -> Upbringing:
+    """A projection beside the run's student, as training saves it."""
+    digest = weights_digest(load_network(run.student))
+    save_head(head, run.head, objective="asym-triplet", student_digest=digest)
+    return Upbringing("asym-triplet", in_teachers_space=True, head=run.head, teacher_dim=head.out_dim)
 
 
 def test_the_command_asks_the_teachers_database_with_the_students_queries(run, tmp_path):
@@ -216,7 +259,9 @@ def test_the_command_asks_the_teachers_database_with_the_students_queries(run, t
     text = call("--run", run.root, "--dataset", folder, "--teacher", teacher_of(run), "--asymmetric")
     models = read_evaluation(run.evaluation).models
     assert list(models)[-1] == ASYMMETRIC
-    assert f"{ASYMMETRIC}: by a linear map learned from 12 bought descriptors" in text
+    assert f"{ASYMMETRIC}: by a map learned afterwards, linear, from 12 bought descriptors" in text
+    assert "student is unfit for asymmetric search: rank-mixup leaves it in coordinates of its own." in text
+    assert (models[STUDENT].asymmetric.fit, models[ASYMMETRIC].bridge_way) == (False, MAPPED)
     fit = models[ASYMMETRIC].bridge_fit
     assert (fit.pairs, fit.held_back) == (12, 2)
     assert -1 <= fit.held_back_cosine <= 1
