@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from shared.batch_norm import batch_norm_layers, calibrate_batch_norm
 from shared.compact_trunks import COMPACT
 from shared.digest import JsonValue
-from shared.pooling import FLATTEN, POOLINGS, Flatten, l2_normalise
+from shared.pooling import FLATTEN, POOLINGS, Embedding, Flatten, l2_normalise
 from shared.tensor_files import (
     CheckpointError,
     as_tensors,
@@ -55,7 +55,7 @@ class NetworkSpec:
         parse_architecture(self.arch)
         if self.pooling not in _POOLINGS:
             raise ValueError(f"Unknown pooling {self.pooling!r}: choose one of {', '.join(_POOLINGS)}.")
-        if self.pooling == FLATTEN and self.arch not in COMPACT:
+        if self.pooling == FLATTEN and parse_architecture(self.arch).trunk not in COMPACT:
             raise ValueError(
                 f"The pooling {FLATTEN!r} is for {' and '.join(COMPACT)}, whose features are few: "
                 f"choose one of {', '.join(POOLINGS)} for {self.arch}."
@@ -82,8 +82,8 @@ class NetworkSpec:
 class DescriptorNet(nn.Module):
     """Images [B, 3, H, W], normalised -> descriptors [B, dim] of unit length.
 
-    features -> pooling -> L2 [-> linear whitening -> L2], with L2 as x / (||x|| + 1e-6), the public
-    format's form (Radenovic et al. 2018).
+    features -> pooling [-> embedding layer] -> L2 [-> linear whitening -> L2], with L2 as
+    x / (||x|| + 1e-6), the public format's form (Radenovic et al. 2018).
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class DescriptorNet(nn.Module):
     @property
     def dim(self) -> int:
         """Length of a descriptor."""
-        return _dim(self.trunk, self.spec.pooling)
+        return parse_architecture(self.spec.arch).embedding or _pooled_dim(self.trunk, self.spec.pooling)
 
     def train(self, mode: bool = True) -> Self:
         """As usual, except that frozen batch norm stays in evaluation mode."""
@@ -124,10 +124,13 @@ def build_network(spec: NetworkSpec, seed: int | None = None) -> DescriptorNet:
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(seed)
-        trunk = build_trunk(parse_architecture(spec.arch))
-        dim = _dim(trunk, spec.pooling)
+        architecture = parse_architecture(spec.arch)
+        trunk, pooling = build_trunk(architecture), _POOLINGS[spec.pooling]()
+        dim = _pooled_dim(trunk, spec.pooling)
+        if architecture.embedding:
+            pooling, dim = Embedding(pooling, dim, architecture.embedding), architecture.embedding
         whitening = nn.Linear(dim, dim) if spec.whitening else None
-    return DescriptorNet(spec, trunk, _POOLINGS[spec.pooling](), whitening)
+    return DescriptorNet(spec, trunk, pooling, whitening)
 
 
 def load_imagenet_weights(network: DescriptorNet, source: Path | str) -> None:
@@ -147,6 +150,12 @@ def load_imagenet_weights(network: DescriptorNet, source: Path | str) -> None:
         raise CheckpointError(
             f"There are no ImageNet weights of {network.spec.arch}: torchvision has no such network. Start "
             "from random weights, or from a network that was saved before."
+        )
+    if source == IMAGENET and architecture.width != 1:
+        raise CheckpointError(
+            f"ImageNet weights of {network.spec.arch} are not published by torchvision, which has width 1 "
+            "alone. Name a file of yours instead of 'imagenet' (a state dict in torchvision's names), or use "
+            "random weights."
         )
     if source == IMAGENET:
         tensors = _download(network.spec.arch, architecture.torchvision_name)
@@ -173,8 +182,8 @@ def freeze_batch_norm(network: DescriptorNet) -> None:
     network.train(network.training)
 
 
-def _dim(trunk: nn.Module, pooling: str) -> int:
-    """Length of a descriptor: one number for each channel, or for each channel of each cell."""
+def _pooled_dim(trunk: nn.Module, pooling: str) -> int:
+    """Length of pooled features: one number for each channel, or for each channel of each cell."""
     return output_channels(trunk) * (Flatten.cells if pooling == FLATTEN else 1)
 
 

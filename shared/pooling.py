@@ -122,6 +122,20 @@ class MAC(nn.Module):
         return mac(features)
 
 
+class Embedding(nn.Module):
+    """A pooling with a linear layer after it, which makes descriptors of another length."""
+
+    def __init__(self, pooling: nn.Module, pooled_dim: int, dim: int) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.linear = nn.Linear(pooled_dim, dim)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float [B, C, H, W] -> [B, dim]."""
+        embedded: Tensor = self.linear(self.pooling(features))
+        return embedded
+
+
 class SPoC(nn.Module):
     """:func:`spoc`."""
 

@@ -9,11 +9,12 @@ features have so many channels: ``mobilenet_v2-320``, the paper's student, ends 
 convolution (1.81 M parameters); ``resnet18-128`` ends with its second stage (0.68 M parameters), for small
 machines. A MobileNetV2 may be narrowed or widened by a factor after an ``x``: ``mobilenet_v2-320x0.35`` has
 0.25 M parameters and 112 dimensions. ``compact-v1`` and ``compact-v2`` are the small students of hashing
-(:mod:`shared.compact_trunks`), which torchvision has not.
+(:mod:`shared.compact_trunks`), which torchvision has not. A linear layer after the pooling is named by its
+dimensions behind a ``+``: ``mobilenet_v2x0.25+512`` has 0.24 M parameters in its trunk, 0.66 M in that layer.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torchvision
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ ARCHITECTURES = (*RESNETS, VGG16, "mobilenet_v2", "mobilenet_v2-320", *COMPACT)
 """Base names; ResNets also cut by ``-<channels>``, and the two MobileNets widened by ``x<width>``."""
 
 MIN_WIDTH, MAX_WIDTH = 0.1, 2.0
+MAX_EMBEDDING = 8192
 
 _RESNET_PARTS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 _MOBILENET_CUT = 18
@@ -48,6 +50,13 @@ class Architecture:
     stages: int = 4
     """Of a ResNet, how many are kept."""
     width: float = 1.0
+    embedding: int = 0
+    """Dimensions of a linear layer after the pooling, no part of the trunk; 0 where there is none."""
+
+    @property
+    def trunk(self) -> str:
+        """The name without the embedding layer."""
+        return self.name.partition("+")[0]
 
     @property
     def is_resnet(self) -> bool:
@@ -61,6 +70,18 @@ def parse_architecture(name: str) -> Architecture:
     Raises:
         ValueError: unknown; the message lists what there is.
     """
+    trunk, plus, dims = name.partition("+")
+    if plus:
+        if not re.fullmatch(r"[1-9]\d*", dims) or int(dims) > MAX_EMBEDDING:
+            raise ValueError(
+                f"The architecture {name!r} names an embedding layer by its dimensions behind a +: take a "
+                f"whole number from 1 to {MAX_EMBEDDING:,}, as in {trunk}+512."
+            )
+        return replace(_parse_trunk(trunk), name=name, embedding=int(dims))
+    return _parse_trunk(name)
+
+
+def _parse_trunk(name: str) -> Architecture:
     if name in (*RESNETS, VGG16):
         return Architecture(name, name)
     if name in COMPACT:
@@ -73,19 +94,20 @@ def parse_architecture(name: str) -> Architecture:
         raise ValueError(
             f"Unknown architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}, "
             f"a ResNet cut at the end of a stage, such as resnet18-128, "
-            f"or a MobileNetV2 with a width from {MIN_WIDTH} to {MAX_WIDTH}, such as mobilenet_v2-320x0.35."
+            f"or a MobileNetV2 with a width from {MIN_WIDTH} to {MAX_WIDTH}, such as mobilenet_v2-320x0.35; "
+            "with an embedding layer, as resnet18+512."
         )
     return Architecture(name, match[1], cut=match[2] is not None, width=width)
 
 
 def build_trunk(architecture: Architecture) -> nn.Sequential:
     """A trunk with torchvision's random initial weights."""
-    if architecture.name in COMPACT:
-        return build_compact(architecture.name)
+    if architecture.trunk in COMPACT:
+        return build_compact(architecture.trunk)
     if architecture.is_resnet:
         resnet = getattr(torchvision.models, architecture.torchvision_name)(weights=None)
         return nn.Sequential(*list(resnet.children())[: _STEM_PARTS + architecture.stages])
-    if architecture.name == VGG16:
+    if architecture.trunk == VGG16:
         layers = list(torchvision.models.vgg16(weights=None).features)[:-1]
         return nn.Sequential(*(_Halving() if isinstance(layer, nn.MaxPool2d) else layer for layer in layers))
     mobilenet = torchvision.models.mobilenet_v2(weights=None, width_mult=architecture.width)

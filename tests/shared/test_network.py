@@ -10,6 +10,7 @@ import torchvision
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from shared.checkpoints import load_network, save_network
 from shared.network import (
     ARCHITECTURES,
     CheckpointError,
@@ -18,7 +19,7 @@ from shared.network import (
     build_network,
     load_imagenet_weights,
 )
-from shared.pooling import GeM
+from shared.pooling import Embedding, GeM
 
 SMALL = NetworkSpec("mobilenet_v2-320x0.1")
 
@@ -71,6 +72,40 @@ def test_whitening_is_a_linear_map_between_two_normalisations() -> None:
     torch.testing.assert_close(
         network(images()), mapped / mapped.norm(dim=1, keepdim=True), atol=1e-5, rtol=1e-5
     )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("whitening", [False, True])
+def test_an_embedding_layer_is_a_linear_map_between_pooling_and_normalisation(whitening: bool) -> None:
+    network = build_network(NetworkSpec("resnet18+7", "spoc", whitening), seed=0).eval()
+    assert isinstance(network.pool, Embedding)
+    layer = network.pool.linear
+    mapped = network.trunk(images()).mean(dim=(2, 3)) @ layer.weight.T + layer.bias
+    expected: Tensor = mapped / mapped.norm(dim=1, keepdim=True)
+    if network.whiten is not None:
+        expected = expected @ network.whiten.weight.T + network.whiten.bias
+        expected = expected / expected.norm(dim=1, keepdim=True)
+    rows = network(images())
+    assert rows.shape == (2, network.dim) == (2, 7)
+    torch.testing.assert_close(rows, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_imagenet_weights_leave_the_embedding_layer_as_it_was_drawn(weights_file: Path) -> None:
+    network = build_network(NetworkSpec("resnet18+7"), seed=0)
+    assert isinstance(network.pool, Embedding)
+    drawn, first = network.pool.linear.weight.clone(), network.trunk.get_submodule("0").weight
+    load_imagenet_weights(network, weights_file)
+    assert torch.equal(network.pool.linear.weight, drawn)
+    assert isinstance(first, Tensor) and torch.equal(first, load_file(weights_file)["conv1.weight"])
+
+
+def test_a_network_with_an_embedding_layer_is_saved_and_read(tmp_path: Path) -> None:
+    network = build_network(NetworkSpec("mobilenet_v2-320x0.1+7", "spoc"), seed=0).eval()
+    save_network(network, tmp_path / "n.safetensors")
+    saved = load_network(tmp_path / "n.safetensors").eval()
+    assert saved.spec == network.spec
+    with torch.no_grad():
+        torch.testing.assert_close(saved(images()), network(images()), atol=0, rtol=0)
 
 
 @torch.no_grad()
@@ -142,6 +177,7 @@ def test_a_copy_keeps_what_was_frozen() -> None:
         ("mobilenet_v2-320", NetworkSpec("mobilenet_v2-320", "gem")),
         ("mobilenet_v2-320x0.35-mac", NetworkSpec("mobilenet_v2-320x0.35", "mac")),
         ("resnet18-w", NetworkSpec("resnet18", "gem", whitening=True)),
+        ("mobilenet_v2x0.25+512-spoc", NetworkSpec("mobilenet_v2x0.25+512", "spoc")),
     ],
 )
 def test_a_short_name_is_read(name: str, spec: NetworkSpec) -> None:
@@ -225,6 +261,11 @@ def test_weights_of_another_width_are_refused_with_both_shapes(tmp_path: Path) -
         CheckpointError, match=r"0\.0\.weight has shape \(32, 3, 3, 3\), expected \(8, 3, 3, 3\)"
     ):
         load_imagenet_weights(build_network(SMALL), path)
+
+
+def test_a_width_that_torchvision_does_not_publish_is_refused_before_a_download() -> None:
+    with pytest.raises(CheckpointError, match=r"not published by torchvision, which has width 1 alone"):
+        load_imagenet_weights(build_network(SMALL), "imagenet")
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:

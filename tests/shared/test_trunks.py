@@ -52,6 +52,23 @@ def test_a_resnet_can_be_cut_at_the_end_of_a_stage(name: str, dim: int, stride: 
     assert output_channels(trunk) == dim
 
 
+def test_an_embedding_layer_is_named_by_its_dimensions_and_is_no_part_of_the_trunk() -> None:
+    named = parse_architecture("mobilenet_v2x0.25+512")
+    assert (named.trunk, named.embedding, named.width) == ("mobilenet_v2x0.25", 512, 0.25)
+    assert output_channels(build_trunk(named)) == 1280
+    assert round(parameters(build_trunk(named)) / 1e6, 2) == 0.24
+    assert parse_architecture("mobilenet_v2x0.25").embedding == 0
+    assert parameters(build_trunk(parse_architecture("vgg16+9"))) == parameters(
+        build_trunk(parse_architecture("vgg16"))
+    )
+
+
+@pytest.mark.parametrize("name", ["resnet18+", "resnet18+0", "resnet18+07", "resnet18+9000", "resnet18+7+8"])
+def test_an_embedding_layer_of_no_sensible_size_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="take a whole number from 1 to 8,192, as in resnet18"):
+        parse_architecture(name)
+
+
 @pytest.mark.parametrize("name", ["resnet18-100", "resnet18-512", "resnet50-64", "resnet20-64", "resnet18-"])
 def test_a_resnet_is_cut_nowhere_else(name: str) -> None:
     with pytest.raises(ValueError, match="Unknown architecture"):
