@@ -16,6 +16,7 @@ from student_trainer.run_folder import RunFolder, transfer_set_file
 
 if TYPE_CHECKING:
     from student_trainer.distil.data import TrainingData
+    from student_trainer.distil.label_source import LabelSource
     from student_trainer.distil.objectives import Objective
 
 
@@ -48,15 +49,33 @@ def train(
             help="Folder of SfM-120k: its labels and pairs, instead of a manifest; also of bought images.",
         ),
     ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Labels of a public set: cub200, cars196, online-products, cifar10 or nus-wide.",
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder of data sets; `student-trainer datasets` says what belongs there.",
+        ),
+    ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Use only this split of the manifest; of SfM-120k: train or val.")
+        str | None,
+        typer.Option(
+            help="Use only this split of the manifest; of SfM-120k: train or val; of a public set: train, "
+            "test, and of some database."
+        ),
     ] = None,
     partly_labelled: Annotated[
         bool,
         typer.Option(
             "--partly-labelled",
-            help="Train although the manifest labels only some of the bought images; from the others the "
-            "student learns by the teacher alone.",
+            help="Train although only some of the bought images have labels; from the others the student "
+            "learns by the teacher alone.",
         ),
     ] = False,
     teacher_checkpoint: Annotated[
@@ -83,6 +102,7 @@ def train(
     For several processes: torchrun --no-python --nproc-per-node N -- student-trainer train ...
     """
     from student_trainer.distil.frozen_layers import check_trained_from
+    from student_trainer.distil.label_source import LabelSource
     from student_trainer.distil.launch import together
     from student_trainer.distil.preflight import say, unfitted_objective
     from student_trainer.distil.train import train as train_student
@@ -101,11 +121,8 @@ def train(
                 unfitted_objective(chosen),
                 run=run,
                 transfer_set=transfer_set,
-                manifest=manifest,
-                sfm120k=sfm120k,
-                split=split,
+                labels=LabelSource(manifest, sfm120k, dataset, root, split, partly_labelled),
                 partial=partial,
-                partly_labelled=partly_labelled,
             )
             if partly_labelled and processes.first:
                 say(_of_labels(data, unfitted_objective(chosen)))
@@ -131,7 +148,7 @@ def train(
         },
         f"{state}: {outcome.student} ({outcome.images:,} images, {outcome.epochs} epochs, "
         f"{outcome.steps:,} steps). Next: student-trainer evaluate --run {run} --manifest LABELLED, "
-        "or --dataset roxford5k --root DIR",
+        "or --dataset NAME --root DIR",
         as_json=json,
     )
 
@@ -141,58 +158,36 @@ def _inputs(
     *,
     run: Path,
     transfer_set: Path | None,
-    manifest: Path | None,
-    sfm120k: Path | None,
-    split: str | None,
+    labels: "LabelSource",
     partial: bool,
-    partly_labelled: bool,
 ) -> "tuple[RunFolder, TrainingData]":
     """The run folder, and the data that the objective learns from."""
-    from student_trainer.distil.data import (
-        add_labels,
-        add_sfm120k,
-        from_manifest,
-        from_sfm120k,
-        from_transfer_set,
-    )
+    from student_trainer.distil.data import from_transfer_set
     from student_trainer.distil.objectives import needs_white_box
 
-    labelled = manifest or sfm120k
-    if manifest is not None and sfm120k is not None:
-        raise InvalidInput("Labels come from one place: give --manifest or --sfm120k, not both.")
-    if split is not None and labelled is None:
+    if objective.needs_labels and labels.option is None:
         raise InvalidInput(
-            "--split names a part of a manifest or of SfM-120k: give --manifest FILE or --sfm120k DIR too."
-        )
-    if objective.needs_labels and labelled is None:
-        raise InvalidInput(
-            f"The objective {objective.name!r} learns from labels: name them with --manifest FILE or "
-            "--sfm120k DIR, or choose another objective."
+            f"The objective {objective.name!r} learns from labels: name them with --manifest FILE, "
+            "--sfm120k DIR or --dataset NAME, or choose another objective."
         )
     images_alone = needs_white_box(objective) and not objective.needs_teacher
-    if labelled is not None and not (objective.needs_labels or images_alone):
+    if labels.option is not None and not (objective.needs_labels or images_alone):
         raise InvalidInput(
-            f"The objective {objective.name!r} learns without labels: leave out "
-            f"{'--manifest' if manifest else '--sfm120k'}, or choose an objective that needs them."
+            f"The objective {objective.name!r} learns without labels: leave out {labels.option}, or choose "
+            "an objective that needs them."
         )
-    if partly_labelled and (manifest is None or not objective.needs_teacher):
+    if labels.partly and (labels.option is None or not objective.needs_teacher):
         raise InvalidInput(
             "--partly-labelled is for an objective that learns from labels and from bought descriptors, such "
-            "as lmt-absolute, with the labels of --manifest FILE."
+            "as lmt-absolute, with the labels of --manifest FILE or --dataset NAME."
         )
-    if not objective.needs_teacher and labelled is not None:
+    if not objective.needs_teacher and labels.option is not None:
         if transfer_set is not None:
             raise InvalidInput(f"The objective {objective.name!r} has no use for --transfer-set.")
-        read = from_manifest if manifest else from_sfm120k
-        return RunFolder.create(run), read(labelled, split)
+        return RunFolder.create(run), labels.read()
     folder = RunFolder.existing(run) if transfer_set is None else RunFolder.create(run)
     held = folder.transfer_set if transfer_set is None else transfer_set_file(transfer_set)
-    data = from_transfer_set(held, partial=partial)
-    if manifest is not None:
-        data = add_labels(data, manifest, split, partly=partly_labelled)
-    elif sfm120k is not None:
-        data = add_sfm120k(data, sfm120k, split)
-    return folder, data
+    return folder, labels.add_to(from_transfer_set(held, partial=partial))
 
 
 def _of_labels(data: "TrainingData", objective: "Objective") -> str:

@@ -4,7 +4,7 @@ In: a transfer set, a manifest, a public training set. Out: :class:`TrainingData
 same images.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +24,6 @@ from student_trainer.distil.labels import UNLABELLED
 from student_trainer.distil.white_box.teacher import WhiteBox
 from student_trainer.errors import InvalidInput
 
-_MEDIAN_ROWS = 2_000
-_SIMILARITY_BLOCK_ROWS = 1024
 _NAMED = 3
 
 
@@ -115,8 +113,20 @@ def from_manifest(path: Path, split: str | None) -> TrainingData:
     Raises:
         InvalidInput: the manifest or an image cannot be read, or an image has no label.
     """
-    entries = labelled_entries(path, split)
-    classes = classes_of(_labels(entries, path))
+    return from_entries(labelled_entries(path, split), f"the manifest {path}")
+
+
+def from_entries(entries: Sequence[Entry], source: str) -> TrainingData:
+    """Labelled images, all of which are read once for their digests; no teacher.
+
+    Args:
+        entries: the images.
+        source: where they are listed, in words.
+
+    Raises:
+        InvalidInput: an image cannot be read, or has no label.
+    """
+    classes = classes_of(_labels(entries, source))
     images = tuple(digest_files(entry.path for entry in entries))
     return TrainingData(images, labels=classes.numbers, label_names=classes.names)
 
@@ -152,21 +162,31 @@ def add_labels(data: TrainingData, path: Path, split: str | None, *, partly: boo
     Raises:
         InvalidInput: a bought image is not in the manifest, or has no label there; with ``partly``, all are.
     """
-    entries = labelled_entries(path, split)
+    return add_entry_labels(data, labelled_entries(path, split), f"the manifest {path}", partly=partly)
+
+
+def add_entry_labels(
+    data: TrainingData, entries: Sequence[Entry], source: str, *, partly: bool = False
+) -> TrainingData:
+    """The labels of listed images, for bought ones with the same bytes; ``source`` says where in words.
+
+    Raises:
+        InvalidInput: as :func:`add_labels`.
+    """
     if partly:
         entries = [entry for entry in entries if entry.label]
-    labels = _labels(entries, path)
+    labels = _labels(entries, source)
     known = {
         image.digest: label
         for image, label in zip(digest_files(entry.path for entry in entries), labels, strict=True)
     }
     rows = {row for row, image in enumerate(data.images) if image.digest in known}
     if not partly:
-        _require_known(data, rows, f"in the manifest {path}")
+        _require_known(data, rows, f"in {source}")
     elif not rows:
         raise InvalidInput(
-            f"None of the {len(data):,} bought images has a label in the manifest {path}. Name the manifest "
-            "of these images, or choose an objective that learns without labels."
+            f"None of the {len(data):,} bought images has a label in {source}. Name the list of these "
+            "images, or choose an objective that learns without labels."
         )
     classes = classes_of([known.get(image.digest) for image in data.images])
     return replace(data, labels=classes.numbers, label_names=classes.names)
@@ -202,37 +222,6 @@ def add_sfm120k(data: TrainingData, root: Path, split: str | None) -> TrainingDa
     )
 
 
-def neighbourhoods(
-    teacher: NDArray[np.float32], threshold: float
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Of each row of [n, D]: its cosine to the most similar other row, and how many are above ``threshold``.
-
-    Returns:
-        float32 [n], -1 where a row is alone; int64 [n].
-    """
-    # One pass: the products are the cost of it.
-    found = [(block.max(axis=1), (block > threshold).sum(axis=1)) for block in similarity_blocks(teacher)]
-    nearest, above = zip(*found, strict=True)
-    return np.concatenate(nearest), np.concatenate(above)
-
-
-def median_similarity(teacher: NDArray[np.float32]) -> float:
-    """Median cosine of two different rows of [n, D], n >= 2; of many rows, an even selection is looked at."""
-    sample = teacher[:: 1 + (len(teacher) - 1) // _MEDIAN_ROWS]
-    pairs = np.concatenate(list(similarity_blocks(sample)))[np.triu_indices(len(sample), k=1)]
-    return float(np.median(pairs))
-
-
-def similarity_blocks(teacher: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """The cosines of all rows to all rows, some rows at a time; a row to itself is -1."""
-    rows = teacher / np.linalg.norm(teacher, axis=1, keepdims=True)
-    for start in range(0, len(rows), _SIMILARITY_BLOCK_ROWS):
-        block = rows[start : start + _SIMILARITY_BLOCK_ROWS]
-        similarity = block @ rows.T
-        similarity[np.arange(len(block)), np.arange(start, start + len(block))] = -1.0
-        yield similarity
-
-
 def _require_known(data: TrainingData, known: Container[int], where: str) -> None:
     unknown = [image.path for row, image in enumerate(data.images) if row not in known]
     if unknown:
@@ -253,12 +242,11 @@ def _sources(bought: Bought) -> tuple[SourceImage, ...]:
     return tuple(SourceImage(path, image) for path, image in zip(bought.paths, bought.images, strict=True))
 
 
-def _labels(entries: Sequence[Entry], manifest: Path) -> list[Label]:
+def _labels(entries: Sequence[Entry], source: str) -> list[Label]:
     unlabelled = [entry.path for entry in entries if not entry.label]
     if unlabelled:
         raise InvalidInput(
-            f"{len(unlabelled):,} of {len(entries):,} images of the manifest {manifest} have no label: "
-            f"{_some(unlabelled)}."
+            f"{len(unlabelled):,} of {len(entries):,} images of {source} have no label: {_some(unlabelled)}."
         )
     return [entry.label for entry in entries if entry.label]
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from student_trainer.distil import objectives
-from student_trainer.distil.data import TrainingData, median_similarity, neighbourhoods
+from student_trainer.distil.data import TrainingData
 from student_trainer.distil.objectives import Objective
+from student_trainer.distil.similarities import median_similarity, neighbourhoods
 from student_trainer.distil.threshold import HIGHEST, Threshold, choose, with_threshold
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe

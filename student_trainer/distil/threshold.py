@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from student_trainer.distil.data import similarity_blocks
+from student_trainer.distil.similarities import similarity_blocks
 from student_trainer.recipe import ObjectiveSection, Recipe
 from student_trainer.recipe_checks import AUTO, THRESHOLD
 

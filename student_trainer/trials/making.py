@@ -12,10 +12,11 @@ import numpy as np
 
 from shared.checkpoints import save_network
 from shared.digest import digest_of_list
-from student_trainer.distil.data import TrainingData, neighbourhoods
+from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import open_store
 from student_trainer.distil.log.reading import read_training_log
 from student_trainer.distil.preflight import NEARLY_ALL
+from student_trainer.distil.similarities import neighbourhoods
 from student_trainer.distil.student import build_student, calibrate
 from student_trainer.distil.threshold import fitted
 from student_trainer.distil.train import train

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from student_trainer.distil.data import neighbourhoods
+from student_trainer.distil.similarities import neighbourhoods
 from student_trainer.reproduce.arguments import Arguments, MeasureOn
 from student_trainer.reproduce.run import Reproduction, planned
 from student_trainer.reproduce.wording import sentences
