@@ -19,8 +19,9 @@ from student_trainer.run_folder import RunFolder
 if TYPE_CHECKING:
     from student_trainer.datasets.labelled.split import LabelledSplit
     from student_trainer.datasets.manifest import Entry
-    from student_trainer.evaluate.comparison import Contestant, Source
+    from student_trainer.evaluate.contestant import Contestant
     from student_trainer.evaluate.document import Evaluation
+    from student_trainer.evaluate.labelled_document import Source
 
 LABELLED, SETS, BENCHMARK = "Labelled images", "Public data sets", "Landmark benchmarks"
 
@@ -266,7 +267,7 @@ def _on_manifest(
     asymmetric: RunFolder | None,
 ) -> "Evaluation":
     from student_trainer.datasets.manifest import labelled_entries
-    from student_trainer.evaluate.comparison import Source
+    from student_trainer.evaluate.labelled_document import Source
 
     entries = labelled_entries(manifest, split)
     return _on_entries(
@@ -283,7 +284,7 @@ def _on_set(
     asymmetric: RunFolder | None,
 ) -> "Evaluation":
     from student_trainer.datasets.present import require_files
-    from student_trainer.evaluate.comparison import Source
+    from student_trainer.evaluate.labelled_document import Source
 
     require_files(public.paths, f"{public.words},")
     source = Source(public.root, public.split, public.name)

@@ -14,7 +14,7 @@ from student_trainer import recipe
 from student_trainer.distil.learned_labels import read_learned_labels
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.fitness import Upbringing, in_teachers_space
-from student_trainer.evaluate.comparison import Contestant
+from student_trainer.evaluate.contestant import Contestant
 from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER
 from student_trainer.evaluate.provenance import Held, held, learned_from
 from student_trainer.run_folder import RunFolder

@@ -124,6 +124,11 @@ class ModelScores(Part):
     """Absent where it learned without labels, or nobody wrote them down."""
 
     @property
+    def fitness(self) -> str | None:
+        """A word for a column: of a student its mark; of a line that asked across, by what."""
+        return self.bridge_way or (self.asymmetric.word if self.asymmetric else None)
+
+    @property
     def asks_teacher(self) -> bool:
         """Whether its queries were asked of the teacher's database."""
         return self.bridge is not None

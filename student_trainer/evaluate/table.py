@@ -82,7 +82,7 @@ def _row(name: str, model: ModelScores) -> tuple[str, ...]:
 def _recall_row(name: str, model: ModelScores) -> tuple[str, ...]:
     recalls = (model.recall_at_1, model.recall_at_2, model.recall_at_4, model.recall_at_8)
     scores = (UNKNOWN if recall is None else f"{recall:.3f}" for recall in recalls)
-    return (name, *scores, _fitness(model))
+    return (name, *scores, model.fitness or UNKNOWN)
 
 
 def _model_row(name: str, model: ModelScores, evaluation: Evaluation) -> tuple[str, ...]:
@@ -92,13 +92,8 @@ def _model_row(name: str, model: ModelScores, evaluation: Evaluation) -> tuple[s
         UNKNOWN if model.parameters is None else f"{model.parameters:,}",
         size_of(model),
         scales_of(model, evaluation),
-        _fitness(model),
+        model.fitness or UNKNOWN,
     )
-
-
-def _fitness(model: ModelScores) -> str:
-    """Of a student; of a line that asked the teacher's database, by what."""
-    return model.bridge_way or (model.asymmetric.word if model.asymmetric else UNKNOWN)
 
 
 def _setup_row(name: str, setup: str, line: SetupLine) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from shared.checkpoints import weights_digest
 from shared.digest import JsonValue, float_text
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.comparison import Contestant, check_device, open_network
+from student_trainer.evaluate.contestant import Contestant, check_device, open_network
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.hamming.hash_layers import codes_of, read_hash_layer
 from student_trainer.publish.code_files import CodeFile

@@ -45,6 +45,8 @@ class ScoreRow:
     file_size: str
     image_size: str
     scales: str
+    asymmetric: str
+    """Fit or unfit; of a line that asked the teacher's database, by what."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def _rows(evaluation: Evaluation) -> Iterator[ScoreRow]:
             file_size=UNKNOWN if model.file_bytes is None else wording.megabytes(model.file_bytes),
             image_size=UNKNOWN if model.image_size is None else f"{model.image_size:,} px",
             scales=scales_of(model, evaluation),
+            asymmetric=model.fitness or UNKNOWN,
         )
 
 

@@ -28,7 +28,7 @@ from student_trainer.evaluate.asymmetric.bridge import pairs_of
 from student_trainer.evaluate.benchmark.asked_teacher import AskedTeacher, ask
 from student_trainer.evaluate.benchmark.comparison import Comparison, Watch, require_everything
 from student_trainer.evaluate.benchmark.scoring import Options, passes
-from student_trainer.evaluate.comparison import Contestant
+from student_trainer.evaluate.contestant import Contestant
 from student_trainer.evaluate.document import Evaluation
 from student_trainer.evaluate.revisited import SETUPS
 from student_trainer.evaluate.search.expansion import Expansion

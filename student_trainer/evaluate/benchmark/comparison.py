@@ -14,7 +14,7 @@ from student_trainer.evaluate.asymmetric.bridge import Crossing
 from student_trainer.evaluate.benchmark.asked_teacher import AskedTeacher
 from student_trainer.evaluate.benchmark.document import Line, document_of
 from student_trainer.evaluate.benchmark.scoring import Measured, Options, View, measure, view
-from student_trainer.evaluate.comparison import Contestant, check_device, open_network, require_teacher
+from student_trainer.evaluate.contestant import Contestant, check_device, open_network, require_teacher
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.document import STUDENT, TEACHER, Evaluation, sha256_of_file
 from student_trainer.evaluate.ranking import Float32Rows

@@ -19,9 +19,11 @@ from shared.vectors import descriptor_digest, encode_rows
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.datasets.manifest import Entry
-from student_trainer.evaluate.comparison import Contestant, Source, compare
+from student_trainer.evaluate.comparison import compare
+from student_trainer.evaluate.contestant import Contestant
 from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER
 from student_trainer.evaluate.gallery import gallery_of
+from student_trainer.evaluate.labelled_document import Source
 from student_trainer.evaluate.provenance import held
 from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder

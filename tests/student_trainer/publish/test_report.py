@@ -19,7 +19,8 @@ from shared.checkpoints import load_network, save_network
 from student_trainer.acquire.records import EarlierChoice, PlanFacts
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput, StorageFailed, VerificationFailed
-from student_trainer.evaluate.document import read_evaluation
+from student_trainer.evaluate.asymmetric.mark import PROJECTION, Mark
+from student_trainer.evaluate.document import STUDENT, read_evaluation
 from student_trainer.evaluate.provenance import held
 from student_trainer.publish.commands import report
 from student_trainer.publish.thumbnails import Thumbnails
@@ -91,6 +92,24 @@ def test_a_finished_run_gives_a_page_and_a_card_with_its_numbers(run):
             assert f"{value:.3f}" in card
     assert "4 of 10 queries spent by key k1" in page.text
     assert "4 of 10 queries spent by key k1" in card
+
+
+def test_whether_a_student_may_ask_its_teachers_database_stands_on_page_and_card(run):
+    text = page_of(run).text
+    assert "student before is unfit for asymmetric search: it has not learned from the teacher yet." in text
+    card = run.model_card.read_text()
+    assert (
+        "are not comparable with each other: its run folder does not say what it was trained with.\n- It"
+        in card
+    )
+    evaluation = read_evaluation(run.evaluation)
+    fit = Mark(fit=True, way=PROJECTION, why="asym-triplet trained it with a projection")
+    student = evaluation.models[STUDENT].model_copy(update={"asymmetric": fit})
+    evaluation.model_copy(update={"models": {**evaluation.models, STUDENT: student}}).write(run.evaluation)
+    assert "student is fit for asymmetric search by its projection: asym-triplet" in page_of(run).text
+    card = run.model_card.read_text()
+    assert "Its queries can be asked of its teacher's database, by its projection: asym-triplet" in card
+    assert "not comparable" not in card
 
 
 def test_a_curve_stands_on_the_page_with_its_sentence(run):

@@ -1,0 +1,72 @@
+"""A model that is to be measured: where it is, how it is shown images, how it was trained.
+
+In: the fields below. Out: its network, and its mark for asymmetric search.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shared.checkpoints import load_network
+from shared.extraction import pick_device
+from shared.network import DescriptorNet
+from shared.tensor_files import CheckpointError
+from shared.views import WHOLE, ImageView
+from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.asymmetric.fitness import NOT_YET, Upbringing, judge
+from student_trainer.evaluate.asymmetric.mark import Mark
+from student_trainer.evaluate.document import BEFORE, TEACHER
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model to be measured."""
+
+    name: str
+    checkpoint: Path
+    longest_side_px: int
+    objective: str | None = None
+    images_bought: int | None = None
+    view: ImageView = WHOLE
+    """How it is shown images, where that is not whole at the longest side."""
+    upbringing: Upbringing = field(default_factory=Upbringing)
+    """How it was trained, as far as that decides whether it may ask the teacher's database."""
+    learned_labels: frozenset[str] | None = None
+    """Names of the labels that it learned from, where they are known."""
+
+    @property
+    def view_words(self) -> str | None:
+        """The view for people; None of whole images."""
+        return None if self.view == WHOLE else self.view.words(self.longest_side_px)
+
+    def mark(self, network: DescriptorNet) -> Mark | None:
+        """Whether a student, whose network this is, is fit for asymmetric search; None of the teacher."""
+        if self.name == TEACHER:
+            return None
+        return NOT_YET if self.name == BEFORE else judge(network, self.upbringing)
+
+
+def require_teacher(contestants: Sequence[Contestant]) -> None:
+    """Raises InvalidInput where there is no teacher whose database could be asked."""
+    if TEACHER not in {contestant.name for contestant in contestants}:
+        raise InvalidInput("--asymmetric asks the teacher's database: give --teacher as well.")
+
+
+def open_network(contestant: Contestant) -> DescriptorNet:
+    """The network of a contestant.
+
+    Raises:
+        InvalidInput: its file cannot be read.
+    """
+    try:
+        return load_network(contestant.checkpoint)
+    except CheckpointError as error:
+        raise InvalidInput(f"The checkpoint of {contestant.name}: {error}") from None
+
+
+def check_device(device: str) -> None:
+    """Raises InvalidInput where there is no such device."""
+    try:
+        pick_device(device)
+    except ValueError as error:
+        raise InvalidInput(f"--device: {error}") from None
