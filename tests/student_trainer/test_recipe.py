@@ -108,6 +108,29 @@ class TestWhatIsShipped:
         assert training.batch_norm == "frozen"
         assert recipe.averaging.epochs == (20, 30)
 
+    @pytest.mark.parametrize(
+        ("name", "objective", "tuples"),
+        [("aml-asymmetric", "asym-contrastive+", 5), ("aml-symmetric", "contrastive", 35)],
+    )
+    def test_the_recipes_of_asymmetric_metric_learning_hold_its_settings(
+        self, name: str, objective: str, tuples: int
+    ) -> None:
+        recipe = load(name)
+        mining = {"negatives": 5, "anchors_per_epoch": 2000, "pool_images": 20_000}
+        assert recipe.objective.name == objective
+        assert recipe.objective.settings == mining | {"margin": 0.7}
+        training = recipe.training
+        assert (training.optimiser, training.learning_rate, training.learning_rate_decay) == (
+            "adam",
+            1e-6,
+            0.01,
+        )
+        assert (training.weight_decay, training.pooling_rate_factor) == (1e-6, 10.0)
+        assert (training.batch_norm, training.batch_size) == ("frozen", tuples)
+        others = {"asym-contrastive+": "asym-triplet", "contrastive": "triplet"}
+        other = load(name, [f"objective.name={others[objective]}", "objective.margin=0.1"])
+        assert other.objective.settings == mining | {"margin": 0.1}
+
     def test_an_empty_file_is_the_papers_recipe(self, empty: Path) -> None:
         assert load(empty) == load("paper-resnet34")
 
