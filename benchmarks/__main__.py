@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-BENCHMARKS = ("extraction", "ledger", "loss", "search", "serving", "training")
+BENCHMARKS = ("extraction", "hamming", "ledger", "loss", "objectives", "search", "serving", "training")
 
 
 def main(names: Sequence[str]) -> int:

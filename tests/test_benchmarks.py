@@ -1,4 +1,4 @@
-"""What the benchmarks rest on: a desk that fails leaves nothing open, and a missed target is called so."""
+"""What the benchmarks rest on: a desk that fails leaves nothing open, and what is told is told of all."""
 
 import asyncio
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.ledger_desk import open_desk
 from benchmarks.ledger_targets import Target, print_targets
+from benchmarks.objectives import label_free
 from teacher_service.metering.archive import LedgerNotEmpty
 from teacher_service.metering.ledger import LedgerUnavailable
 from teacher_service.metering.sqlite.store import SqliteLedger
@@ -40,3 +41,9 @@ def test_a_target_is_met_by_what_it_asks_for_and_missed_by_less(capsys: pytest.C
     assert header.split() == ["target", "at", "least", "measured"]
     assert met.split() == ["as", "asked", "4.00", "4.00", "met"]
     assert missed.split() == ["less", "100,000", "99,999", "missed"]
+
+
+def test_the_cost_of_every_objective_is_measured_that_needs_no_more_than_bought_descriptors() -> None:
+    found = set(label_free())
+    assert {"rank", "regression", "relative", "rkd", "rkd-angle", "darkrank-soft", "pkt", "csd"} <= found
+    assert not {"ap", "contrastive", "asym-contrastive", "triplet"} & found

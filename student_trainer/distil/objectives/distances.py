@@ -4,7 +4,7 @@ In: descriptors [B, d], float32 or float64. Out: their B x B distances, or the i
 and angles are made of.
 
 Products are taken in float64, which no setting of the caller rounds. In float32, d^2 = |a|^2 + |b|^2 - 2ab
-would give two copies of a descriptor a distance of 3e-4 or so, and a gradient of any size and direction.
+could give two copies of a descriptor a distance of 8e-4, and a gradient of any size and direction.
 """
 
 from torch import Tensor

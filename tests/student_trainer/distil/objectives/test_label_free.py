@@ -170,6 +170,16 @@ def test_what_the_caller_has_set_for_products_makes_no_difference(name: str) -> 
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_graphics_card_finds_what_a_processor_finds(name: str) -> None:
+    student, teacher = batch(40, 12, 12)
+    loss, gradient = value_and_gradient(name, student, teacher)
+    found, slope = value_and_gradient(name, student.detach().cuda().requires_grad_(), teacher.cuda())
+    torch.testing.assert_close(found.cpu(), loss, rtol=1e-10, atol=0)
+    torch.testing.assert_close(slope.cpu(), gradient, rtol=1e-8, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_descriptor_without_direction_is_refused_by_row(name: str) -> None:
     student, teacher = batch()
