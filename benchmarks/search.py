@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.memory import peak_bytes
 from student_trainer.evaluate.ranking import rank_blocks
 from student_trainer.evaluate.search.blocks import Rows, compared
 from student_trainer.evaluate.search.exact import ranks_of, top_k
@@ -92,7 +93,7 @@ def measure(case: Case, folder: Path) -> tuple[float, float]:
         "rank": lambda: [None for _ in rank_blocks(queries, database[:])],
     }[case.work]
     repeats = 1 if case.work == "rank" else REPEATS
-    return min(_seconds(action) for _ in range(repeats)), _peak_bytes() / 1e9
+    return min(_seconds(action) for _ in range(repeats)), peak_bytes() / 1e9
 
 
 def _make_databases(folder: Path) -> None:
@@ -113,13 +114,6 @@ def _seconds(action: Callable[[], object]) -> float:
     started_s = time.perf_counter()
     action()
     return time.perf_counter() - started_s
-
-
-def _peak_bytes() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError("/proc/self/status has no VmHWM; this benchmark needs Linux.")
 
 
 def _load() -> str:

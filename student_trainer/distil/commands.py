@@ -141,6 +141,7 @@ def train(
         {
             "student": str(outcome.student),
             "images": outcome.images,
+            "unlabelled": data.unlabelled,
             "epochs": outcome.epochs,
             "steps": outcome.steps,
             "recipe": chosen.digest(),

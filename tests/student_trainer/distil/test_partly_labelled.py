@@ -72,7 +72,8 @@ def test_labelled_and_unlabelled_images_train_one_student_in_balanced_batches(
 ) -> None:
     options = ("--objective", objective, "--manifest", labels(12), "--partly-labelled")
     printed, told = train(*options, changes=(*QUICK, *BALANCED))
-    assert (json.loads(printed)["images"], json.loads(printed)["steps"]) == (18, 3)
+    result = json.loads(printed)
+    assert (result["images"], result["unlabelled"], result["steps"]) == (18, 6, 3)
     assert "12 of 18 bought images have a label; on the other 6 the student learns from the teacher" in told
     assert "Balanced batches: 2 labels, 2 images of each." in told and "(6 without a label)" in told
     assert (run / "student.safetensors").is_file()

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import typer
 from made_benchmarks import make_sfm120k
+from made_datasets import make_cub200
 from typer.testing import CliRunner
 
 from student_trainer.distil import commands
@@ -70,6 +71,7 @@ class TestDistillation:
         assert printed == {
             "student": str(run / "student.safetensors"),
             "images": 18,
+            "unlabelled": 0,
             "epochs": 1,
             "steps": 2,
             "recipe": load(run / "recipe.toml").digest(),
@@ -81,7 +83,7 @@ class TestDistillation:
     def test_shortcuts_stand_for_changes_of_the_recipe(self, train: Train, run: Path) -> None:
         text = train("--objective", "rank", "--weights", "random", "--set", "objective.tau=0.6", *QUICK)
         assert text.startswith(f"Trained: {run / 'student.safetensors'} (18 images, 1 epochs, 2 steps)")
-        assert "--manifest LABELLED, or --dataset roxford5k --root DIR" in text
+        assert "--manifest LABELLED, or --dataset NAME --root DIR" in text
         written = load(run / "recipe.toml")
         assert written.objective.name == "rank"
         assert written.objective.settings["tau"] == 0.6
@@ -148,7 +150,7 @@ class TestSupervised:
         options = changes(*tuples)
         printed = json.loads(train("--sfm120k", root, *options, "--json", *QUICK))
         assert (printed["images"], printed["steps"]) == (24, 6)  # 18 pairs, three tuples of five a step
-        with pytest.raises(InvalidInput, match="give --manifest or --sfm120k, not both"):
+        with pytest.raises(InvalidInput, match="--sfm120k or --dataset, not --manifest and --sfm120k"):
             train("--sfm120k", root, "--manifest", manifest, *options)
         with pytest.raises(InvalidInput, match="learns without labels: leave out --sfm120k"):
             train("--sfm120k", root)
@@ -192,20 +194,31 @@ class TestSupervised:
         printed = json.loads(train(*arguments, "--json", *QUICK))
         assert (printed["images"], printed["steps"]) == (20, 2)  # 15 pairs
 
+    def test_a_public_set_gives_images_and_labels(self, train: Train, tmp_path: Path) -> None:
+        make_cub200(tmp_path)
+        options = ("--objective", "ap", "--dataset", "cub200", "--root", tmp_path, "--json", *QUICK)
+        assert json.loads(train(*options))["images"] == 12
+        with pytest.raises(InvalidInput, match="--root is the folder of data sets: say with --dataset NAME"):
+            train("--objective", "ap", "--root", tmp_path)
+        next((tmp_path / "CUB_200_2011" / "images" / "001.Bird_1").iterdir()).unlink()
+        with pytest.raises(InvalidInput, match="1 of 12 images of cub200, split train, are missing or empty"):
+            train(*options, "--restart")
+
     @pytest.mark.parametrize("objective", ["triplet", "asym-triplet", "asym-contrastive+"])
     def test_a_loss_that_needs_labels_says_so_before_anything_is_read(
         self, train: Train, tmp_path: Path, objective: str
     ) -> None:
         with pytest.raises(
             InvalidInput,
-            match=rf"'{re.escape(objective)}' learns from labels: .*--manifest FILE or --sfm120k",
+            match=rf"'{re.escape(objective)}' learns from labels: .*--manifest FILE, --sfm120k DIR or --dat",
         ):
             train("--objective", objective, *QUICK)
         assert not (tmp_path / "run").exists()
 
     def test_without_labels_it_is_refused_at_once(self, train: Train, tmp_path: Path) -> None:
         with pytest.raises(
-            InvalidInput, match=r"'ap' learns from labels: .* --manifest FILE or --sfm120k DIR"
+            InvalidInput,
+            match=r"'ap' learns from labels: .* --manifest FILE, --sfm120k DIR or --dataset NAME",
         ):
             train("--objective", "ap", *QUICK)
         assert not (tmp_path / "run").exists()
@@ -227,7 +240,7 @@ class TestRefusals:
             train("--objective", "ap", "--manifest", manifest, "--transfer-set", run / "transfer_set.sqlite")
 
     def test_a_split_without_a_manifest_is_refused(self, train: Train, run: Path) -> None:
-        with pytest.raises(InvalidInput, match="--split names a part of a manifest or of SfM-120k"):
+        with pytest.raises(InvalidInput, match="--split names a part of a manifest, of SfM-120k or of a pub"):
             train("--split", "train")
 
     def test_a_student_without_a_layer_to_train_is_refused_before_the_data_are_read(
