@@ -46,7 +46,7 @@ def batch_hard_triplet(student: Tensor, labels: Tensor, margin: float = 0.0) -> 
     positive = alike.fill_diagonal_(False)
     anchors = positive.any(1) & negative.any(1)
     if not anchors.any():
-        return units.sum() * 0.0
+        return (units * 0.0).sum()
     gaps = distances(units)[anchors]
     farthest = gaps.masked_fill(~positive[anchors], -inf).max(1).values
     nearest = gaps.masked_fill(~negative[anchors], inf).min(1).values
