@@ -8,16 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.checkpoints import load_network
+from shared.checkpoints import load_network, save_network
+from shared.network import NetworkSpec, build_network
 from student_trainer.distil.backward import Step
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData, from_manifest
@@ -27,6 +29,7 @@ from student_trainer.distil.schedule import Moment
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import take_step
 from student_trainer.distil.train import train
+from student_trainer.distil.white_box.teacher import WhiteBox
 from student_trainer.errors import InvalidInput
 from student_trainer.lock import exclusive
 from student_trainer.recipe import load
@@ -225,16 +228,25 @@ class TestEquality:
         assert {line["images"] for line in events(run) if line["event"] == "step"} == {8, 9}
         check_equal(run, one)
 
+    @pytest.mark.parametrize("objective", ["contrastive", "asym-contrastive+"])
     def test_two_processes_mine_what_one_mines(
-        self, launch: Launch, run: RunFolder, bought: TrainingData, tiny_recipe_file: Path, tmp_path: Path
+        self,
+        launch: Launch,
+        run: RunFolder,
+        bought: TrainingData,
+        tiny_recipe_file: Path,
+        tmp_path: Path,
+        objective: str,
     ) -> None:
         manifest = tmp_path / "labels.csv"
         rows = [f"{image.path},place{n % 4}" for n, image in enumerate(bought.images)]
         manifest.write_text("path,label\n" + "\n".join(rows) + "\n")
-        tuples = ["objective.name=contrastive", "objective.negatives=3", "training.batch_size=45"]
+        tuples = [f"objective.name={objective}", "objective.negatives=3", "training.batch_size=45"]
         changes = [*tuples, "objective.pool_images=12", GENTLE]
         one = RunFolder.create(tmp_path / "one")
-        train(load(tiny_recipe_file, changes), from_manifest(manifest, None), one)
+        labelled = replace(bought, labels=np.arange(18) % 4)
+        data = from_manifest(manifest, None) if objective == "contrastive" else labelled
+        train(load(tiny_recipe_file, changes), data, one)
         ended = launch("--manifest", manifest, *(part for change in changes for part in ("--set", change)))
         assert ended.codes == [0, 0]
         ours, theirs = ([e for e in events(r) if e["event"] == "mining"] for r in (run, one))
@@ -242,6 +254,27 @@ class TestEquality:
         for mined, expected in zip(ours, theirs, strict=True):
             assert mined == expected | {"negative_similarity": pytest.approx(expected["negative_similarity"])}
         assert distance(run.student, one.student) < 1e-7
+
+    def test_two_processes_see_the_views_and_compare_the_feature_maps_of_one(
+        self, launch: Launch, run: RunFolder, bought: TrainingData, tiny_recipe_file: Path, tmp_path: Path
+    ) -> None:
+        teacher = build_network(NetworkSpec("resnet18-128"), seed=3)
+        save_network(teacher, tmp_path / "teacher.safetensors")
+        views = ["images.shortest_side_px=32", "images.crop_px=24", "images.flip=true"]
+        changes = ["objective.name=hint", "objective.base=regression", *views, GENTLE]
+        one = RunFolder.create(tmp_path / "one")
+        shown = replace(bought, white_box=WhiteBox.open(tmp_path / "teacher.safetensors"))
+        train(load(tiny_recipe_file, changes), shown, one)
+        options = [part for change in changes for part in ("--set", change)]
+        ended = launch("--teacher-checkpoint", tmp_path / "teacher.safetensors", *options)
+        assert ended.codes == [0, 0]
+        for ours, theirs in zip(events(run), events(one), strict=True):
+            assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+        assert distance(run.student, one.student) < 1e-7
+        assert distance(one.student, one.initial_student) > 1e-5
+        ours, theirs = (Checkpoint.load(folder.checkpoints) for folder in (run, one))
+        for name, weights in theirs.head["weights"].items():
+            torch.testing.assert_close(ours.head["weights"][name], weights, rtol=1e-5, atol=1e-6)
 
     def test_two_processes_continue_what_one_began(
         self, launch: Launch, run: RunFolder, one: RunFolder, bought: TrainingData, tiny_recipe_file: Path

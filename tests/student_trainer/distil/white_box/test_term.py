@@ -150,8 +150,9 @@ def test_alone_it_passes_over_the_images_once_and_with_a_base_twice(world: World
 def test_the_teacher_is_shown_the_students_pixels_and_gets_no_gradient(world: World) -> None:
     shown = []
     objective = world.objective("attention")
+    weights = world.weights(objective)
     with world.teacher.trunk.register_forward_hook(lambda _, inputs, __: shown.append(inputs[0])):
-        world.backward(objective, world.weights(objective), 5)
+        world.backward(objective, weights, 5)
     assert torch.equal(torch.cat(shown), world.images)
     assert all(parameter.grad is None for parameter in world.teacher.parameters())
 
