@@ -33,8 +33,8 @@ _STREAM = 0x48454144
 class Head(nn.Module):
     """One linear layer on unit descriptors: [..., in_dim] -> [..., out_dim].
 
-    A hash layer first lengthens them by sqrt(in_dim), so that their components have mean square 1, as those of
-    the features have that hash layers are usually trained on: its numbers then start at about 1 in size.
+    A hash layer first lengthens them by sqrt(in_dim), so that their components have mean square 1, as those
+    of the features have that hash layers are usually trained on: its numbers then start at about 1 in size.
     """
 
     def __init__(self, kind: Kind, in_dim: int, out_dim: int, *, bias: bool = False, seed: int = 0) -> None:

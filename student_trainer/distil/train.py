@@ -11,23 +11,21 @@ threads, to rounding on a graphics card or with another number of processes.
 import shutil
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 import torch
-from torch import nn
 
 from shared.checkpoints import save_network, weights_digest
-from shared.network import DescriptorNet
 from shared.views import WHOLE
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.course import course, steps_left
 from student_trainer.distil.data import TrainingData
-from student_trainer.distil.frozen_layers import check_trained_from, with_features
+from student_trainer.distil.frozen_layers import check_trained_from
 from student_trainer.distil.hashing.classes import tell_classes
-from student_trainer.distil.heads import fit_head, save_head
+from student_trainer.distil.heads import save_head
 from student_trainer.distil.learned_labels import keep_learned_labels
 from student_trainer.distil.log.events import (
     log_epoch,
@@ -39,6 +37,7 @@ from student_trainer.distil.log.events import (
 )
 from student_trainer.distil.log.metrics import MetricsLog, NoMetrics
 from student_trainer.distil.log.tensorboard import Board, writer_class
+from student_trainer.distil.opening import open_training
 from student_trainer.distil.preflight import check_data, unfitted_objective
 from student_trainer.distil.prepare import Lesson, prepare
 from student_trainer.distil.processes import ALONE, Processes
@@ -46,10 +45,9 @@ from student_trainer.distil.reproducible import reproducible
 from student_trainer.distil.schedule import Moment
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import check_weights, take_step
-from student_trainer.distil.student import build_student, build_untrained, calibrate
 from student_trainer.distil.validation import held_back_count, hold_back, is_due
 from student_trainer.distil.white_box.checks import check_white_box
-from student_trainer.distil.white_box.term import kept_head, term_of, with_map_weights
+from student_trainer.distil.white_box.term import kept_head
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.lock import exclusive
 from student_trainer.progress import Bar, progress
@@ -154,7 +152,6 @@ def _train(
 ) -> Outcome:
     """The story of a training, from top to bottom."""
     data_digest, notes = data.digest(), _notes(recipe, data)  # of all, decodable or not
-    seed = recipe.training.seed
 
     # What to learn from.
     lesson = prepare(recipe, data, run, device, processes)
@@ -164,27 +161,7 @@ def _train(
     processes.on_first(partial(keep_learned_labels, run.learned_labels, lesson.source.data))
 
     # The student, with its initial weights or as the checkpoint has it.
-    if checkpoint is None:
-        with processes.first_goes_ahead():  # weights are downloaded once
-            student = build_student(recipe).to(device)
-        if recipe.student.draws_weights:
-            calibrate(
-                student,
-                lesson.source.store,
-                lesson.source.preprocessing,
-                seed,
-                drawn_from=recipe.student.drawn_from,
-            )
-        processes.same_weights(student)
-        processes.on_first(lambda: save_network(student, run.initial_student, notes))
-        state = TrainingState.fresh(recipe, student, device, _head(lesson, student, seed))
-    else:
-        head = _head(lesson, build_untrained(recipe), seed)
-        state = TrainingState.resumed(recipe, checkpoint, device, head)
-
-    source = with_features(lesson.source, state.student, recipe.student.trained_from, run.cache)
-    term = term_of(recipe, lesson.objective, source.data.white_box, state.student, state.head)
-    lesson = replace(lesson, source=source, term=term)
+    state, lesson = open_training(recipe, lesson, checkpoint, run, notes)
 
     # Its steps.
     schedule = course(recipe, lesson.objective, lesson.source.data)
@@ -215,13 +192,6 @@ def _train(
         processes.on_first(partial(_save, state, recipe, run, notes))
     processes.wait()  # whoever ends without an error says that the student is there
     return Outcome(run.student, schedule.images, recipe.training.epochs, schedule.total_steps)
-
-
-def _head(lesson: Lesson, student: DescriptorNet, seed: int) -> nn.Module | None:
-    """What the objective learns of its own, with its initial weights."""
-    teacher = lesson.source.data.teacher
-    head = fit_head(lesson.objective, student.dim, None if teacher is None else teacher.shape[1], seed)
-    return with_map_weights(lesson.objective, student, lesson.source, head, seed=seed)
 
 
 def _save(state: TrainingState, recipe: Recipe, run: RunFolder, notes: dict[str, str]) -> None:

@@ -259,7 +259,7 @@ class TestRefusals:
             ("[trainig]\nepochs = 3", r"trainig is unknown.*Did you mean 'training'\?"),
             (
                 "[student]\nzzz = 3",
-                r"student\.zzz is unknown; known here: arch, pooling, weights, trained_from\.$",
+                r"student\.zzz is unknown; known here: arch, pooling, weights, random_from, trained_from\.$",
             ),
             ("[objective]\ntua = 0.5", r"objective\.tua is unknown.*Did you mean 'tau'\?"),
             ('[objective]\nname = "rank"\nrounds = 3', r"objective\.rounds is unknown: 'rank' takes"),

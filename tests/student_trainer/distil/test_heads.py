@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from shared.checkpoints import load_network, weights_digest
+from shared.extraction import describe
 from shared.pooling import GeM
 from shared.tensor_files import CheckpointError
 from student_trainer.distil import objectives
@@ -188,6 +190,22 @@ class TestInATraining:
         assert (saved.head.in_dim, saved.head.out_dim) == (student.dim, 8)
         untrained = Head("projection", student.dim, 8, seed=recipe.training.seed)
         assert not torch.equal(saved.head.linear.weight, untrained.linear.weight)
+
+    def test_a_projection_starts_as_the_map_that_suits_the_student(
+        self, recipe: Recipe, bought: TrainingData, tmp_path: Path
+    ) -> None:
+        """Least squares with a ridge, written here from the normal equations."""
+        run = RunFolder.create(tmp_path / "run")
+        still = ["training.epochs=1", "training.learning_rate=1e-12", "training.weight_decay=0.0"]
+        train(changed(recipe, ["averaging.epochs=[]", *still]), bought, run)
+        paths = [image.path for image in bought.images]
+        student = describe(load_network(run.initial_student), paths, 32).astype(np.float64)
+        assert bought.teacher is not None
+        moment = student.T @ student
+        ridge = 0.01 * np.trace(moment) / len(moment) * np.eye(len(moment))
+        expected = np.linalg.inv(moment + ridge) @ student.T @ bought.teacher
+        found = read_head(run.head).head.linear.weight.detach().numpy()
+        assert np.allclose(found.T, expected, atol=1e-3 * np.abs(expected).max())
 
     def test_a_stopped_training_ends_at_the_same_head(
         self, recipe: Recipe, bought: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
