@@ -183,6 +183,13 @@ def test_a_divided_manifest_without_labels_is_refused(tmp_path: Path) -> None:
         check_photographs(small_demo(tmp_path / "run", manifest=manifest, queries=1))
 
 
+def test_own_photographs_with_several_labels_are_refused(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("path,labels,split\na.jpg,sky;sea,train\nb.jpg,sky,test\n")
+    with pytest.raises(InvalidInput, match=r"2 of 2 images have several labels, the first .*a\.jpg"):
+        check_photographs(small_demo(tmp_path / "run", manifest=manifest, queries=1))
+
+
 def test_the_key_is_never_made_in_the_ledger_that_the_user_s_environment_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

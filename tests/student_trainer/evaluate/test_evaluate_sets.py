@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from made_datasets import make_cifar10, make_cub200
+from made_datasets import make_cifar10, make_cub200, make_nus_wide
 from typer.testing import CliRunner
 
 from student_trainer.errors import InvalidInput
@@ -39,6 +39,15 @@ def test_queries_of_a_hashing_set_rank_its_database(run: RunFolder, tmp_path: Pa
     make_cifar10(tmp_path, images=6)
     text = call(run, "--dataset", "cifar10", "--root", tmp_path)
     assert "10 queries rank 50 database images (cifar10, split test). Relevant means: the same label." in text
+
+
+def test_images_with_several_labels_are_relevant_by_one_in_common(run: RunFolder, tmp_path: Path) -> None:
+    make_nus_wide(tmp_path)
+    document = json.loads(call(run, "--dataset", "nus-wide", "--root", tmp_path, "--json"))
+    assert document["protocol"]["several_labels"]
+    example = next(example for example in document["examples"] if " + " in example["label"])
+    assert example["relevant_in_database"] >= 1
+    assert "Relevant means: a label in common." in call(run, "--dataset", "nus-wide", "--root", tmp_path)
 
 
 @pytest.mark.parametrize(
