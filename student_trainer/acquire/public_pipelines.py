@@ -110,6 +110,9 @@ PIPELINES: dict[str, PublicPipeline | None] = {
 }
 """By objective; None where no pipeline is public."""
 
+WHITE_BOX = ("hint", "attention")
+"""Learn from the feature maps of a teacher at hand, which no service shows."""
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -126,8 +129,8 @@ class Demand:
 
     @property
     def here(self) -> int:
-        """One query for each image; none where no teacher is asked."""
-        return 0 if self.asks_no_teacher else self.images
+        """One query for each image; none where no teacher is asked, or only one at hand."""
+        return 0 if self.asks_no_teacher or self.objective in WHITE_BOX else self.images
 
     def document(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -170,6 +173,10 @@ class Demand:
     def _here(self) -> str:
         if self.asks_no_teacher:
             return "Here too: it learns from labels, and nothing need be bought for it."
+        if self.objective in WHITE_BOX:
+            return (
+                "Here: 0: it takes the teacher itself (train --teacher-checkpoint), a service shows no maps."
+            )
         return f"Here: {self.here:,}, one for each image."
 
 
