@@ -10,6 +10,7 @@ from functools import partial
 
 from shared.extraction import describe
 from shared.images import InvalidImage, Preprocessing
+from shared.multiply_adds import parameter_count
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.bridge import Crossing
 from student_trainer.evaluate.asymmetric.on_manifest import search
@@ -89,11 +90,13 @@ def _measure(
         contestant=contestant,
         arch=network.spec.arch,
         dim=network.dim,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=parameter_count(network),
+        multiply_adds=contestant.multiply_adds(network),
         queries=search(rows, rows, gallery),
         describer=describer,
         rows=rows,
         mark=contestant.mark(network),
+        hash_layer=contestant.hash_layer(network),
     )
 
 
@@ -111,6 +114,7 @@ def _across(student: Measured, teacher: Measured, run: RunFolder, gallery: Galle
             dim=teacher.dim,
             queries=search(bridge.apply(student.rows), teacher.rows, gallery),
             mark=None,
+            hash_layer=None,
             bridge=bridge,
         )
         for name, bridge in crossing.bridges().items()

@@ -1,6 +1,7 @@
 """A model that is to be measured: where it is, how it is shown images, how it was trained.
 
-In: the fields below. Out: its network, and its mark for asymmetric search.
+In: the fields below. Out: its network and what that costs, its hash layer if it has one, and its mark for
+asymmetric search.
 """
 
 from collections.abc import Sequence
@@ -9,13 +10,17 @@ from pathlib import Path
 
 from shared.checkpoints import load_network
 from shared.extraction import pick_device
+from shared.images import InvalidImage
+from shared.multiply_adds import multiply_adds
 from shared.network import DescriptorNet
 from shared.tensor_files import CheckpointError
 from shared.views import WHOLE, ImageView
+from student_trainer.distil.heads import Head
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.fitness import NOT_YET, Upbringing, judge
 from student_trainer.evaluate.asymmetric.mark import Mark
 from student_trainer.evaluate.document import BEFORE, TEACHER
+from student_trainer.evaluate.hamming.hash_layers import read_hash_layer
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,24 @@ class Contestant:
         if self.name == TEACHER:
             return None
         return NOT_YET if self.name == BEFORE else judge(network, self.upbringing)
+
+    def hash_layer(self, network: DescriptorNet) -> Head | None:
+        """What makes codes of the descriptors of this network, where it was trained with one.
+
+        Raises:
+            InvalidInput: its file is damaged, or it was trained with another student.
+        """
+        if self.upbringing.in_teachers_space:  # then what lies beside it is a projection
+            return None
+        return read_hash_layer(self.upbringing.head, network)
+
+    def multiply_adds(self, network: DescriptorNet) -> int | None:
+        """Of one square image of the size that it is shown; None where it takes no squares of that size."""
+        side_px = self.view.side_px(self.longest_side_px)
+        try:
+            return multiply_adds(network.spec, side_px, side_px)
+        except InvalidImage:
+            return None
 
 
 def require_teacher(contestants: Sequence[Contestant]) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.evaluate.asymmetric.mark import Mark, Way
+from student_trainer.evaluate.hamming.line import HammingScores
 from student_trainer.evaluate.protocol import Part, Protocol
 
 TEACHER, BEFORE, STUDENT = "teacher", "student before", "student"
@@ -100,6 +101,9 @@ class ModelScores(Part):
     dim: int
     parameters: int | None
     """None where the model is reached through an API alone."""
+    multiply_adds: int | None = None
+    """For one square image of ``image_size``; None where the model is reached through an API alone, and in
+    older files."""
     file_bytes: int | None
     """Size of the checkpoint."""
     image_size: int | None
@@ -122,6 +126,8 @@ class ModelScores(Part):
     """Whether a student is fit to ask its teacher's database; absent of teachers, and in older files."""
     learned_labels: LearnedLabels | None = None
     """Absent where it learned without labels, or nobody wrote them down."""
+    hamming: HammingScores | None = None
+    """What its binary codes are worth, on labelled images; absent where it has no hash layer."""
 
     @property
     def fitness(self) -> str | None:

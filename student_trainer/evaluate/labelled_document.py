@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.vectors import Float32Rows
+from student_trainer.distil.heads import Head
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate import examples
 from student_trainer.evaluate.asymmetric.bridge import Bridge
@@ -33,6 +34,8 @@ from student_trainer.evaluate.document import (
     sha256_of_file,
 )
 from student_trainer.evaluate.gallery import Gallery
+from student_trainer.evaluate.hamming.line import HammingScores
+from student_trainer.evaluate.hamming.scores import score_gallery
 from student_trainer.evaluate.labelled import MEASURES, RECALLS, QueryScores
 from student_trainer.evaluate.protocol import Protocol
 from student_trainer.evaluate.relevance import in_words
@@ -64,11 +67,14 @@ class Measured:
     arch: str
     dim: int
     parameters: int
+    multiply_adds: int | None
     queries: QueryScores
     describer: Describer = field(repr=False)
     rows: Float32Rows = field(repr=False)
     """Of all images of the gallery."""
     mark: Mark | None
+    hash_layer: Head | None = None
+    """What makes codes of the rows, where the model was trained with one."""
     bridge: Bridge | None = None
     """By which it asked the teacher's database."""
 
@@ -120,6 +126,7 @@ def _line(model: Measured, before: Measured | None, gallery: Gallery) -> ModelSc
         images_bought=model.contestant.images_bought,
         dim=model.dim,
         parameters=model.parameters,
+        multiply_adds=model.multiply_adds,
         file_bytes=model.contestant.checkpoint.stat().st_size,
         image_size=model.contestant.view.side_px(model.contestant.longest_side_px),
         view=model.contestant.view_words,
@@ -129,7 +136,14 @@ def _line(model: Measured, before: Measured | None, gallery: Gallery) -> ModelSc
         bridge_fit=model.bridge.fit if model.bridge else None,
         asymmetric=model.mark,
         learned_labels=_labels_met_before(model.contestant.learned_labels, gallery),
+        hamming=_by_codes(model, gallery),
     )
+
+
+def _by_codes(model: Measured, gallery: Gallery) -> HammingScores | None:
+    if model.hash_layer is None:
+        return None
+    return score_gallery(model.hash_layer, model.rows, gallery, model.parameters, model.multiply_adds)
 
 
 def _labels_met_before(learned: frozenset[str] | None, gallery: Gallery) -> LearnedLabels | None:

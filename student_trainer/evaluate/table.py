@@ -11,10 +11,12 @@ from student_trainer.evaluate.sides import differences, scales_of, size_of
 
 UNKNOWN = "-"
 
+COST = "G mult-adds"
+"""Thousand million multiply-adds for one square image of the size in the table."""
 SETUP_HEADER = ("model", "setup", "mAP (trapezoidal)", "mAP (step)", "mP@1", "mP@5", "mP@10", "queries")
 HEADER = ("model", "mAP (step)", "mAP (trapezoidal)", "mP@10", "recall@1", "dim", "parameters", "image px")
-RECALL_HEADER = ("model", "recall@1", "recall@2", "recall@4", "recall@8", "asymmetric search")
-MODEL_HEADER = ("model", "dim", "parameters", "image px", "scales", "asymmetric search")
+RECALL_HEADER = ("model", "recall@1", "recall@2", "recall@4", "recall@8", "asymmetric search", COST)
+MODEL_HEADER = ("model", "dim", "parameters", "image px", "scales", "asymmetric search", COST)
 
 
 def as_text(evaluation: Evaluation) -> str:
@@ -49,6 +51,9 @@ def as_text(evaluation: Evaluation) -> str:
         for name, model in evaluation.models.items()
         if model.asymmetric
     )
+    parts.extend(
+        f"{name}, {model.hamming.sentence}." for name, model in evaluation.models.items() if model.hamming
+    )
     parts.extend(f"{name}: by {model.bridge}." for name, model in evaluation.models.items() if model.bridge)
     return "\n".join(parts)
 
@@ -82,7 +87,7 @@ def _row(name: str, model: ModelScores) -> tuple[str, ...]:
 def _recall_row(name: str, model: ModelScores) -> tuple[str, ...]:
     recalls = (model.recall_at_1, model.recall_at_2, model.recall_at_4, model.recall_at_8)
     scores = (UNKNOWN if recall is None else f"{recall:.3f}" for recall in recalls)
-    return (name, *scores, model.fitness or UNKNOWN)
+    return (name, *scores, model.fitness or UNKNOWN, _cost(model))
 
 
 def _model_row(name: str, model: ModelScores, evaluation: Evaluation) -> tuple[str, ...]:
@@ -93,7 +98,12 @@ def _model_row(name: str, model: ModelScores, evaluation: Evaluation) -> tuple[s
         size_of(model),
         scales_of(model, evaluation),
         model.fitness or UNKNOWN,
+        _cost(model),
     )
+
+
+def _cost(model: ModelScores) -> str:
+    return UNKNOWN if model.multiply_adds is None else f"{model.multiply_adds / 1e9:.4g}"
 
 
 def _setup_row(name: str, setup: str, line: SetupLine) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from shared.digest import JsonValue, float_text
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.contestant import Contestant, check_device, open_network
 from student_trainer.evaluate.describing import Describer
-from student_trainer.evaluate.hamming.hash_layers import codes_of, read_hash_layer
+from student_trainer.evaluate.hamming.hash_layers import codes_of
 from student_trainer.publish.code_files import CodeFile
 from student_trainer.run_folder import RunFolder
 
@@ -44,7 +44,7 @@ def encode(
     """
     check_device(device)
     network = open_network(student)
-    layer = read_hash_layer(run.head, network)
+    layer = student.hash_layer(network)
     if layer is None:
         raise InvalidInput(
             f"{run.root} has no hash layer, so its student makes no codes. Train one with: student-trainer "

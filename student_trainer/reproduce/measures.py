@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Protocol
 
 import torch
@@ -17,6 +17,7 @@ from shared.checkpoints import load_network
 from shared.digest import digest_of_list
 from shared.extraction import describe_pixels, pick_device
 from shared.images import InvalidImage, Pixels, Preprocessing, load_pixels
+from shared.multiply_adds import multiply_adds, parameter_count
 from shared.network import DescriptorNet
 from shared.tensor_files import CheckpointError
 from shared.views import WHOLE, ImageView
@@ -55,7 +56,7 @@ class MeasurePair:
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters, and the network's time for one image at several scales."""
+    """Parameters, multiply-adds, and the network's time for one image at several scales."""
 
     images: tuple[Path, ...]
     longest_side_px: int
@@ -66,6 +67,12 @@ class Cost:
 
     columns = (
         Column("parameters", "all weights of the network", tested=False, share=False),
+        Column(
+            "G multiply-adds",
+            "thousand millions for one image at one scale, mean over the images",
+            tested=False,
+            share=False,
+        ),
         Column("ms an image", "median time of the network, one image at a time", tested=False, share=False),
     )
 
@@ -86,21 +93,25 @@ class Cost:
         """See :class:`TableMeasure`; another machine has other times."""
         settings = [str(self.longest_side_px), hardware(), str(self.threads), self.device]
         settings += view_facts(self.view)
-        return digest_of_list(["cost", *map(str, self.images), *settings])
+        return digest_of_list(["cost", "multiply-adds", *map(str, self.images), *settings])
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """See :class:`TableMeasure`. The first image is taken twice, and its first time does not count."""
         network = readable(checkpoint).to(pick_device(self.device))
         preprocessing = Preprocessing(self.longest_side_px, view=self.view)
-        times_s = []
+        times_s, counts = [], []
         with _threads(self.threads):
             for path in (self.images[0], *self.images):
                 pixels = torch.from_numpy(_pixels(path, preprocessing)[None])
                 started_s = time.perf_counter()
                 describe_pixels(network, pixels, preprocessing, PAPER_SCALES).cpu()
                 times_s.append(time.perf_counter() - started_s)
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        return {"parameters": float(parameters), "ms an image": 1000 * median(times_s[1:])}
+                counts.append(multiply_adds(network.spec, *pixels.shape[1:3]))
+        return {
+            "parameters": float(parameter_count(network)),
+            "G multiply-adds": fmean(counts[1:]) / 1e9,
+            "ms an image": 1000 * median(times_s[1:]),
+        }
 
 
 @contextmanager

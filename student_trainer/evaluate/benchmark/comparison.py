@@ -7,6 +7,7 @@ same files in its own way; what differs between networks (longest side, whitenin
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from shared.multiply_adds import parameter_count
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.present import require_files, require_images
 from student_trainer.errors import InvalidInput
@@ -132,7 +133,8 @@ class Comparison:
             view=contestant.view_words,
             checkpoint_sha256=sha256_of_file(contestant.checkpoint),
             whitened=seen.whitening is not None,
-            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            parameters=parameter_count(network),
+            multiply_adds=contestant.multiply_adds(network),
             file_bytes=contestant.checkpoint.stat().st_size,
             objective=contestant.objective,
             images_bought=contestant.images_bought,

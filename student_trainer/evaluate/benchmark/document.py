@@ -51,6 +51,7 @@ class Line:
     checkpoint_sha256: str
     whitened: bool
     parameters: int | None = None
+    multiply_adds: int | None = None
     """None where the model is reached through an API alone."""
     file_bytes: int | None = None
     objective: str | None = None
@@ -143,6 +144,7 @@ def _scores(name: str, line: Line, before: Line | None, headline: str) -> ModelS
         images_bought=line.images_bought,
         dim=line.dim,
         parameters=line.parameters,
+        multiply_adds=line.multiply_adds,
         file_bytes=line.file_bytes,
         image_size=line.longest_side_px,
         view=line.view,

@@ -18,12 +18,24 @@ class HammingScores(Part):
     """95 % interval."""
     map_at: dict[int, float]
     """The same of the first k images, for each k that is less than the database."""
+    parameters: int
+    """Of the student and its hash layer."""
+    multiply_adds: int | None
+    """Of both, for one square image; None where the student takes no squares of its image size."""
 
+    @property
     def sentence(self) -> str:
         """In words, of a student that is named before."""
         at = "".join(f", mAP@{k:,} {score:.3f}" for k, score in self.map_at.items())
         low, high = self.map_interval
         return (
             f"codes of {self.bits} bits by Hamming distance: mAP {self.map:.3f} [{low:.3f}, {high:.3f}]{at}; "
-            "images at one distance count in the mean over all of their orders"
+            f"images at one distance count in the mean over all of their orders. With its hash layer it has "
+            f"{self._size()}"
         )
+
+    def _size(self) -> str:
+        parameters = f"{self.parameters:,} parameters"
+        if self.multiply_adds is None:
+            return parameters
+        return f"{parameters} and takes {self.multiply_adds / 1e9:.4g} G multiply-adds"
