@@ -1,4 +1,4 @@
-"""Files of binary codes: both forms are read back, give the same bytes, and are refused when they are wrong."""
+"""Files of binary codes: both forms are read back, give the same bytes, and are refused when wrong."""
 
 import json
 from pathlib import Path
