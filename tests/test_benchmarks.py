@@ -4,7 +4,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import torch
 
+from benchmarks.hamming import CASES, Case, measure
 from benchmarks.ledger_desk import open_desk
 from benchmarks.ledger_targets import Target, print_targets
 from benchmarks.objectives import label_free
@@ -47,3 +49,13 @@ def test_the_cost_of_every_objective_is_measured_that_needs_no_more_than_bought_
     found = set(label_free())
     assert {"rank", "regression", "relative", "rkd", "rkd-angle", "darkrank-soft", "pkt", "csd"} <= found
     assert not {"ap", "contrastive", "asym-contrastive", "triplet"} & found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.title}, {case.threads}")
+def test_every_line_of_hamming_search_is_measured(case: Case) -> None:
+    threads = torch.get_num_threads()
+    try:
+        seconds, gigabytes = measure(case, database=300, queries=3)
+    finally:
+        torch.set_num_threads(threads)
+    assert 0 < seconds < 10 and 0 < gigabytes < 100
