@@ -19,6 +19,7 @@ from student_trainer.evaluate.commands import evaluate
 from student_trainer.evaluate.contestants import line_up
 from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER, Evaluation, read_evaluation
 from student_trainer.evaluate.labelled import score
+from student_trainer.evaluate.table import as_text
 from student_trainer.publish.card import build_card
 from student_trainer.publish.facts import gather
 from student_trainer.recipe import Recipe
@@ -78,14 +79,13 @@ def test_a_student_is_measured_as_its_recipe_shows_images_and_the_table_says_so(
     assert student.map_step == pytest.approx(map_of(run.student, manifest, view))
     words = "shortest side 40 px, the middle 32 x 32 px, the middle 0.8 of each side alone"
     assert (student.image_size, student.view) == (32, words)
-    text = CliRunner().invoke(app, ["--run", str(run.root), "--manifest", str(manifest)]).stdout
-    assert f"Every image is shown so: {words}." in text
+    assert f"Every image is shown so: {words}." in as_text(evaluation)
     assert f"| images | RGB, {words} |" in build_card(gather(run))
 
 
 def test_a_student_of_degraded_images_can_be_measured_on_clean_ones(run: RunFolder, manifest: Path) -> None:
     trained_on(run, degrade="downsample:4")
-    assert measured(run, "--manifest", manifest).models[STUDENT].view is not None
+    assert line_up(run, None, [], None, None)[-1].view == ImageView(degradation=WORSE)
     clean = measured(run, "--manifest", manifest, "--degrade", "none").models[STUDENT]
     assert (clean.view, clean.image_size) == (None, 48)
     assert clean.map_step == pytest.approx(map_of(run.student, manifest, WHOLE))
