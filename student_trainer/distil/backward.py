@@ -15,12 +15,12 @@ stand one gathering of descriptors and one sum of gradients.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from student_trainer.distil.processes import ALONE, Processes
+from student_trainer.distil.push import ChunkTerm, Push
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,6 @@ class Chunk:
 
 Chunks = Callable[[], Iterable[Chunk]]
 """The chunks of one batch; called once for each pass over it, and the same each time."""
-
-
-class ChunkTerm(Protocol):
-    """A part of the loss in which each image stands for itself: its mean over the batch.
-
-    It needs more of the network than descriptors, and no other image, so stage three takes it chunk by chunk.
-    """
-
-    @property
-    def weights(self) -> nn.Module:
-        """What it learns of its own; gets its gradient too."""
-        ...
-
-    def __call__(self, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Descriptors [b, d] of images [b, 3, H, W], and each image's loss [b]."""
-        ...
 
 
 class InexactBackward(ValueError):
@@ -113,7 +97,7 @@ def three_stage_backward(
     if loss_of is not None:
         descriptors = describe_without_graph(network, chunks, batch_size, processes)
         loss, gradient = loss_and_gradient(descriptors, loss_of, beside)
-    push = _Push(network, gradient, term, batch_size)
+    push = Push(network, gradient, term, batch_size)
     push.zero_grad()
     others = batch_size
     of_term: list[tuple[Tensor, Tensor]] = []
@@ -232,41 +216,6 @@ def _leave(weights: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) 
         weight.grad = torch.zeros_like(weight) if gradient is None else gradient
 
 
-@dataclass(frozen=True)
-class _Push:
-    """Stage 3 for one chunk: add its part of the gradient to the parameters."""
-
-    network: nn.Module
-    gradient: Tensor | None
-    """[B, d], from stage 2."""
-    term: ChunkTerm | None
-    batch_size: int
-
-    @property
-    def networks(self) -> list[nn.Module]:
-        """Whose gradients come chunk by chunk."""
-        return [self.network] if self.term is None else [self.network, self.term.weights]
-
-    def zero_grad(self) -> None:
-        """Before the first chunk."""
-        for part in self.networks:
-            part.zero_grad()
-
-    def __call__(self, positions: Tensor, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """The chunk's positions and the term's losses of it, [b] each; nothing without a term."""
-        gradient = None if self.gradient is None else self.gradient[positions]
-        if self.term is None:
-            self.network(images).backward(gradient)
-            return []
-        descriptors, losses = self.term(self.network, images)
-        mean = losses.sum() / self.batch_size
-        if gradient is None:
-            torch.autograd.backward([mean])
-        else:
-            torch.autograd.backward([mean, descriptors], [None, gradient])
-        return [(positions, losses.detach())]
-
-
 def _mean(found: Sequence[tuple[Tensor, Tensor]], batch_size: int, processes: Processes) -> float:
     """The term's mean over the batch, of its losses in every process."""
     losses = torch.cat([losses for _, losses in found]) if found else torch.empty(0)
@@ -278,7 +227,7 @@ def _mean(found: Sequence[tuple[Tensor, Tensor]], batch_size: int, processes: Pr
     return processes.total(losses.double().sum().item()) / batch_size
 
 
-def _rows_to_blame(push: _Push, chunks: Chunks) -> list[int]:
+def _rows_to_blame(push: Push, chunks: Chunks) -> list[int]:
     """Which images' own contribution to the weights' gradient is not finite; slow, only after a failure."""
     rows = []
     for chunk in chunks():

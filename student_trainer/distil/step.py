@@ -9,13 +9,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from student_trainer.distil.backward import BadNumbers, ChunkTerm, Step, three_stage_backward
+from student_trainer.distil.backward import BadNumbers, Step, three_stage_backward
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.descriptors import BadDescriptors
 from student_trainer.distil.objectives import Objective, of_descriptors
 from student_trainer.distil.objectives.tupled import TupleObjective
 from student_trainer.distil.optimiser import RATE_FACTOR
 from student_trainer.distil.preflight import some_names
+from student_trainer.distil.push import ChunkTerm
 from student_trainer.distil.schedule import Moment
 from student_trainer.distil.state import TrainingState
 from student_trainer.errors import TrainingFailed

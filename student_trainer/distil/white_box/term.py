@@ -81,7 +81,7 @@ def kept_head(learned: nn.Module | None) -> Head | None:
 
 @dataclass(frozen=True)
 class MapTerm:
-    """See :class:`student_trainer.distil.backward.ChunkTerm`."""
+    """See :class:`student_trainer.distil.push.ChunkTerm`."""
 
     objective: FeatureMapObjective
     student: nn.Module
