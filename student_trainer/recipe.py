@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from shared.digest import JsonValue, digest_of_document, float_text
 from shared.views import Degradation, ImageView
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe_checks import complete_settings, explain, nearest, objective_settings
+from student_trainer.recipe_checks import carried_over, complete_settings, explain, nearest
 
 SHIPPED = Path(__file__).parent / "recipes"
 """The folder of the recipes that come with the package."""
@@ -246,7 +246,8 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Args:
         name_or_path: a name from :func:`shipped_recipes`, or a TOML file.
         overrides: ``section.key=value``, the value in TOML's notation; bare words are taken as text.
-            ``objective.name=...`` drops the settings of the recipe that the new objective does not have.
+            ``objective.name=...`` keeps the settings of the recipe that mean the same in the new objective:
+            those that it has by the same name and with the same default.
 
     Raises:
         InvalidInput: no such recipe, not TOML, an unknown key or objective, or a value of the wrong
@@ -342,8 +343,7 @@ def _value(text: str) -> Any:
 def _apply(document: dict[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     name = changes.get("objective", {}).get("name")
     if isinstance(name, str):
-        known = {"name", *objective_settings(name)}
-        document["objective"] = {k: v for k, v in document["objective"].items() if k in known}
+        document["objective"] = carried_over(document["objective"], name)
     for section, values in changes.items():
         document.setdefault(section, {}).update(values)
     return document

@@ -36,6 +36,24 @@ def objective_settings(name: str) -> dict[str, Any]:
     return {key: parameter.default for key, parameter in parameters.items()}
 
 
+def carried_over(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What stays of an objective's section when another objective takes its place.
+
+    A setting stays where the other has it by the same name and with the same default: tau stays between the
+    ranking losses, while the margin of a contrastive loss is no margin for triplets.
+
+    Args:
+        settings: the section, with the name of the objective that it is of.
+        name: of the other one.
+
+    Raises:
+        InvalidInput: there is no such objective.
+    """
+    before, after = objective_settings(str(settings["name"])), objective_settings(name)
+    same = {key for key in after if key in before and before[key] == after[key]}
+    return {key: value for key, value in settings.items() if key == "name" or key in same}
+
+
 def complete_settings(name: str, given: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """All settings of an objective: those given, checked, and the defaults of the others.
 

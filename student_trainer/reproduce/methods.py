@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
 from shared.digest import digest_of_document, digest_of_list, float_text
 from shared.vectors import Float32Rows
 from student_trainer.distil.data import TrainingData
-from student_trainer.distil.heads import project, read_head
-from student_trainer.evaluate.asymmetric import learn_projection
+from student_trainer.distil.heads import read_head
+from student_trainer.distil.threshold import HIGHEST, with_threshold
+from student_trainer.evaluate.asymmetric.bridge import by_head
+from student_trainer.evaluate.asymmetric.learned_map import learn_projection
 from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.recipe import Recipe
+from student_trainer.recipe_checks import AUTO, THRESHOLD
 from student_trainer.reproduce.columns import Column
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.hardware import hardware
@@ -137,10 +138,13 @@ class Methods:
     def _cost(self, recipe: Recipe, student_dim: int) -> dict[str, float]:
         assert self.bought is not None
         assert self.bought.teacher is not None
+        # A threshold that each set of images chooses for itself costs what any other does.
+        unchosen = recipe.objective.settings.get(THRESHOLD) == AUTO
+        fitted = with_threshold(recipe, HIGHEST) if unchosen else recipe
         found = _cost_of(
             LossShape(
                 recipe.objective.name,
-                recipe.objective.settings,
+                fitted.objective.settings,
                 recipe.training.batch_size,
                 student_dim,
                 self.bought.teacher.shape[1],
@@ -158,11 +162,9 @@ def as_trained(checkpoint: Path, rows: Float32Rows, teacher_dim: int) -> Float32
     where neither holds, since then nothing can be compared.
     """
     file = RunFolder(checkpoint.parent).head
-    if file.is_file():
-        saved = read_head(file)
-        if saved.head.kind == "projection" and saved.head.out_dim == teacher_dim:
-            with torch.inference_mode():
-                return project(torch.from_numpy(rows), saved.head).numpy()
+    head = read_head(file).head if file.is_file() else None
+    if head is not None and head.kind == "projection" and head.out_dim == teacher_dim:
+        return by_head(head).apply(rows)
     return rows if rows.shape[1] == teacher_dim else None
 
 

@@ -128,7 +128,7 @@ class TestWhatIsShipped:
         assert (training.weight_decay, training.pooling_rate_factor) == (1e-6, 10.0)
         assert (training.batch_norm, training.batch_size) == ("frozen", tuples)
         others = {"asym-contrastive+": "asym-triplet", "contrastive": "triplet"}
-        other = load(name, [f"objective.name={others[objective]}", "objective.margin=0.1"])
+        other = load(name, [f"objective.name={others[objective]}"])
         assert other.objective.settings == mining | {"margin": 0.1}
 
     def test_an_empty_file_is_the_papers_recipe(self, empty: Path) -> None:
@@ -182,6 +182,23 @@ class TestOverrides:
         assert recipe.objective.name == "rank"
         assert recipe.objective.settings["tau"] == 0.6
         assert "rounds" not in recipe.objective.settings
+
+    @pytest.mark.parametrize(
+        ("objective", "setting", "own"),
+        [
+            ("darkrank-hard", "alpha", 3.0),
+            ("multi-similarity", "alpha", 2.0),
+            ("asym-triplet", "margin", 0.1),
+        ],
+    )
+    def test_another_objective_takes_nothing_that_means_something_else_there(
+        self, tmp_path: Path, objective: str, setting: str, own: float
+    ) -> None:
+        """Of the same name, and with another default."""
+        before = "contrastive" if setting == "margin" else "rank-mixup"
+        path = write(tmp_path, f'[objective]\nname = "{before}"\n{setting} = 0.4\n')
+        recipe = load(path, [f"objective.name={objective}"])
+        assert recipe.objective.settings[setting] == own
 
     def test_later_overrides_win(self, empty: Path) -> None:
         assert load(empty, ["training.seed=1", "training.seed=2"]).training.seed == 2
