@@ -17,12 +17,14 @@ from shared.vectors import Float32Rows
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.heads import read_head
 from student_trainer.distil.threshold import HIGHEST, with_threshold
+from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.bridge import by_head
 from student_trainer.evaluate.asymmetric.learned_map import learn_projection
 from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import AUTO, THRESHOLD
 from student_trainer.reproduce.columns import Column
+from student_trainer.reproduce.measures import readable
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.hardware import hardware
 from student_trainer.trials.loss_cost import LossCost, LossShape, loss_cost
@@ -103,6 +105,7 @@ class Methods:
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
+        self._check_teacher()
         rows = self.labelled.described(checkpoint, self.labelled.gallery.paths)
         values = {"mAP": self.labelled.scores(rows)[self.labelled.drawn]}
         if self.teacher is not None and self.teacher != checkpoint:
@@ -110,6 +113,17 @@ class Methods:
         if self.recipe is not None and self.bought is not None:
             values |= self._cost(self.recipe, rows.shape[1])
         return values
+
+    def _check_teacher(self) -> None:
+        """Refuse another teacher than the one that was asked, as far as its dimensions tell."""
+        if self.teacher is None or self.bought is None or self.bought.teacher is None:
+            return
+        own, bought = readable(self.teacher).dim, self.bought.teacher.shape[1]
+        if own != bought:
+            raise InvalidInput(
+                f"--teacher {self.teacher} describes images in {own:,} dimensions, and the bought "
+                f"descriptors have {bought:,}: give the checkpoint of the teacher that they were bought from."
+            )
 
     @property
     def _pairs(self) -> TrainingData:

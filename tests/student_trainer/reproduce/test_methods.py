@@ -1,0 +1,153 @@
+"""Methods side by side: search among students, in the teacher's database, and what needs what."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from command_line import Run
+
+from shared.checkpoints import load_network, save_network
+from shared.extraction import describe
+from shared.network import NetworkSpec, build_network
+from student_trainer.datasets.manifest import labelled_entries
+from student_trainer.distil.heads import Head, save_head
+from student_trainer.evaluate.gallery import gallery_of
+from student_trainer.recipe import changed, load
+from student_trainer.reproduce.definition import read_table
+from student_trainer.reproduce.methods import Methods, as_trained
+from student_trainer.trials.loss_cost import LossCost, LossShape
+from student_trainer.trials.yardsticks import Labelled
+
+METHODS = """
+title = "Two methods"
+measures = "methods"
+facts = ["step"]
+
+[[row]]
+id = "teacher"
+network = "teacher"
+
+[[row]]
+id = "regression"
+set = ["objective.name=regression"]
+
+[[row]]
+id = "ap"
+learns_from = "labels"
+set = ["objective.name=ap"]
+
+[[row]]
+id = "asym-triplet"
+learns_from = "teacher and labels"
+set = ["objective.name=asym-triplet", "objective.negatives=1", "objective.anchors_per_epoch=8"]
+
+[[claim]]
+says = "Regression is better in asymmetric search"
+better = "regression"
+than = "asym-triplet"
+on = "asymmetric mAP"
+"""
+
+
+@pytest.fixture
+def labelled(inputs: Any) -> Labelled:
+    gallery = gallery_of(labelled_entries(inputs.manifest, "test"))
+    return Labelled(gallery, "labelled.csv", 24, "cpu")
+
+
+def test_every_row_of_the_shipped_table_says_what_its_objective_needs() -> None:
+    """As planning checks it when a run has labels; here without one."""
+    from student_trainer.distil import objectives
+
+    table = read_table("methods")
+    names = {row.id: row for row in table.rows if row.network == "trained"}
+    for name, row in names.items():
+        objective = objectives.get(name)()
+        assert (objective.needs_labels, objective.needs_teacher) == {
+            "teacher": (False, True),
+            "labels": (True, False),
+            "teacher and labels": (True, True),
+        }[row.learns_from]
+    black_box = {name for name in objectives.OBJECTIVES if name not in {"hint", "attention", "dch", "csq"}}
+    assert set(names) == black_box
+
+
+def test_a_run_measures_them_and_says_what_each_learned_from(
+    inputs: Any, reproduce: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[LossShape] = []
+
+    def cost(shape: LossShape) -> LossCost:
+        asked.append(shape)
+        return LossCost(1.5, None)
+
+    monkeypatch.setattr("student_trainer.reproduce.methods.loss_cost", cost)
+    (tmp_path / "two.toml").write_text(METHODS)
+    out = tmp_path / "out"
+    teacher = tmp_path / "teacher.safetensors"
+    save_network(build_network(NetworkSpec("mobilenet_v2-320x0.1+8"), seed=9), teacher)
+    options = [*inputs.options(out), "--train-split", "train", "--teacher", teacher, "--seeds", 2]
+    done = reproduce(tmp_path / "two.toml", *options, "--set", "training.batch_size=20")
+    assert done.code == 0, done.err
+    table = json.loads((out / "results.json").read_text())["tables"]["two"]
+    lines = {line["row"]: line for line in table["lines"]}
+    measured = {name: line["cells"][0]["measures"] for name, line in lines.items()}
+    assert set(measured["teacher"]) == {"mAP"}
+    for name in ("regression", "asym-triplet"):
+        assert set(measured[name]) == {"mAP", "asymmetric", "asymmetric, mapped", "loss, ms"}
+    assert {shape.objective for shape in asked} == {"regression", "ap", "asym-triplet"}
+    assert len(asked) == 3  # once for all seeds
+    [claim] = table["claims"]
+    assert [finding["column"] for finding in claim["findings"]] == ["asymmetric mAP"]
+    page = (out / "reproduce.md").read_text()
+    assert "| teacher and labels |" in page and "learns from" in page
+
+
+def test_a_head_brings_a_student_into_the_teachers_space(tmp_path: Path) -> None:
+    student = build_network(NetworkSpec("mobilenet_v2-320x0.1"), seed=0)
+    save_network(student, tmp_path / "student.safetensors")
+    rows = np.eye(4, student.dim, dtype=np.float32)
+    assert as_trained(tmp_path / "student.safetensors", rows, teacher_dim=7) is None
+    head = Head("projection", student.dim, 7)
+    save_head(head, tmp_path / "head.safetensors", objective="regression", student_digest="")
+    crossed = as_trained(tmp_path / "student.safetensors", rows, teacher_dim=7)
+    expected = torch.nn.functional.normalize(head.linear.weight[:, :4].T.detach()).numpy()
+    assert crossed is not None and np.allclose(crossed, expected, atol=1e-4)
+
+
+def test_a_hash_layer_is_no_way_into_it(tmp_path: Path) -> None:
+    head = Head("hash", 5, 7)
+    save_head(head, tmp_path / "head.safetensors", objective="dch", student_digest="")
+    assert as_trained(tmp_path / "student.safetensors", np.eye(5, dtype=np.float32), teacher_dim=7) is None
+
+
+def test_the_teachers_own_student_finds_as_much_asymmetrically_as_it_does_alone(
+    inputs: Any, labelled: Labelled, tmp_path: Path
+) -> None:
+    """A copy of the teacher has its descriptors."""
+    copy = tmp_path / "student.safetensors"
+    save_network(load_network(inputs.teacher), copy)
+    found = Methods(labelled, inputs.teacher, 24).measure(copy)
+    assert found["asymmetric"] == pytest.approx(found["mAP"])
+    rows = describe(load_network(copy), labelled.gallery.paths, 24, device="cpu")
+    assert found["mAP"] == pytest.approx(labelled.scores(rows)["mAP"])
+
+
+def test_another_loss_or_batch_is_another_measurement(inputs: Any, labelled: Labelled) -> None:
+    base = load(inputs.recipe)
+    recipes = [base, changed(base, ["objective.tau=0.6"]), changed(base, ["training.batch_size=7"])]
+    digests = {Methods(labelled).of(recipe).digest() for recipe in recipes}
+    assert len({Methods(labelled).digest(), *digests}) == 4
+
+
+def test_another_teacher_than_the_one_that_was_asked_is_refused(
+    inputs: Any, reproduce: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "two.toml").write_text(METHODS)
+    options = [*inputs.options(tmp_path / "out"), "--train-split", "train", "--teacher", inputs.teacher]
+    done = reproduce(tmp_path / "two.toml", *options, "--seeds", 1, "--only", "teacher")
+    assert done.code != 0
+    assert "describes images in 32 dimensions, and the bought descriptors have 8" in done.err
