@@ -83,7 +83,7 @@ class RunFolder:
 
     @property
     def head(self) -> Path:
-        """What the objective learned beside the student: a projection or a hash layer; often there is none."""
+        """What the objective learned beside the student: a projection or a hash layer; often nothing."""
         return self.root / "head.safetensors"
 
     @property

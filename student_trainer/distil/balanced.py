@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from student_trainer.distil.labels import UNLABELLED
 from student_trainer.distil.schedule import Schedule
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import TrainingSection
+from student_trainer.recipe_sections import TrainingSection
 
 BALANCED = "balanced"
 """What ``training.sampling`` says where this schedule is asked for."""

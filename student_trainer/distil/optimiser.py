@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from shared.pooling import GeM
-from student_trainer.recipe import TrainingSection
+from student_trainer.recipe_sections import TrainingSection
 
 RATE_FACTOR = "rate_factor"
 """Key of a group whose learning rate is a multiple of the schedule's."""

@@ -25,7 +25,8 @@ from shared.tensor_files import is_safetensors, read_safetensors_metadata
 from student_trainer.distil.arrays import ArrayStore
 from student_trainer.distil.views import MiddleSquare
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import IMAGENET, RANDOM, Recipe
+from student_trainer.recipe import Recipe
+from student_trainer.recipe_sections import IMAGENET, RANDOM
 
 CALIBRATION_IMAGES = 512
 """Images that give a randomly initialised network its batch norm statistics."""

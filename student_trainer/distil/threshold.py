@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from student_trainer.distil.similarities import similarity_blocks
-from student_trainer.recipe import ObjectiveSection, Recipe
+from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import AUTO, THRESHOLD
+from student_trainer.recipe_sections import ObjectiveSection
 
 NEIGHBOURS = 5
 """Above the three of the paper's sparse set (Table 7), on which lowering the threshold did harm."""

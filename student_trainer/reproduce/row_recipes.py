@@ -9,8 +9,9 @@ from pathlib import Path
 from shared.network import NetworkSpec
 from student_trainer.distil.threshold import with_threshold
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import IMAGENET, RANDOM, Recipe, changed, load
+from student_trainer.recipe import Recipe, changed, load
 from student_trainer.recipe_checks import AUTO, THRESHOLD, objective_settings
+from student_trainer.recipe_sections import IMAGENET, RANDOM
 from student_trainer.reproduce.definition import Row
 from student_trainer.reproduce.setting import Setting
 

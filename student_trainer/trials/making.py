@@ -23,8 +23,9 @@ from student_trainer.distil.train import train
 from student_trainer.distil.views import preprocessing_in_use
 from student_trainer.errors import TrainingFailed
 from student_trainer.evaluate.document import sha256_of_file
-from student_trainer.recipe import IMAGENET, RANDOM, Recipe
+from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import THRESHOLD
+from student_trainer.recipe_sections import IMAGENET, RANDOM
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.cells import Outcome
 

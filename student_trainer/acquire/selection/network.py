@@ -18,7 +18,8 @@ from student_trainer.distil.images import SourceImage, open_store
 from student_trainer.distil.student import CALIBRATION_IMAGES, build_student, calibrate
 from student_trainer.distil.views import preprocessing_in_use
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import IMAGENET, RANDOM, Recipe
+from student_trainer.recipe import Recipe
+from student_trainer.recipe_sections import IMAGENET, RANDOM
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from student_trainer.distil.schedule import Moment, decayed_rate
 from student_trainer.distil.tuples.draws import TupleDraws
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import TrainingSection
+from student_trainer.recipe_sections import TrainingSection
 
 
 @dataclass(frozen=True)

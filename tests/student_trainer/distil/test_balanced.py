@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from student_trainer.distil.balanced import BalancedSchedule, in_turns
 from student_trainer.distil.labels import UNLABELLED
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import TrainingSection
+from student_trainer.recipe_sections import TrainingSection
 
 
 def schedule(

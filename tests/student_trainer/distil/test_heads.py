@@ -21,7 +21,8 @@ from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.optimiser import RATE_FACTOR, make_optimiser
 from student_trainer.distil.train import train
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import Recipe, TrainingSection, changed
+from student_trainer.recipe import Recipe, changed
+from student_trainer.recipe_sections import TrainingSection
 from student_trainer.run_folder import RunFolder
 
 STUDENT_DIM, TEACHER_DIM = 6, 4

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from student_trainer.distil.schedule import Schedule
-from student_trainer.recipe import TrainingSection
+from student_trainer.recipe_sections import TrainingSection
 
 
 def schedule(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from student_trainer.distil.tuples.draws import Mining, TupleDraws
 from student_trainer.distil.tuples.schedule import Mined, TupleSchedule
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import TrainingSection
+from student_trainer.recipe_sections import TrainingSection
 
 
 def schedule(
