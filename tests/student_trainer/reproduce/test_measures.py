@@ -1,11 +1,14 @@
-"""The time of an image: with the threads of the run, however many a cell has."""
+"""What an image costs: its time with the threads of the run, however many a cell has, and multiply-adds."""
 
 from typing import Any
 
 import pytest
 import torch
 
+from shared.checkpoints import load_network
 from shared.extraction import describe_pixels
+from shared.images import Preprocessing, load_pixels
+from shared.multiply_adds import multiply_adds, parameter_count
 from student_trainer.reproduce import measures
 from student_trainer.reproduce.measures import Cost
 
@@ -28,3 +31,13 @@ def test_a_cell_with_fewer_threads_writes_the_record_that_the_run_looks_for(
     assert cost.measure(inputs.teacher)["ms an image"] > 0
     assert timed_with == [2, 2]  # once to warm up
     assert torch.get_num_threads() == 1
+
+
+def test_multiply_adds_are_the_mean_over_the_images_as_they_are_shown(inputs: Any) -> None:
+    images = tuple(sorted((inputs.root / "test").glob("*.png")))[:3]
+    network = load_network(inputs.teacher)
+    counts = [multiply_adds(network.spec, *load_pixels(path, Preprocessing(20)).shape[:2]) for path in images]
+    found = Cost(images, 20, "cpu").measure(inputs.teacher)
+    assert found["G multiply-adds"] == pytest.approx(sum(counts) / len(counts) / 1e9)
+    assert found["parameters"] == parameter_count(network)
+    assert list(found) == [column.name for column in Cost.columns]
