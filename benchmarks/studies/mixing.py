@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from student_trainer.distil.data import TrainingData, from_transfer_set
 from student_trainer.distil.frozen_layers import trained_part, with_features
 from student_trainer.distil.images import digest_files, open_store
 from student_trainer.distil.objectives import get
-from student_trainer.distil.student import build_student, make_trainable
+from student_trainer.distil.student import build_student, calibrate, make_trainable
 from student_trainer.evaluate.gallery import Gallery, gallery_of
 from student_trainer.evaluate.labelled import score
 from student_trainer.recipe import load
@@ -59,6 +60,11 @@ class Variant:
     loss: Callable[[int], Loss]
     """From a seed."""
     sparse: bool = False
+
+    @property
+    def title(self) -> str:
+        """``500 sparse: rank``."""
+        return f"{self.images}{' sparse' if self.sparse else ''}: {self.name}"
 
     @property
     def baseline(self) -> tuple[int, bool, str]:
@@ -138,9 +144,14 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         self.trained_from: int = arguments.trained_from
-        self.recipe = load("quick-cpu", [f"student.weights={arguments.weights}"])
+        self.steps: int = arguments.steps
+        start = [f"student.weights={arguments.weights}", f"student.random_from={arguments.random_from}"]
+        self.recipe = load("quick-cpu", start)
         self.bought = from_transfer_set(RunFolder.existing(arguments.run).transfer_set, partial=True)
         self.gallery: Gallery = gallery_of(read_manifest(arguments.manifest, arguments.split))
+        size = Preprocessing(SIDE_PX)
+        bought = open_store(folder / "bought", self.bought.images, size, side_multiple_px=SIDE_MULTIPLE_PX)
+        self.pixels = bought, size
         self.start = self._student()
         tested = TrainingData(tuple(digest_files(self.gallery.paths)))
         self.learned = self._features(self.bought, folder / "bought")
@@ -173,7 +184,7 @@ class Bench:
         loss, rows = variant.loss(seed), np.array(self.rows(variant, seed))
         teacher, half = self.teacher[rows], float("nan")
         losses = []
-        for step in range(STEPS):
+        for step in range(self.steps):
             if hasattr(loss, "step"):
                 loss.step = step
             found = three_stage_backward(
@@ -181,7 +192,7 @@ class Bench:
             )
             adam.step()
             losses.append(found.loss)
-            if step + 1 == STEPS // 2:
+            if step + 1 == self.steps // 2:
                 half = self.map_step(upper)
         return {"half": half, "end": self.map_step(upper), "first_loss": losses[0], "last_loss": losses[-1]}
 
@@ -200,6 +211,9 @@ class Bench:
 
     def _student(self) -> DescriptorNet:
         student = build_student(self.recipe)
+        if self.recipe.student.random_from:
+            store, size = self.pixels
+            calibrate(student, store, size, seed=0, drawn_from=self.recipe.student.drawn_from)
         make_trainable(student, freeze=True, device=CPU)
         return student
 
@@ -220,11 +234,17 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON lines; features lie beside it")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trained-from", type=int, default=14)
+    parser.add_argument("--random-from", type=int, default=0, help="modules from here on start at random")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PATTERN", help="such as '500: rank*'; repeatable"
+    )
     arguments = parser.parse_args(words)
     done = _done(arguments.out)
     bench = Bench(arguments, arguments.out.with_suffix(".cache"))
     print(_spread("student before", bench.before()), _spread("teacher", bench.teacher.numpy()), sep="\n")
-    for variant in variants():
+    patterns = arguments.only or ["*"]
+    for variant in (v for v in variants() if any(fnmatchcase(v.title, pattern) for pattern in patterns)):
         for seed in range(arguments.seeds):
             key = (variant.images, variant.sparse, variant.name, seed)
             if key not in done:
@@ -265,8 +285,7 @@ def _append(path: Path, key: Key, values: dict[str, float]) -> None:
 
 def _line(variant: Variant, done: dict[Key, dict[str, float]], seeds: int) -> str:
     """Means over the seeds, and the differences to ``rank`` with their standard errors, in points."""
-    kind = f"{variant.images}{' sparse' if variant.sparse else ''}"
-    parts = [f"{kind:>10} {variant.name:<42}"]
+    parts = [f"{variant.title:<54}"]
     for moment in ("half", "end"):
         ours = [done[variant.images, variant.sparse, variant.name, seed][moment] for seed in range(seeds)]
         base = [done[(*variant.baseline, seed)][moment] for seed in range(seeds)]
