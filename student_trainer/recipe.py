@@ -17,7 +17,8 @@ from pydantic import ValidationError, model_validator
 
 from shared.digest import JsonValue, digest_of_document, float_text
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe_checks import carried_over, complete_settings, explain, nearest
+from student_trainer.nearest import nearest
+from student_trainer.recipe_checks import carried_over, complete_settings, explain
 from student_trainer.recipe_sections import (
     IMAGENET,
     RANDOM,

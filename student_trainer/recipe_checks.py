@@ -4,15 +4,15 @@ In: an objective's name and settings, or a finding of pydantic. Out: complete se
 names the place, the value and the nearest thing that would be right.
 """
 
-import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from student_trainer.errors import InvalidInput
+from student_trainer.nearest import nearest
 
 OBJECTIVE_SEED = "seed"
 """The one objective setting that is not spelled out: it follows ``training.seed`` unless it is given."""
@@ -20,8 +20,6 @@ OBJECTIVE_SEED = "seed"
 THRESHOLD, AUTO = "tau", "auto"
 """The setting above which the teacher's similarity makes two images relevant to each other, and the word for
 having it chosen from the bought descriptors (:mod:`student_trainer.distil.threshold`)."""
-
-_MIN_SIMILARITY = 0.5
 
 
 def objective_settings(name: str) -> dict[str, Any]:
@@ -105,9 +103,3 @@ def explain(error: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{where} is unknown; known here: {', '.join(known)}.{nearest(str(key), known)}"
     message = error["msg"].removeprefix("Value error, ")
     return f"{where} = {error['input']!r}: {message}." if where else f"{message}."
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'epochs'?``, or nothing if no known word is close."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=_MIN_SIMILARITY)
-    return f" Did you mean {close[0]!r}?" if close else ""

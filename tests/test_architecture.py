@@ -20,6 +20,7 @@ def imported_modules(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide the direction of a dependency"
             yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def packages_imported_by(package: str) -> dict[str, set[str]]:
@@ -44,6 +45,19 @@ def test_a_package_imports_only_what_it_may(package: str, forbidden: set[str]) -
     assert not {file: found for file, found in wrong.items() if found}
 
 
+@pytest.mark.parametrize("later", ["evaluate", "publish", "reproduce", "trials", "curve", "demo"])
+def test_training_knows_nothing_of_what_is_done_with_its_students(later: str) -> None:
+    files = sorted((ROOT / "student_trainer" / "distil").rglob("*.py"))
+    assert files
+    wrong = {
+        str(file.relative_to(ROOT)): name
+        for file in files
+        for name in imported_modules(file)
+        if f"{name}.".startswith(f"student_trainer.{later}.")
+    }
+    assert not wrong
+
+
 def test_nothing_outside_the_tests_imports_the_tests() -> None:
     for package in ("shared", "teacher_service", "student_trainer"):
         for file, found in packages_imported_by(package).items():
@@ -55,6 +69,25 @@ def test_one_module_of_the_trainer_speaks_http() -> None:
         file for file, found in packages_imported_by("student_trainer").items() if found & HTTP_LIBRARIES
     }
     assert speaking == {"student_trainer/acquire/client.py"}
+
+
+LOSSES = ("objectives", "hashing", "rank_loss", "tuples/draws.py", "tuples/in_batch.py")
+
+
+def test_losses_import_neither_what_buys_nor_what_reads_data_sets() -> None:
+    distil = ROOT / "student_trainer" / "distil"
+    files = [path for name in LOSSES for path in (distil / name).rglob("*.py")]
+    files += [distil / name for name in LOSSES if name.endswith(".py")]
+    files = [path for path in files if "triton" not in path.name]  # is not everywhere
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files]
+    code = (
+        f"import importlib, sys; [importlib.import_module(name) for name in {modules!r}]; "
+        "print(*sorted(sys.modules), sep=chr(10))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    bought_or_read = ("student_trainer.acquire", "student_trainer.datasets", "student_trainer.distil.data")
+    assert "student_trainer.distil.objectives.rank" in done.stdout
+    assert not [name for name in done.stdout.splitlines() if name.startswith((*bought_or_read, "sqlite3"))]
 
 
 @pytest.mark.parametrize("module", ["shared.protocol", "shared.certificate", "student_trainer.cli"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe_checks import nearest
+from student_trainer.nearest import nearest_or_all
 
 
 @dataclass(frozen=True)
@@ -184,9 +184,8 @@ def demand(objective: str, images: int) -> Demand:
     """What the objective asks of the teacher.
 
     Raises:
-        InvalidInput: there is no objective of that name; the message has the nearest.
+        InvalidInput: there is no objective of that name; the message has the nearest, up to three.
     """
     if objective not in PIPELINES:
-        hint = nearest(objective, PIPELINES) or f" Choose one of: {', '.join(sorted(PIPELINES))}."
-        raise InvalidInput(f"There is no objective {objective!r}.{hint}")
+        raise InvalidInput(f"There is no objective {objective!r}.{nearest_or_all(objective, PIPELINES)}")
     return Demand(objective, PIPELINES[objective], images)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe_checks import nearest
+from student_trainer.nearest import nearest
 
 SFM120K, DISTRACTORS = "retrieval-SfM-120k", "revisitop1m"
 SUBFOLDERS = ("", "test", "train")

@@ -5,6 +5,7 @@ In: a recipe and its data. Out: the objective; a refusal; or lines on standard e
 
 import sys
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,16 @@ from student_trainer.distil.threshold import HIGHEST, Threshold, choose, with_th
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import AUTO, OBJECTIVE_SEED, THRESHOLD, objective_settings
+
+
+@runtime_checkable
+class WantsClasses(Protocol):
+    """An objective that has to know how many classes there are in all, which no batch shows."""
+
+    def for_classes(self, classes: int) -> None:
+        """Be told so, before the first batch."""
+        ...
+
 
 NEARLY_ALL = 0.95
 """An image with this share of the others above the threshold has next to nothing to be ranked last."""
@@ -74,6 +85,13 @@ def check_data(objective: Objective, data: TrainingData) -> None:
         _check_teacher(data, data.teacher)
     if len(data) < 2:
         raise InvalidInput(f"There is {len(data)} image to train on; a ranking needs at least 2.")
+
+
+def tell_classes(objective: object, data: TrainingData) -> None:
+    """Tell an objective that wants to know it how many classes the images of a training have."""
+    if isinstance(objective, WantsClasses) and data.labels is not None:
+        several = data.labels.ndim == 2
+        objective.for_classes(data.labels.shape[1] if several else int(data.labels.max(initial=-1)) + 1)
 
 
 def _check_teacher(data: TrainingData, teacher: NDArray[np.float32]) -> None:

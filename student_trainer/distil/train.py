@@ -24,7 +24,6 @@ from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.course import course, steps_left
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.frozen_layers import check_trained_from
-from student_trainer.distil.hashing.classes import tell_classes
 from student_trainer.distil.heads import save_head
 from student_trainer.distil.learned_labels import keep_learned_labels
 from student_trainer.distil.log.events import (
@@ -38,7 +37,7 @@ from student_trainer.distil.log.events import (
 from student_trainer.distil.log.metrics import MetricsLog, NoMetrics
 from student_trainer.distil.log.tensorboard import Board, writer_class
 from student_trainer.distil.opening import open_training
-from student_trainer.distil.preflight import check_data, unfitted_objective
+from student_trainer.distil.preflight import check_data, tell_classes, unfitted_objective
 from student_trainer.distil.prepare import Lesson, prepare
 from student_trainer.distil.processes import ALONE, Processes
 from student_trainer.distil.reproducible import reproducible

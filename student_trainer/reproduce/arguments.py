@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe_checks import nearest
+from student_trainer.nearest import nearest
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pydantic_core import ErrorDetails
 
 from student_trainer.acquire.selection.choice import METHODS, RANDOM
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe_checks import explain, nearest
+from student_trainer.nearest import nearest
+from student_trainer.recipe_checks import explain
 from student_trainer.reproduce.expand import expanded
 
 SHIPPED = Path(__file__).parent / "tables"

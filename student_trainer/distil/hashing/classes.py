@@ -4,29 +4,10 @@ In: long [B] with -1 where there is none, or [B, classes] of zeros and ones. Out
 shares one with whom.
 """
 
-from typing import Protocol, runtime_checkable
-
 from torch import Tensor
 
-from student_trainer.distil.data import TrainingData
 from student_trainer.distil.labels import UNLABELLED
 from student_trainer.errors import InvalidInput
-
-
-@runtime_checkable
-class WantsClasses(Protocol):
-    """An objective that has to know how many classes there are in all, which no batch shows."""
-
-    def for_classes(self, classes: int) -> None:
-        """Be told so, before the first batch."""
-        ...
-
-
-def tell_classes(objective: object, data: TrainingData) -> None:
-    """Tell an objective that wants to know it how many classes the images of a training have."""
-    if isinstance(objective, WantsClasses) and data.labels is not None:
-        several = data.labels.ndim == 2
-        objective.for_classes(data.labels.shape[1] if several else int(data.labels.max(initial=-1)) + 1)
 
 
 def checked_labels(labels: Tensor | None, images: int, name: str) -> Tensor:

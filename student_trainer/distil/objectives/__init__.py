@@ -4,7 +4,6 @@ In: a name. Out: a class whose keyword arguments are the settings; its instances
 """
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Protocol
 
 from torch import Tensor
@@ -37,6 +36,7 @@ from student_trainer.distil.objectives.supervised_ap import SupervisedAP
 from student_trainer.distil.objectives.triplet import AsymTriplet, Triplet
 from student_trainer.distil.tuples.draws import Mining
 from student_trainer.errors import InvalidInput
+from student_trainer.nearest import nearest_or_all
 
 
 class Objective(Protocol):
@@ -121,7 +121,4 @@ def get(name: str) -> Callable[..., Objective]:
     """
     if name in OBJECTIVES:
         return OBJECTIVES[name]
-    near = [repr(known) for known in get_close_matches(name, OBJECTIVES, n=3)]
-    either = " or ".join([", ".join(near[:-1]), near[-1]] if near[1:] else near)
-    hint = f"Did you mean {either}?" if near else f"Choose one of: {', '.join(sorted(OBJECTIVES))}."
-    raise InvalidInput(f"There is no objective {name!r}. {hint}")
+    raise InvalidInput(f"There is no objective {name!r}.{nearest_or_all(name, OBJECTIVES)}")

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from shared.batch_norm import modes_kept
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe_checks import nearest
+from student_trainer.nearest import nearest
 
 LAST = "last"
 """What is written for the trunk's output."""

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from shared.checkpoints import load_network, weights_digest
 from student_trainer.cli import app
 from student_trainer.distil.data import TrainingData, from_manifest
-from student_trainer.distil.hashing.classes import tell_classes
 from student_trainer.distil.heads import Head, read_head
 from student_trainer.distil.images import digest_files
 from student_trainer.distil.objectives.csq import CentralSimilarity
+from student_trainer.distil.preflight import tell_classes
 from student_trainer.distil.train import train
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import changed, load
