@@ -12,8 +12,8 @@ from pathlib import Path
 from shared.digest import digest_of_list, float_text
 from shared.views import WHOLE, ImageView
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.label_free import score
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.label_free import score
 from student_trainer.trials.subsets import drawn_order
 from student_trainer.trials.words import Words
 from student_trainer.trials.yardsticks import described, view_facts

@@ -17,6 +17,7 @@ from torch import nn
 
 from shared.batch_norm import modes_kept
 from shared.checkpoints import save_network
+from shared.learned_map import learn_projection
 from shared.network import DescriptorNet
 from student_trainer.distil.backward import BadNumbers, describe_without_graph
 from student_trainer.distil.batches import BatchSource
@@ -30,7 +31,6 @@ from student_trainer.distil.state import TrainingState
 from student_trainer.distil.student import build_student, build_untrained, calibrate
 from student_trainer.distil.white_box.term import kept_head, term_of, with_map_weights
 from student_trainer.errors import TrainingFailed
-from student_trainer.evaluate.asymmetric.learned_map import learn_projection
 from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder
 
@@ -95,8 +95,7 @@ def _align(projection: Head, network: nn.Module, source: BatchSource, seed: int)
         names = some_names(source.names(rows, error.rows))
         raise TrainingFailed(f"Before the first step: {error.what}; look at {names}.") from None
     units = unit_rows(found, "student").cpu().numpy()
-    teacher = source.data.teacher[rows]
-    best = learn_projection(units, teacher / np.linalg.norm(teacher, axis=1, keepdims=True))
+    best = learn_projection(units, source.data.teacher[rows])
     with torch.no_grad():
         projection.linear.weight.copy_(torch.from_numpy(best.projection))
     source.processes.same_weights(projection)

@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 
 from shared.digest import digest_of_document, digest_of_list, float_text
+from shared.learned_map import learn_projection
 from shared.vectors import Float32Rows
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.heads import read_head
 from student_trainer.distil.threshold import HIGHEST, with_threshold
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.bridge import by_head
-from student_trainer.evaluate.asymmetric.learned_map import learn_projection
 from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import AUTO, THRESHOLD

@@ -4,11 +4,11 @@ In: a moment of the schedule and what happened there. Out: lines of ``metrics.js
 """
 
 from student_trainer.distil.backward import Step
+from student_trainer.distil.label_free import LabelFreeScores
 from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.schedule import Moment
 from student_trainer.distil.threshold import Threshold
 from student_trainer.distil.tuples.mining import Findings
-from student_trainer.evaluate.label_free import LabelFreeScores
 from student_trainer.recipe_checks import THRESHOLD
 
 

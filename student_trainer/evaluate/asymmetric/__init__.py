@@ -3,7 +3,3 @@
 In: student and teacher, and the run folder. Out: whether the student's training made it fit for that
 (:mod:`.fitness`), how its descriptors become comparable with the teacher's (:mod:`.bridge`), and the scores.
 """
-
-from student_trainer.evaluate.asymmetric.learned_map import held_back_cosine, learn_projection
-
-__all__ = ["held_back_cosine", "learn_projection"]

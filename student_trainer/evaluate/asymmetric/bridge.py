@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.checkpoints import weights_digest
+from shared.learned_map import held_back_cosine, learn_projection
 from shared.learned_whitening import LearnedWhitening
 from shared.vectors import Float32Rows
 from student_trainer.acquire.records import Teacher
@@ -19,7 +20,6 @@ from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.distil.heads import Head
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.fitness import Upbringing
-from student_trainer.evaluate.asymmetric.learned_map import held_back_cosine, learn_projection
 from student_trainer.evaluate.asymmetric.mark import MAPPED, OWN, PROJECTION, Mark, Way
 from student_trainer.evaluate.benchmark import stated
 from student_trainer.evaluate.describing import Describer

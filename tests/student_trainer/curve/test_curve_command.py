@@ -15,9 +15,9 @@ from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.cli import main
 from student_trainer.curve.document import Curve, read_curve
 from student_trainer.distil.data import from_transfer_set
+from student_trainer.distil.label_free import score
 from student_trainer.distil.threshold import choose
 from student_trainer.distil.train import train
-from student_trainer.evaluate.label_free import score
 from student_trainer.recipe import load
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials import cells, making

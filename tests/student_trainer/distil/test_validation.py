@@ -15,11 +15,11 @@ from shared.extraction import describe
 from student_trainer.distil.backward import BadNumbers
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.label_free import score
 from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.train import Outcome, train
 from student_trainer.distil.validation import Validation, hold_back
 from student_trainer.errors import InvalidInput, TrainingFailed
-from student_trainer.evaluate.label_free import score
 from student_trainer.recipe import Recipe, load
 from student_trainer.run_folder import RunFolder
 

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from shared.checkpoints import load_network, save_network, weights_digest
 from shared.extraction import describe
 from shared.images import Preprocessing
+from shared.learned_map import held_back_cosine, learn_projection
 from student_trainer.acquire.records import PlanFacts, PlannedImage
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.distil.heads import Head, project, save_head
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.asymmetric import held_back_cosine, learn_projection
 from student_trainer.evaluate.asymmetric.bridge import Bridge, Crossing, _if_few
 from student_trainer.evaluate.asymmetric.fitness import Upbringing, judge
 from student_trainer.evaluate.asymmetric.mark import MAPPED, OWN, PROJECTION

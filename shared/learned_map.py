@@ -1,4 +1,4 @@
-"""The linear map from a student's space into the teacher's that is learned afterwards, from bought pairs.
+"""The linear map from a student's space into the teacher's, with the least squared error on some images.
 
 In: descriptors of the same images by both. Out: the map, and how well maps do on images that they were not
 learned from. No I/O.
@@ -22,7 +22,8 @@ def learn_projection(
 
     Args:
         student: float [n, d], descriptors of some images.
-        teacher: float [n, D], of the same images.
+        teacher: float [n, D], of the same images; brought to length 1 here, so that each image counts alike
+            where a service rounds what it sells.
         ridge: relative to the mean variance of the student's dimensions; keeps few images from being learned
             by heart.
 
@@ -34,7 +35,7 @@ def learn_projection(
     wide = student.astype(np.float64)
     moment = wide.T @ wide
     moment += ridge * np.trace(moment) / len(moment) * np.eye(len(moment))
-    projection = np.linalg.solve(moment, wide.T @ teacher.astype(np.float64)).T
+    projection = np.linalg.solve(moment, wide.T @ _units(teacher)).T
     return LearnedWhitening(np.zeros(student.shape[1]), projection.astype(np.float64))
 
 
@@ -45,7 +46,7 @@ def held_back_cosine(
 
     Args:
         student: float [n, d], of images in any order.
-        teacher: float [n, D], unit rows of the same images.
+        teacher: float [n, D], of the same images.
 
     Returns:
         Images held back, and the mean cosine between the student's rows, taken across by the map of the
@@ -55,4 +56,12 @@ def held_back_cosine(
     if not judges.any():
         return 0, None
     crossed = learn_projection(student[~judges], teacher[~judges]).apply(student[judges].astype(np.float32))
-    return int(judges.sum()), float((crossed * teacher[judges]).sum(axis=1).mean())
+    return int(judges.sum()), float((crossed * _units(teacher[judges])).sum(axis=1).mean())
+
+
+def _units(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows of length 1; one of zeros stays as it is."""
+    wide = rows.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    units: NDArray[np.float64] = wide / np.where(lengths > 0, lengths, 1)
+    return units

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import average_precision_score
 
-from student_trainer.evaluate import label_free
-from student_trainer.evaluate.label_free import score
+from student_trainer.distil import label_free
+from student_trainer.distil.label_free import score
 
 
 def descriptors(n: int, dim: int, seed: int) -> np.ndarray:

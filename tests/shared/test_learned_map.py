@@ -3,15 +3,20 @@
 import numpy as np
 import pytest
 
-from student_trainer.evaluate.asymmetric import held_back_cosine, learn_projection
+from shared.learned_map import held_back_cosine, learn_projection
+
+
+def units(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def test_the_map_is_the_ridge_solution_and_without_a_ridge_exact_where_it_can_be():
     random = np.random.default_rng(0)
-    student, truth = random.standard_normal((50, 6)), random.standard_normal((9, 6))
+    student = units(random.standard_normal((50, 6)))
+    truth = np.linalg.qr(random.standard_normal((9, 6)))[0]  # keeps lengths, so the teacher's rows are units
     teacher = student @ truth.T
     np.testing.assert_allclose(learn_projection(student, teacher, ridge=0).projection, truth, atol=1e-10)
-    noisy = teacher + random.standard_normal(teacher.shape)
+    noisy = units(teacher + random.standard_normal(teacher.shape))
     learned = learn_projection(student, noisy, ridge=0.3).projection
     # The gradient of the penalised error is zero at its least.
     weight = 0.3 * np.trace(student.T @ student) / 6
@@ -30,8 +35,7 @@ def test_the_map_is_judged_on_images_that_it_was_not_learned_from():
     """Fewer images than dimensions: any targets are learned by heart, and say nothing of others."""
     random = np.random.default_rng(1)
     rows = random.standard_normal((40, 80)).astype(np.float32)
-    targets = random.standard_normal((40, 60))
-    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    targets = units(random.standard_normal((40, 60)))
     by_heart = learn_projection(rows, targets).apply(rows)
     assert (by_heart * targets).sum(axis=1).mean() > 0.95
     held_back, cosine = held_back_cosine(rows, targets)
@@ -42,3 +46,19 @@ def test_the_map_is_judged_on_images_that_it_was_not_learned_from():
     crossed = rows[judges] @ learn_projection(rows[others], targets[others]).projection.T
     crossed /= np.linalg.norm(crossed, axis=1, keepdims=True)
     assert cosine == pytest.approx((crossed * targets[judges]).sum(axis=1).mean(), abs=1e-5)
+
+
+def test_the_lengths_of_the_teachers_rows_do_not_matter():
+    """A service may round what it sells, so that rows are not quite of length 1."""
+    random = np.random.default_rng(2)
+    student, teacher = random.standard_normal((30, 5)), units(random.standard_normal((30, 7)))
+    longer = teacher * random.uniform(0.5, 2, (30, 1))
+    expected = learn_projection(student, teacher).projection
+    np.testing.assert_allclose(learn_projection(student, longer).projection, expected, atol=1e-12)
+    assert held_back_cosine(student, longer) == (6, pytest.approx(held_back_cosine(student, teacher)[1]))
+
+
+def test_a_teachers_row_of_zeros_teaches_nothing():
+    student, teacher = np.eye(3), np.diag([2.0, 1.0, 0.0])
+    learned = learn_projection(student, teacher, ridge=0).projection
+    np.testing.assert_allclose(learned, np.diag([1.0, 1.0, 0.0]), atol=1e-12)
