@@ -19,7 +19,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from student_trainer.distil.labels import UNLABELLED
+from student_trainer.distil.labels.of_batch import has_label
 from student_trainer.distil.schedule import Schedule
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe_sections import TrainingSection
@@ -42,7 +42,7 @@ class BalancedSchedule(Schedule):
     """
 
     labels: Rows
-    """[n], ``UNLABELLED`` where there is none."""
+    """[n], -1 where there is none."""
 
     @classmethod
     def of(cls, labels: Rows | None, setting: TrainingSection) -> "BalancedSchedule":
@@ -79,7 +79,7 @@ class BalancedSchedule(Schedule):
     @property
     def alone(self) -> int:
         """Images that are alone with their label."""
-        return len(self._loose) - int((self.labels == UNLABELLED).sum())
+        return len(self._loose) - int((~has_label(self.labels)).sum())
 
     def batches(self, epoch: int) -> list[Rows]:
         """The batches of an epoch (counted from 1): groups of a label side by side, then packs."""
@@ -121,7 +121,7 @@ class BalancedSchedule(Schedule):
     @cached_property
     def _groups(self) -> list[Rows]:
         """For every label with two images or more, its rows."""
-        labelled = np.flatnonzero(self.labels != UNLABELLED)
+        labelled = np.flatnonzero(has_label(self.labels))
         by_label = labelled[np.argsort(self.labels[labelled], kind="stable")]
         starts = np.unique(self.labels[by_label], return_index=True)[1]
         return [rows for rows in np.split(by_label, starts[1:]) if len(rows) > 1]

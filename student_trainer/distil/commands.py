@@ -16,7 +16,7 @@ from student_trainer.run_folder import RunFolder, transfer_set_file
 
 if TYPE_CHECKING:
     from student_trainer.distil.data import TrainingData
-    from student_trainer.distil.label_source import LabelSource
+    from student_trainer.distil.labels.source import LabelSource
     from student_trainer.distil.objectives import Objective
 
 
@@ -102,7 +102,7 @@ def train(
     For several processes: torchrun --no-python --nproc-per-node N -- student-trainer train ...
     """
     from student_trainer.distil.frozen_layers import check_trained_from
-    from student_trainer.distil.label_source import LabelSource
+    from student_trainer.distil.labels.source import LabelSource
     from student_trainer.distil.launch import together
     from student_trainer.distil.preflight import say, unfitted_objective
     from student_trainer.distil.train import train as train_student

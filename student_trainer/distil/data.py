@@ -18,9 +18,9 @@ from student_trainer.acquire.transfer_set import Bought, TransferSet
 from student_trainer.datasets.manifest import Entry, Label, labelled_entries
 from student_trainer.datasets.present import require_files
 from student_trainer.datasets.sfm120k import image_path, open_sfm120k
-from student_trainer.distil.class_names import classes_of
 from student_trainer.distil.images import SourceImage, digest_files
-from student_trainer.distil.labels import UNLABELLED
+from student_trainer.distil.labels.class_names import classes_of
+from student_trainer.distil.labels.of_batch import has_label
 from student_trainer.distil.white_box.teacher import WhiteBox
 from student_trainer.errors import InvalidInput
 
@@ -35,7 +35,7 @@ class TrainingData:
     teacher: NDArray[np.float32] | None = None
     """Bought descriptors [n, D]."""
     labels: NDArray[np.int64] | None = None
-    """Class numbers [n], ``UNLABELLED`` where there is none; or multi-hot [n, C], 1 for each label of an
+    """Class numbers [n], -1 where there is none; or multi-hot [n, C], 1 for each label of an
     image, where images have several."""
     pairs: NDArray[np.int64] | None = None
     """Rows [m, 2] of images known to match; None where all images of a label do."""
@@ -53,8 +53,7 @@ class TrainingData:
         """Images without a label among labelled ones; 0 where nothing is said of labels."""
         if self.labels is None:
             return 0
-        without = self.labels == UNLABELLED if self.labels.ndim == 1 else ~self.labels.any(axis=1)
-        return int(np.count_nonzero(without))
+        return int(np.count_nonzero(~has_label(self.labels)))
 
     @property
     def transfer_set_digest(self) -> str | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from student_trainer.distil import objectives
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.labels.of_batch import UNLABELLED, lowest_and_highest
 from student_trainer.distil.objectives import Objective
 from student_trainer.distil.similarities import median_similarity, neighbourhoods
 from student_trainer.distil.threshold import HIGHEST, Threshold, choose, with_threshold
@@ -76,6 +77,8 @@ def check_data(objective: Objective, data: TrainingData) -> None:
             f"The objective {objective.name!r} learns from one label for each image, and these images have "
             "several. Choose an objective that takes several, such as dch or csq."
         )
+    if data.labels is not None:
+        _check_labels(data.labels)
     if objective.needs_teacher and data.teacher is None:
         raise InvalidInput(
             f"The objective {objective.name!r} learns from bought descriptors, and there are none. "
@@ -92,6 +95,15 @@ def tell_classes(objective: object, data: TrainingData) -> None:
     if isinstance(objective, WantsClasses) and data.labels is not None:
         several = data.labels.ndim == 2
         objective.for_classes(data.labels.shape[1] if several else int(data.labels.max(initial=-1)) + 1)
+
+
+def _check_labels(labels: NDArray[np.int64]) -> None:
+    lowest, highest = lowest_and_highest(labels)
+    if lowest < (UNLABELLED if labels.ndim == 1 else 0):
+        raise InvalidInput(
+            f"The images have labels from {lowest} to {highest}: class numbers count from 0, and an image "
+            f"without a label has {UNLABELLED}."
+        )
 
 
 def _check_teacher(data: TrainingData, teacher: NDArray[np.float32]) -> None:

@@ -25,7 +25,7 @@ from student_trainer.distil.course import course, steps_left
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.frozen_layers import check_trained_from
 from student_trainer.distil.heads import save_head
-from student_trainer.distil.learned_labels import keep_learned_labels
+from student_trainer.distil.labels.learned import keep_learned_labels
 from student_trainer.distil.log.events import (
     log_epoch,
     log_step,

@@ -13,11 +13,11 @@ from shared.images import InvalidImage, Preprocessing
 from shared.multiply_adds import parameter_count
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.bridge import Crossing
-from student_trainer.evaluate.asymmetric.on_manifest import search
 from student_trainer.evaluate.contestant import Contestant, check_device, open_network, require_teacher
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.document import STUDENT, TEACHER, Evaluation
 from student_trainer.evaluate.gallery import Gallery
+from student_trainer.evaluate.gallery_scores import search
 from student_trainer.evaluate.labelled_document import Measured, Source, document_of
 from student_trainer.run_folder import RunFolder
 

@@ -11,7 +11,7 @@ from shared.public_networks import require_public_file
 from shared.tensor_files import CheckpointError
 from shared.views import WHOLE, Degradation
 from student_trainer import recipe
-from student_trainer.distil.learned_labels import read_learned_labels
+from student_trainer.distil.labels.learned import read_learned_labels
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.fitness import Upbringing, in_teachers_space
 from student_trainer.evaluate.contestant import Contestant

@@ -16,10 +16,9 @@ from shared.digest import digest_of_document, digest_of_list, float_text
 from shared.learned_map import learn_projection
 from shared.vectors import Float32Rows
 from student_trainer.distil.data import TrainingData
-from student_trainer.distil.heads import read_head
 from student_trainer.distil.threshold import HIGHEST, with_threshold
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.asymmetric.bridge import by_head
+from student_trainer.evaluate.asymmetric.as_trained import as_trained
 from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import AUTO, THRESHOLD
@@ -139,7 +138,7 @@ class Methods:
 
     def _asymmetric(self, checkpoint: Path, rows: Float32Rows, database: Float32Rows) -> dict[str, float]:
         values = {}
-        if (own := as_trained(checkpoint, rows, database.shape[1])) is not None:
+        if (own := queries_as_trained(checkpoint, rows, database.shape[1])) is not None:
             values[_OWN] = self.labelled.scores(own, database)[self.labelled.drawn]
         if self.bought is not None and self.bought.teacher is not None:
             pairs = self._pairs
@@ -169,17 +168,23 @@ class Methods:
         return {"loss, ms": found.milliseconds, **memory}
 
 
-def as_trained(checkpoint: Path, rows: Float32Rows, teacher_dim: int) -> Float32Rows | None:
+def queries_as_trained(checkpoint: Path, rows: Float32Rows, teacher_dim: int) -> Float32Rows | None:
     """A student's descriptors [n, d] as its training brought them to the teacher's space: [n, D].
 
     By the projection that was trained with it; by themselves where they are as long as the teacher's; None
     where neither holds, since then nothing can be compared.
+
+    Raises:
+        InvalidInput: what lies beside the student is damaged, or was trained with another one.
     """
-    file = RunFolder(checkpoint.parent).head
-    head = read_head(file).head if file.is_file() else None
-    if head is not None and head.kind == "projection" and head.out_dim == teacher_dim:
-        return by_head(head).apply(rows)
-    return rows if rows.shape[1] == teacher_dim else None
+    beside = RunFolder(checkpoint.parent).head
+    found = as_trained(readable(checkpoint), beside)
+    if found.wrong:
+        raise InvalidInput(
+            f"{checkpoint} cannot be measured in the teacher's database: {found.wrong}. Remove its folder "
+            f"{checkpoint.parent}, and it is trained again."
+        )
+    return found.apply(rows) if found.dim == teacher_dim else None
 
 
 _costs: dict[str, LossCost] = {}

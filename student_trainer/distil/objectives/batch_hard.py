@@ -15,7 +15,7 @@ from math import inf
 from torch import Tensor
 
 from student_trainer.distil.descriptors import unit_rows
-from student_trainer.distil.labels import UNLABELLED, class_numbers
+from student_trainer.distil.labels.of_batch import checked_labels, has_label
 from student_trainer.distil.objectives.distances import distances
 from student_trainer.errors import InvalidInput
 
@@ -39,7 +39,7 @@ def batch_hard_triplet(student: Tensor, labels: Tensor, margin: float = 0.0) -> 
         BadDescriptors: a row is zero or not finite.
     """
     units = unit_rows(student, "student")
-    known = labels != UNLABELLED
+    known = has_label(labels)
     both_known = known[:, None] & known
     alike = (labels[:, None] == labels) & both_known
     negative = both_known & ~alike
@@ -83,5 +83,5 @@ class BatchHardTriplet:
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and labels long [B]; ``teacher`` is not looked at."""
-        known = class_numbers(labels, len(student), self.name).to(student.device)
+        known = checked_labels(labels, len(student), self.name).to(student.device)
         return batch_hard_triplet(student, known, self.margin)

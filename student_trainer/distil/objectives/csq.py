@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from student_trainer.distil.hashing.centres import check_bits, hash_centres, majority
-from student_trainer.distil.hashing.classes import checked_labels, has_label
 from student_trainer.distil.hashing.layer import HashObjective
+from student_trainer.distil.labels.of_batch import checked_labels, has_label
 from student_trainer.errors import InvalidInput
 
 _TIES = 0x544945
@@ -93,7 +93,7 @@ class CentralSimilarity(HashObjective):
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and labels; ``teacher`` is not looked at."""
         values = self.hash_values(student)
-        labels = checked_labels(labels, len(values), self.name).to(values.device)
+        labels = checked_labels(labels, len(values), self.name, several=True).to(values.device)
         labelled = has_label(labels)
         if not labelled.any():
             return values.sum() * 0.0

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from student_trainer.distil.descriptors import unit_rows
 from student_trainer.distil.heads import Head, head_for, project
-from student_trainer.distil.labels import class_numbers
+from student_trainer.distil.labels.of_batch import checked_labels
 from student_trainer.distil.objectives.absolute import AbsoluteDistance, absolute
 from student_trainer.distil.objectives.batch_hard import batch_hard_triplet, check_margin
 from student_trainer.distil.objectives.label_free import bought
@@ -57,7 +57,7 @@ class _Lmt(ABC):
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d], teacher [B, D] and labels long [B], -1 where there is none."""
         teacher = bought(teacher, self.name)
-        known = class_numbers(labels, len(student), self.name).to(student.device)
+        known = checked_labels(labels, len(student), self.name).to(student.device)
         triplets = batch_hard_triplet(student, known, self.margin)
         return triplets + self.weight * self.distillation(student, teacher)
 

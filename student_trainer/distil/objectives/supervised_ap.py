@@ -13,7 +13,7 @@ from torch import Tensor
 
 from student_trainer.distil.average_precision import Bins, square_ap_loss
 from student_trainer.distil.descriptors import similarities, unit_rows
-from student_trainer.distil.labels import UNLABELLED, class_numbers
+from student_trainer.distil.labels.of_batch import checked_labels, has_label
 
 
 @dataclass
@@ -42,8 +42,8 @@ class SupervisedAP:
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and labels long [B]; ``teacher`` is not looked at."""
         units = unit_rows(student, "student")
-        labels = class_numbers(labels, len(units), self.name).to(units.device)
-        labelled = labels != UNLABELLED
+        labels = checked_labels(labels, len(units), self.name).to(units.device)
+        labelled = has_label(labels)
         if not labelled.any():
             return units.sum() * 0.0
         labels = labels[labelled]

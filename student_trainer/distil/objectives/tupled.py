@@ -18,7 +18,7 @@ from torch import Tensor
 
 from student_trainer.distil.descriptors import unit_rows
 from student_trainer.distil.heads import Head, head_for, project
-from student_trainer.distil.labels import class_numbers
+from student_trainer.distil.labels.of_batch import checked_labels
 from student_trainer.distil.tuples.draws import Mining
 from student_trainer.distil.tuples.in_batch import tuples_of_batch
 from student_trainer.errors import InvalidInput
@@ -105,7 +105,7 @@ class TupleObjective(ABC):
             BadDescriptors: a descriptor has no direction.
         """
         units = unit_rows(student, "student")
-        known = class_numbers(labels, len(units), self.name).to(units.device)
+        known = checked_labels(labels, len(units), self.name).to(units.device)
         queries = self._queries(units, teacher) if self.needs_teacher else units
         pool = self._by_teacher(teacher) if self.needs_teacher else units
         if pool.shape != queries.shape:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from student_trainer.distil.labels import UNLABELLED
+from student_trainer.distil.labels.of_batch import has_label
 from student_trainer.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class TupleDraws:
 
     @cached_property
     def _labelled(self) -> Rows:
-        return np.flatnonzero(self.labels != UNLABELLED)
+        return np.flatnonzero(has_label(self.labels))
 
     @cached_property
     def _by_label(self) -> Rows:

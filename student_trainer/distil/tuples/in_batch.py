@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from student_trainer.distil.labels import UNLABELLED
+from student_trainer.distil.labels.of_batch import has_label
 from student_trainer.distil.tuples.hardest import hardest_negatives
 
 
@@ -35,7 +35,7 @@ def tuples_of_batch(queries: Tensor, pool: Tensor, labels: Tensor, negatives: in
         labels: long [B], on the same device.
         negatives: wanted for each anchor.
     """
-    labelled = torch.nonzero(labels != UNLABELLED).flatten()
+    labelled = torch.nonzero(has_label(labels)).flatten()
     # By label, and within a label in the batch's order.
     places = labelled[torch.argsort(labels[labelled], stable=True)]
     _, label, counts = torch.unique_consecutive(labels[places], return_inverse=True, return_counts=True)

@@ -9,16 +9,14 @@ spent.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from shared.checkpoints import weights_digest
 from shared.learned_map import held_back_cosine, learn_projection
 from shared.learned_whitening import LearnedWhitening
 from shared.vectors import Float32Rows
 from student_trainer.acquire.records import Teacher
 from student_trainer.acquire.transfer_set import TransferSet
-from student_trainer.distil.heads import Head
 from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.asymmetric.as_trained import as_trained
 from student_trainer.evaluate.asymmetric.fitness import Upbringing
 from student_trainer.evaluate.asymmetric.mark import MAPPED, OWN, PROJECTION, Mark, Way
 from student_trainer.evaluate.benchmark import stated
@@ -50,12 +48,6 @@ class Bridge:
     def apply(self, rows: Float32Rows) -> Float32Rows:
         """float32 [n, student's dim] -> [n, teacher's dim], unit rows."""
         return rows if self.projection is None else self.projection.apply(rows)
-
-
-def by_head(head: Head) -> LearnedWhitening:
-    """A trained projection, for rows of any number."""
-    weights = head.linear.weight.detach().cpu().numpy().astype(np.float64)
-    return LearnedWhitening(np.zeros(weights.shape[1]), weights)
 
 
 def pairs_of(run: RunFolder) -> int:
@@ -117,18 +109,17 @@ class Crossing:
         )
 
     def _as_trained(self) -> Bridge:
-        saved = self.upbringing.saved_head() if self.mark.way == PROJECTION else None
-        dim = self.student.dim if saved is None else saved.head.out_dim
-        if dim != self.teacher_dim:
+        found = as_trained(self.student.network, self.upbringing.head)
+        if found.dim != self.teacher_dim:
             raise InvalidInput(
-                f"--asymmetric: the student was trained in a space of {dim:,} dimensions, and this teacher's "
-                f"descriptors have {self.teacher_dim:,}. Give the teacher that the student learned from."
+                f"--asymmetric: the student was trained in a space of {found.dim:,} dimensions, and this "
+                f"teacher's descriptors have {self.teacher_dim:,}. Give the teacher that the student learned "
+                "from."
             )
-        if saved is None:
+        if found.projection is None:
             return Bridge(OWN, f"since {self.mark.why}")
-        return Bridge(
-            PROJECTION, f"{self.student.dim:,} to {dim:,} dimensions, trained with it", by_head(saved.head)
-        )
+        words = f"{self.student.dim:,} to {found.dim:,} dimensions, trained with it"
+        return Bridge(PROJECTION, words, found.projection)
 
     def _mapped(self, path: Path) -> Bridge:
         with TransferSet.open(path) as transfer_set:

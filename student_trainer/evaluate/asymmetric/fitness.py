@@ -12,11 +12,9 @@ in asymmetric search, relational ones fail.
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.checkpoints import weights_digest
 from shared.network import DescriptorNet
-from shared.tensor_files import CheckpointError
-from student_trainer.distil.heads import SavedHead, read_head
 from student_trainer.distil.preflight import unfitted_objective
+from student_trainer.evaluate.asymmetric.as_trained import AsTrained, as_trained
 from student_trainer.evaluate.asymmetric.mark import OWN, PROJECTION, Mark
 from student_trainer.recipe import Recipe
 
@@ -36,14 +34,6 @@ class Upbringing:
     teacher_dim: int | None = None
     """Of the descriptors that it learned from; None where they are not at hand."""
 
-    def saved_head(self) -> SavedHead | None:
-        """What was learned beside the student; None where nothing was.
-
-        Raises:
-            CheckpointError: the file is damaged.
-        """
-        return None if self.head is None or not self.head.is_file() else read_head(self.head)
-
 
 def in_teachers_space(recipe: Recipe) -> bool:
     """Whether the recipe's objective compares the student with the teacher itself."""
@@ -56,13 +46,12 @@ def judge(student: DescriptorNet, upbringing: Upbringing) -> Mark:
         return _unfit(UNTOLD)
     if not upbringing.in_teachers_space:
         return _unfit(f"{upbringing.objective} leaves it in coordinates of its own")
-    try:
-        saved = upbringing.saved_head()
-    except CheckpointError as error:
-        return _unfit(f"what was trained with it cannot be read: {error}")
-    if saved is None or saved.head.kind != "projection":
+    found = as_trained(student, upbringing.head)
+    if found.wrong:
+        return _unfit(found.wrong)
+    if found.head is None:
         return _without_projection(student.dim, upbringing)
-    return _with_projection(student, saved, upbringing)
+    return _with_projection(found, upbringing)
 
 
 def _without_projection(dim: int, upbringing: Upbringing) -> Mark:
@@ -74,20 +63,16 @@ def _without_projection(dim: int, upbringing: Upbringing) -> Mark:
     return Mark(fit=True, way=OWN, why=f"{upbringing.objective} trained it in the teacher's space")
 
 
-def _with_projection(student: DescriptorNet, saved: SavedHead, upbringing: Upbringing) -> Mark:
-    if saved.student_digest != weights_digest(student):
-        return _unfit("the projection beside it was trained with another student")
-    if saved.head.in_dim != student.dim or upbringing.teacher_dim not in (None, saved.head.out_dim):
+def _with_projection(found: AsTrained, upbringing: Upbringing) -> Mark:
+    if upbringing.teacher_dim not in (None, found.dim):
         return _unfit(
-            f"the projection beside it leads from {saved.head.in_dim:,} to {saved.head.out_dim:,} "
-            f"dimensions; its descriptors have {student.dim:,}, those that it learned from "
-            f"{upbringing.teacher_dim or saved.head.out_dim:,}"
+            f"the projection beside it leads from {found.student_dim:,} to {found.dim:,} dimensions; the "
+            f"descriptors that it learned from have {upbringing.teacher_dim:,}"
         )
     return Mark(
         fit=True,
         way=PROJECTION,
-        why=f"{upbringing.objective} trained it with a projection to the teacher's {saved.head.out_dim:,} "
-        "dimensions",
+        why=f"{upbringing.objective} trained it with a projection to the teacher's {found.dim:,} dimensions",
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.preflight import (
@@ -64,6 +65,13 @@ class TestData:
             check_data(objective, several)
         objective.takes_several_labels = True  # type: ignore[attr-defined]
         check_data(objective, several)
+
+    @pytest.mark.parametrize("labels", [np.array([0, 1] * 8 + [-7, -1]), -np.ones((18, 3), np.int64)])
+    def test_no_number_below_0_but_that_of_no_label_is_a_class(
+        self, bought: TrainingData, tiny_recipe: Recipe, labels: NDArray[np.int64]
+    ) -> None:
+        with pytest.raises(InvalidInput, match=r"labels from -[17] to .*class numbers count from 0"):
+            check_data(make_objective(tiny_recipe), replace(bought, labels=labels))
 
     def test_an_objective_with_a_teacher_needs_descriptors(
         self, bought: TrainingData, tiny_recipe: Recipe

@@ -1,7 +1,7 @@
 """Labels become numbers in the order of their names, and images without one are told apart."""
 
-from student_trainer.distil.class_names import classes_of
 from student_trainer.distil.labels import UNLABELLED
+from student_trainer.distil.labels.class_names import classes_of
 
 
 def test_numbers_follow_the_names_in_ascending_order() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import SourceImage
-from student_trainer.distil.learned_labels import keep_learned_labels, learned_labels, read_learned_labels
+from student_trainer.distil.labels.learned import keep_learned_labels, learned_labels, read_learned_labels
 from student_trainer.errors import InvalidInput
 
 NAMES = ("arch", "dome", "tower")

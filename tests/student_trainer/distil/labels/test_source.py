@@ -11,8 +11,8 @@ from made_datasets import make_cars196, make_cub200, make_nus_wide
 
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import digest_files
-from student_trainer.distil.label_source import LabelSource
 from student_trainer.distil.labels import UNLABELLED
+from student_trainer.distil.labels.source import LabelSource
 from student_trainer.errors import InvalidInput
 
 

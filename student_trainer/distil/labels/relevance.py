@@ -1,4 +1,4 @@
-"""Who counts as relevant to whom: from the teacher's similarities alone (Sec. 3.3), or by class numbers.
+"""Who counts as relevant to whom, from the teacher's similarities alone (Sec. 3.3).
 
 In: the teacher's similarities in the joint set of B originals and their B mixtures. Out: a symmetric
 boolean matrix, one row per query.
@@ -6,23 +6,6 @@ boolean matrix, one row per query.
 
 import torch
 from torch import Tensor
-
-from student_trainer.errors import InvalidInput
-
-UNLABELLED = -1
-"""The class number of an image without a label."""
-
-
-def class_numbers(labels: Tensor | None, images: int, objective: str) -> Tensor:
-    """The labels that an objective of that name needs, long [``images``].
-
-    Raises:
-        InvalidInput: there are none, or they are of another shape or type.
-    """
-    if labels is None or labels.dtype != torch.long or labels.shape != (images,):
-        found = "none" if labels is None else f"shape {list(labels.shape)} and type {labels.dtype}"
-        raise InvalidInput(f"The objective {objective} needs labels, long [{images}], but got {found}.")
-    return labels
 
 
 def similarity_labels(similarity: Tensor, tau: float) -> Tensor:
