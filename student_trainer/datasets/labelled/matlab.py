@@ -11,7 +11,6 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,8 @@ class MatlabBounds:
     matrices: int = 1_000_000
     """Each takes about 200 bytes beside its content."""
     depth: int = 8
+    dimensions: int = 32
+    """MATLAB allows more, numpy not."""
 
 
 DEFAULT_BOUNDS = MatlabBounds()
@@ -132,22 +133,41 @@ class _Reader:
 
     def value(self, matrix: memoryview, depth: int) -> Any:
         """What a matrix holds, its parts included."""
+        self._room_for(1)
         self.matrices += 1
-        if self.matrices > self.bounds.matrices or depth > self.bounds.depth:
-            raise Refused(f"it holds more than {self.bounds.matrices:,} values, or a very nested one")
+        if depth > self.bounds.depth:
+            raise Refused(f"it holds values within each other, more than {self.bounds.depth} deep")
         if not len(matrix):
             return np.empty(0)
         parts = _Parts(self.elements(matrix))
         flags = struct.unpack_from(f"{self.order}I", parts.next()[1])[0]
-        shape = np.frombuffer(parts.next()[1], f"{self.order}i4").tolist()
-        if min(shape, default=0) < 0:
-            raise Refused("it is damaged: a value of a negative size")
+        count = self._size(parts.next()[1])
         build = self.kinds.get(flags & 0xFF)
         if build is None or flags & _COMPLEX:
             raise Refused(f"it holds a value of MATLAB's class {flags & 0xFF}, of which only lists are made")
-        return build(prod(shape), parts.skip(1), depth)
+        return build(count, parts.skip(1), depth)
+
+    def _size(self, dimensions: memoryview) -> int:
+        """How many items a value is said to have; no more than its file may unpack to bytes."""
+        if len(dimensions) > 4 * self.bounds.dimensions:
+            raise Refused(f"it holds a value of more than {self.bounds.dimensions} dimensions")
+        shape = np.frombuffer(dimensions, f"{self.order}i4").tolist()
+        if min(shape, default=0) < 0:
+            raise Refused("it is damaged: a value of a negative size")
+        count = 0 if 0 in shape else 1
+        for side in shape:
+            count *= side
+            if count > self.bounds.unpacked_bytes:
+                raise Refused(f"it is damaged: a value of more than {self.bounds.unpacked_bytes:,} items")
+        return count
+
+    def _room_for(self, matrices: int) -> None:
+        """Refuse what would go beyond the bounds before any of it is built."""
+        if self.matrices + matrices > self.bounds.matrices:
+            raise Refused(f"it holds more than {self.bounds.matrices:,} values")
 
     def _cells(self, count: int, parts: "_Parts", depth: int) -> list[Any]:
+        self._room_for(count)
         return [self.value(parts.matrix(), depth + 1) for _ in range(count)]
 
     def _records(self, count: int, parts: "_Parts", depth: int) -> list[dict[str, Any]]:
@@ -156,9 +176,9 @@ class _Reader:
         if width < 1 or len(joined) % width:
             raise Refused("it is damaged: a struct whose names have no length")
         starts = range(0, len(joined), width)
+        self._room_for(max(count, 1) * len(starts) + count)
+        self.matrices += count  # a record takes memory of its own, even one without a field
         names = [joined[start : start + width].split(b"\0")[0].decode("latin-1") for start in starts]
-        if not names and count > self.bounds.matrices:
-            raise Refused("it is damaged: very many records without a field")
         return [{name: self.value(parts.matrix(), depth + 1) for name in names} for _ in range(count)]
 
     def _text(self, count: int, parts: "_Parts", _: int) -> str:

@@ -1,6 +1,7 @@
 """MATLAB's files: what scipy writes and reads is read here too, in bounded memory, and damage is refused."""
 
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -117,8 +118,61 @@ def test_a_claim_of_many_values_that_are_not_there_is_refused_at_once(
         + fields
     )
     (tmp_path / "a.mat").write_bytes(header() + element(14, body))
-    with pytest.raises(InvalidInput, match=r"is refused: it is (cut or )?damaged"):
+    with pytest.raises(
+        InvalidInput, match=r"is refused: it (is (cut or )?damaged|holds more than 1,000,000)"
+    ):
         read_matlab(tmp_path / "a.mat", ["x"])
+
+
+def claiming(kind: int, *dimensions: int, names: bytes = b"") -> bytes:
+    """A value said to be of these dimensions, with nothing in it."""
+    fields = element(5, struct.pack("<i", 1)) + element(1, names) if kind == 2 else b""
+    return element(
+        14,
+        element(6, struct.pack("<II", kind, 0))
+        + element(5, struct.pack(f"<{len(dimensions)}i", *dimensions))
+        + element(1, b"x")
+        + fields,
+    )
+
+
+@pytest.mark.parametrize(
+    ("matrix", "refusal"),
+    [
+        (claiming(1, *[2**31 - 1] * 100_000), "more than 32 dimensions"),
+        (claiming(1, *[2**31 - 1] * 32), "damaged: a value of more than 128,000,000 items"),
+        (claiming(1, 1, -1), "negative size"),
+        (claiming(1, 1, 1_000_001), "more than 1,000,000 values"),
+        (claiming(2, 1, 1_000_000), "more than 1,000,000 values"),
+        (claiming(2, 0, 0, names=b"n" * 2_000_000), "more than 1,000,000 values"),
+    ],
+    ids=range(6),
+)
+def test_a_claim_is_refused_before_anything_of_its_size_is_built(
+    tmp_path: Path, matrix: bytes, refusal: str
+) -> None:
+    packed = zlib.compress(matrix, 9)
+    (tmp_path / "a.mat").write_bytes(header() + struct.pack("<II", 15, len(packed)) + packed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidInput, match=refusal):
+            read_matlab(tmp_path / "a.mat", ["x"])
+        assert tracemalloc.get_traced_memory()[1] < 40_000_000  # of these 32 MB to read the file into
+    finally:
+        tracemalloc.stop()
+
+
+def test_records_without_a_field_count_like_others_however_many_values_hold_them(tmp_path: Path) -> None:
+    part = claiming(2, 1, 600_000)
+    body = element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<ii", 1, 2)) + element(1, b"x")
+    (tmp_path / "a.mat").write_bytes(header() + element(14, body + part + part))
+    with pytest.raises(InvalidInput, match="more than 1,000,000 values"):
+        read_matlab(tmp_path / "a.mat", ["x"])
+
+
+def test_a_value_without_items_may_have_long_sides(tmp_path: Path) -> None:
+    (tmp_path / "a.mat").write_bytes(header() + claiming(1, 2**31 - 1, 2**31 - 1, 0))
+    assert read_matlab(tmp_path / "a.mat", ["x"]) == {"x": []}
 
 
 def test_more_values_or_deeper_ones_than_the_bounds_are_refused(tmp_path: Path) -> None:
@@ -128,7 +182,7 @@ def test_more_values_or_deeper_ones_than_the_bounds_are_refused(tmp_path: Path) 
         wrapped[0, 0] = nested
         nested = wrapped
     savemat(tmp_path / "a.mat", {"x": nested, "y": np.array([[1, "a", 2]], dtype=object)})
-    with pytest.raises(InvalidInput, match="a very nested one"):
+    with pytest.raises(InvalidInput, match="within each other, more than 8 deep"):
         read_matlab(tmp_path / "a.mat", ["x"])
     with pytest.raises(InvalidInput, match="more than 3 values"):
         read_matlab(tmp_path / "a.mat", ["y"], MatlabBounds(matrices=3))
