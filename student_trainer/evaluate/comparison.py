@@ -17,7 +17,7 @@ from student_trainer.evaluate.contestant import Contestant, check_device, open_n
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.document import STUDENT, TEACHER, Evaluation
 from student_trainer.evaluate.gallery import Gallery
-from student_trainer.evaluate.gallery_scores import search
+from student_trainer.evaluate.labelled import search
 from student_trainer.evaluate.labelled_document import Measured, Source, document_of
 from student_trainer.run_folder import RunFolder
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from student_trainer.datasets.manifest import Entry, Label
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.relevance import Relevance, relevance
+from student_trainer.evaluate.relevance import Relevance, relevance, what_is_relevant
 
 NAMED_AT_MOST = 5
 
@@ -52,6 +52,11 @@ class Gallery:
     def several_labels(self) -> bool:
         """Whether images may have several."""
         return not all(isinstance(label, str) for label in self.labels)
+
+    @property
+    def relevant_means(self) -> str:
+        """What makes an image relevant to a query, in words."""
+        return what_is_relevant(several_labels=self.several_labels)
 
     @cached_property
     def relevance(self) -> Relevance:

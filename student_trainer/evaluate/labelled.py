@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from student_trainer.datasets.manifest import Label
+from student_trainer.evaluate.gallery import Gallery
 from student_trainer.evaluate.ranking import (
     Float32Rows,
     Ranks,
@@ -156,6 +157,27 @@ def score_queries(
                 values[:, query] = _measures(ranks)
     by_measure = dict(zip((*MEASURES, *RECALLS), values, strict=True))
     return QueryScores(**by_measure, database=len(database_labels), top=top)
+
+
+def search(queries: Float32Rows, database: Float32Rows, gallery: Gallery) -> QueryScores:
+    """Score the gallery's queries against its database.
+
+    Args:
+        queries: float32 [n, D], unit rows of all images of the gallery, as those that ask are described.
+        database: float32 [n, D], unit rows of the same images, as those that are searched are: another
+            network's in asymmetric search.
+        gallery: n images; one that asks and is searched is left out of its own ranking.
+
+    Raises:
+        ValueError: as :func:`score_queries`.
+    """
+    return score_queries(
+        queries[gallery.queries],
+        database[gallery.database],
+        gallery.query_labels,
+        gallery.database_labels,
+        own_index=gallery.own_index,
+    )
 
 
 def _measures(ranks: Ranks) -> tuple[float, ...]:

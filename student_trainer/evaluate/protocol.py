@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from student_trainer.datasets.known import DISTRACTORS, KNOWN
 from student_trainer.evaluate.bootstrap import DRAWS, SEED
 from student_trainer.evaluate.labelled import MEASURES
+from student_trainer.evaluate.relevance import what_is_relevant
 
 Headline: TypeAlias = Literal["map_step", "map_trapezoid"]
 KINDS: dict[Headline, str] = {"map_step": "step", "map_trapezoid": "trapezoidal"}
@@ -135,7 +136,7 @@ class Protocol(Part):
         return f"{who} ({self.manifest}{split}){without}. {self._relevant()} {self._scales()}."
 
     def _relevant(self) -> str:
-        return f"Relevant means: {'a label in common' if self.several_labels else 'the same label'}."
+        return f"Relevant means: {what_is_relevant(several_labels=self.several_labels)}."
 
     def _scales(self) -> str:
         factors = ", ".join(f"{scale:g}" for scale in self.scales)

@@ -67,6 +67,11 @@ def relevance(query_labels: Sequence[Label], database_labels: Sequence[Label]) -
     return SharedLabel(bits[:queries], bits[queries:])
 
 
+def what_is_relevant(*, several_labels: bool) -> str:
+    """In words, of images that have one label each or several."""
+    return "a label in common" if several_labels else "the same label"
+
+
 def in_words(label: Label) -> str:
     """``clouds + sky`` of several."""
     return label if isinstance(label, str) else " + ".join(label)

@@ -71,7 +71,7 @@ class Methods:
         said = (
             f"{len(gallery.queries):,} queries rank {len(gallery.database):,} images of "
             f"{self.labelled.source} at {self.labelled.view.words(self.labelled.longest_side_px)}; relevant "
-            "means the same label."
+            f"means {gallery.relevant_means}."
         )
         if self.bought is not None:
             said += f" Maps are learned afterwards from {len(self._pairs):,} bought images."

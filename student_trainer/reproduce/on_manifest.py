@@ -55,7 +55,8 @@ class OnManifest:
         )
         return (
             f"{len(gallery.queries):,} queries rank {len(gallery.database):,} images of "
-            f"{self.labelled.source} at {looks}{several}; relevant means the same label.{whitened}"
+            f"{self.labelled.source} at {looks}{several}; relevant means "
+            f"{gallery.relevant_means}.{whitened}"
         )
 
     @cached_property

@@ -20,7 +20,7 @@ from student_trainer.distil.threshold import choose
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.evaluate.gallery import Gallery
-from student_trainer.evaluate.labelled import MEASURES, score_queries
+from student_trainer.evaluate.labelled import MEASURES, search
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import THRESHOLD
 from student_trainer.trials.cells import Measure
@@ -91,14 +91,7 @@ class Labelled:
 
         ``database``, [n, d] too, describes the images that are searched where another network does.
         """
-        gallery = self.gallery
-        means = score_queries(
-            rows[gallery.queries],
-            (rows if database is None else database)[gallery.database],
-            gallery.query_labels,
-            gallery.database_labels,
-            own_index=gallery.own_index,
-        ).means()
+        means = search(rows, rows if database is None else database, self.gallery).means()
         values = {name: value for name, value in asdict(means).items() if name in MEASURES}
         return {self.drawn: values.pop("map_step"), **values}
 

@@ -15,7 +15,6 @@ from student_trainer.evaluate.hamming.hash_layers import codes_of
 from student_trainer.evaluate.hamming.line import HammingScores
 from student_trainer.evaluate.hamming.precision import tie_aware_ap, tie_aware_ap_at_k
 from student_trainer.evaluate.hamming.search import count_by_distance
-from student_trainer.evaluate.relevance import relevance
 
 CUTS = (100, 1_000, 5_000)
 """The k of mAP@k; the literature takes 1,000 and 5,000 images."""
@@ -42,7 +41,7 @@ def score_gallery(
         codes[gallery.queries],
         codes[gallery.database],
         bits,
-        relevance(gallery.query_labels, gallery.database_labels),
+        gallery.relevance,
         gallery.own_index,
     )
     images, relevant = counts.sum(axis=1), counts[:, 1]

@@ -75,3 +75,10 @@ def test_a_manifest_of_queries_alone_is_refused(tmp_path):
 def test_fewer_than_two_images_are_refused(tmp_path, count):
     with pytest.raises(InvalidInput, match=f"at least 2 images, the manifest .* has {count}"):
         gallery_of(entries(tmp_path, ("a", "x", False))[:count])
+
+
+def test_what_is_relevant_is_said_for_one_label_each_and_for_several(tmp_path):
+    rows = entries(tmp_path, ("a", "sea", False), ("b", "sea", False))
+    assert gallery_of(rows).relevant_means == "the same label"
+    several = [*rows, Entry(rows[0].path, ("sea", "sky"), None, False)]
+    assert gallery_of(several).relevant_means == "a label in common"

@@ -195,6 +195,22 @@ def test_the_page_can_be_read_without_eyes_and_without_colour(run):
     assert marks[2:] == "".join("✓" if hit.relevant else "✗" for hit in hits)
 
 
+@pytest.mark.parametrize(
+    ("several", "key"),
+    [
+        (False, ["the same label as the query", "another label"]),
+        (True, ["a label in common with the query", "none"]),
+    ],
+)
+def test_the_key_to_the_frames_says_what_is_relevant(run, several, key):
+    evaluation = read_evaluation(run.evaluation)
+    protocol = evaluation.protocol.model_copy(update={"several_labels": several})
+    evaluation.model_copy(update={"protocol": protocol}).write(run.evaluation)
+    text = " ".join(page_of(run).text.split())
+    assert f"solid frame: {key[0]}." in text
+    assert f"dashed frame: {key[1]}." in text
+
+
 def test_every_labelled_reference_points_at_something(run):
     page = page_of(run)
     identifiers = [attributes["id"] for _, attributes in page.tags if "id" in attributes]

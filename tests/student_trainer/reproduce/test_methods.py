@@ -9,15 +9,16 @@ import pytest
 import torch
 from command_line import Run
 
-from shared.checkpoints import load_network, save_network
+from shared.checkpoints import load_network, save_network, weights_digest
 from shared.extraction import describe
 from shared.network import NetworkSpec, build_network
 from student_trainer.datasets.manifest import labelled_entries
 from student_trainer.distil.heads import Head, save_head
+from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.gallery import gallery_of
 from student_trainer.recipe import changed, load
 from student_trainer.reproduce.definition import read_table
-from student_trainer.reproduce.methods import Methods, as_trained
+from student_trainer.reproduce.methods import Methods, queries_as_trained
 from student_trainer.trials.loss_cost import LossCost, LossShape
 from student_trainer.trials.yardsticks import Labelled
 
@@ -108,20 +109,29 @@ def test_a_run_measures_them_and_says_what_each_learned_from(
 
 def test_a_head_brings_a_student_into_the_teachers_space(tmp_path: Path) -> None:
     student = build_network(NetworkSpec("mobilenet_v2-320x0.1"), seed=0)
-    save_network(student, tmp_path / "student.safetensors")
+    checkpoint = tmp_path / "student.safetensors"
+    save_network(student, checkpoint)
     rows = np.eye(4, student.dim, dtype=np.float32)
-    assert as_trained(tmp_path / "student.safetensors", rows, teacher_dim=7) is None
-    head = Head("projection", student.dim, 7)
-    save_head(head, tmp_path / "head.safetensors", objective="regression", student_digest="")
-    crossed = as_trained(tmp_path / "student.safetensors", rows, teacher_dim=7)
+    assert queries_as_trained(checkpoint, rows, teacher_dim=7) is None
+    head, digest = Head("projection", student.dim, 7), weights_digest(student)
+    save_head(head, tmp_path / "head.safetensors", objective="regression", student_digest=digest)
+    crossed = queries_as_trained(checkpoint, rows, teacher_dim=7)
     expected = torch.nn.functional.normalize(head.linear.weight[:, :4].T.detach()).numpy()
     assert crossed is not None and np.allclose(crossed, expected, atol=1e-4)
+    hash_layer = Head("hash", student.dim, 7)
+    save_head(hash_layer, tmp_path / "head.safetensors", objective="dch", student_digest=digest)
+    assert queries_as_trained(checkpoint, rows, teacher_dim=7) is None
 
 
-def test_a_hash_layer_is_no_way_into_it(tmp_path: Path) -> None:
-    head = Head("hash", 5, 7)
-    save_head(head, tmp_path / "head.safetensors", objective="dch", student_digest="")
-    assert as_trained(tmp_path / "student.safetensors", np.eye(5, dtype=np.float32), teacher_dim=7) is None
+def test_the_head_of_another_student_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "student.safetensors"
+    first, second = (build_network(NetworkSpec("mobilenet_v2-320x0.1"), seed=seed) for seed in (0, 1))
+    save_network(first, checkpoint)
+    digest = weights_digest(second)
+    head = Head("projection", first.dim, 7)
+    save_head(head, tmp_path / "head.safetensors", objective="regression", student_digest=digest)
+    with pytest.raises(InvalidInput, match="the projection beside it was trained with another student"):
+        queries_as_trained(checkpoint, np.eye(4, first.dim, dtype=np.float32), teacher_dim=7)
 
 
 def test_the_teachers_own_student_finds_as_much_asymmetrically_as_it_does_alone(
