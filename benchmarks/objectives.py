@@ -57,7 +57,7 @@ def label_free() -> Iterator[str]:
     for name, kind in OBJECTIVES.items():
         objective = kind()
         if objective.needs_teacher and not (
-            objective.needs_labels or getattr(objective, "needs_white_box", False)
+            objective.needs_labels or objective.facts.needs_white_box
         ):
             yield name
 

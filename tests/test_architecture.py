@@ -71,7 +71,7 @@ def test_one_module_of_the_trainer_speaks_http() -> None:
     assert speaking == {"student_trainer/acquire/client.py"}
 
 
-LOSSES = ("objectives", "hashing", "rank_loss", "tuples/draws.py", "tuples/in_batch.py")
+LOSSES = ("objectives", "hash_centres.py", "rank_loss", "tuples/draws.py", "tuples/in_batch.py")
 
 
 def test_losses_import_neither_what_buys_nor_what_reads_data_sets() -> None:

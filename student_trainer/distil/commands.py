@@ -164,14 +164,13 @@ def _inputs(
 ) -> "tuple[RunFolder, TrainingData]":
     """The run folder, and the data that the objective learns from."""
     from student_trainer.distil.data import from_transfer_set
-    from student_trainer.distil.objectives import needs_white_box
 
     if objective.needs_labels and labels.option is None:
         raise InvalidInput(
             f"The objective {objective.name!r} learns from labels: name them with --manifest FILE, "
             "--sfm120k DIR or --dataset NAME, or choose another objective."
         )
-    images_alone = needs_white_box(objective) and not objective.needs_teacher
+    images_alone = objective.facts.needs_white_box and not objective.needs_teacher
     if labels.option is not None and not (objective.needs_labels or images_alone):
         raise InvalidInput(
             f"The objective {objective.name!r} learns without labels: leave out {labels.option}, or choose "
@@ -196,6 +195,6 @@ def _of_labels(data: "TrainingData", objective: "Objective") -> str:
     labelled = f"{len(data) - data.unlabelled:,} of {len(data):,} bought images have a label"
     if not data.unlabelled:
         return f"{labelled}: --partly-labelled changes nothing."
-    if getattr(objective, "learns_unlabelled", False):
+    if objective.facts.learns_unlabelled:
         return f"{labelled}; on the other {data.unlabelled:,} the student learns from the teacher alone."
     return f"{labelled}; the objective {objective.name!r} learns nothing from the other {data.unlabelled:,}."

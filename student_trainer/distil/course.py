@@ -12,7 +12,7 @@ from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.log.events import log_mining
 from student_trainer.distil.log.metrics import MetricsLog
-from student_trainer.distil.objectives import Objective, mining_of
+from student_trainer.distil.objectives import Objective
 from student_trainer.distil.objectives.tupled import TupleObjective
 from student_trainer.distil.preflight import say
 from student_trainer.distil.schedule import Moment, Schedule
@@ -33,7 +33,7 @@ def course(recipe: Recipe, objective: Objective, data: TrainingData) -> Course:
     Raises:
         InvalidInput: it learns from tuples or balanced batches, and the labels or the batch cannot hold one.
     """
-    mining = mining_of(objective)
+    mining = objective.mining
     balanced = recipe.training.sampling == BALANCED
     if mining is None:
         setting = recipe.training

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Literal, Protocol, get_args
 
 import torch
 from safetensors.torch import save
@@ -72,7 +72,6 @@ def project(units: Tensor, head: Head | None) -> Tensor:
     return units if head is None else l2_normalise(head(units))
 
 
-@runtime_checkable
 class WantsHead(Protocol):
     """An objective that may learn a head."""
 
@@ -86,10 +85,8 @@ class WantsHead(Protocol):
         ...
 
 
-def fit_head(objective: object, student_dim: int, teacher_dim: int | None, seed: int) -> Head | None:
+def fit_head(objective: WantsHead, student_dim: int, teacher_dim: int | None, seed: int) -> Head | None:
     """Give the objective the head of a training; None where it wants none."""
-    if not isinstance(objective, WantsHead):
-        return None
     objective.head = objective.make_head(student_dim, teacher_dim, seed)
     return objective.head
 
@@ -154,8 +151,14 @@ def read_head(path: str | os.PathLike[str]) -> SavedHead:
             "head."
         )
     weight = tensors.get("linear.weight")
-    if weight is None or weight.ndim != 2 or notes.get("kind") not in get_args(Kind):
+    if weight is None or weight.ndim != 2 or 0 in weight.shape or notes.get("kind") not in get_args(Kind):
         raise CheckpointError(f"{path} does not describe a head that can be read. Train again to make one.")
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.float().isfinite().all():
+            raise CheckpointError(
+                f"{path}: {name} is not of finite floating numbers (its type is {tensor.dtype}), so the head "
+                "cannot be used. Train again to make one."
+            )
     return SavedHead(
         _filled(path, tensors, notes), notes.get("objective", "unknown"), notes.get("student", "unknown")
     )

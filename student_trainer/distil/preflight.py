@@ -5,7 +5,6 @@ In: a recipe and its data. Out: the objective; a refusal; or lines on standard e
 
 import sys
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +18,6 @@ from student_trainer.distil.threshold import HIGHEST, Threshold, choose, with_th
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import AUTO, OBJECTIVE_SEED, THRESHOLD, objective_settings
-
-
-@runtime_checkable
-class WantsClasses(Protocol):
-    """An objective that has to know how many classes there are in all, which no batch shows."""
-
-    def for_classes(self, classes: int) -> None:
-        """Be told so, before the first batch."""
-        ...
-
 
 NEARLY_ALL = 0.95
 """An image with this share of the others above the threshold has next to nothing to be ranked last."""
@@ -72,7 +61,7 @@ def check_data(objective: Objective, data: TrainingData) -> None:
             "Name them with --manifest FILE or --sfm120k DIR, or choose another objective."
         )
     several = data.labels is not None and data.labels.ndim > 1
-    if objective.needs_labels and several and not getattr(objective, "takes_several_labels", False):
+    if objective.needs_labels and several and not objective.facts.takes_several_labels:
         raise InvalidInput(
             f"The objective {objective.name!r} learns from one label for each image, and these images have "
             "several. Choose an objective that takes several, such as dch or csq."
@@ -90,9 +79,9 @@ def check_data(objective: Objective, data: TrainingData) -> None:
         raise InvalidInput(f"There is {len(data)} image to train on; a ranking needs at least 2.")
 
 
-def tell_classes(objective: object, data: TrainingData) -> None:
+def tell_classes(objective: Objective, data: TrainingData) -> None:
     """Tell an objective that wants to know it how many classes the images of a training have."""
-    if isinstance(objective, WantsClasses) and data.labels is not None:
+    if objective.facts.wants_classes and data.labels is not None:
         several = data.labels.ndim == 2
         objective.for_classes(data.labels.shape[1] if several else int(data.labels.max(initial=-1)) + 1)
 

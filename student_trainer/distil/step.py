@@ -12,7 +12,7 @@ from torch import Tensor
 from student_trainer.distil.backward import BadNumbers, Step, three_stage_backward
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.descriptors import BadDescriptors
-from student_trainer.distil.objectives import Objective, of_descriptors
+from student_trainer.distil.objectives import Objective
 from student_trainer.distil.objectives.tupled import TupleObjective
 from student_trainer.distil.optimiser import RATE_FACTOR
 from student_trainer.distil.preflight import some_names
@@ -43,9 +43,9 @@ def take_step(
         TrainingFailed: a descriptor, the loss, a gradient or a weight is not finite, or the objective
             refuses.
     """
-    part = of_descriptors(objective)
-    if part is not None and hasattr(part, "step"):
-        part.step = moment.step - 1  # its draws are a function of (seed, step)
+    part = objective.of_descriptors
+    if part is not None:
+        part.at_step(moment.step - 1)
     try:
         result = three_stage_backward(
             state.trained,
@@ -86,11 +86,11 @@ def check_weights(state: TrainingState, moment: Moment) -> None:
 
 
 def _loss(moment: Moment, source: BatchSource, objective: Objective) -> Callable[[Tensor], Tensor]:
-    of_descriptors = _of_batch(moment, source, objective)
+    of_batch = _of_batch(moment, source, objective)
 
     def loss_of(descriptors: Tensor) -> Tensor:
         try:
-            return of_descriptors(descriptors)
+            return of_batch(descriptors)
         except (ValueError, ArithmeticError) as error:
             rows = error.rows if isinstance(error, BadDescriptors) else ()
             images = _images(moment, source, rows)

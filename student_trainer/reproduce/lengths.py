@@ -3,7 +3,6 @@
 In: recipes, a number of images and a setting. Out: the recipe of one training; or why it has its own length.
 """
 
-from student_trainer.distil.objectives import mining_of
 from student_trainer.distil.preflight import unfitted_objective
 from student_trainer.recipe import Recipe
 from student_trainer.reproduce.setting import Setting
@@ -36,7 +35,7 @@ def own_length(recipe: Recipe, base: Recipe, images: int, setting: Setting) -> s
     """
     if not setting.given.equal_steps or setting.pool is None:
         return ""
-    if mining_of(unfitted_objective(recipe)) is not None:
+    if unfitted_objective(recipe).mining is not None:
         return "its steps are of tuples"
     if recipe.training.batch_size != base.training.batch_size:
         return f"its batches are of {recipe.training.batch_size:,} images"

@@ -4,12 +4,10 @@ In: a name. Out: a class whose keyword arguments are the settings; its instances
 """
 
 from collections.abc import Callable
-from typing import Protocol
-
-from torch import Tensor
 
 from student_trainer.distil.objectives.absolute import AbsoluteDistance
 from student_trainer.distil.objectives.attention import Attention
+from student_trainer.distil.objectives.base import Facts, Objective
 from student_trainer.distil.objectives.batch_hard import BatchHardTriplet
 from student_trainer.distil.objectives.contrastive import (
     AsymContrastive,
@@ -34,35 +32,14 @@ from student_trainer.distil.objectives.rkd_angle import RKDAngle
 from student_trainer.distil.objectives.rkd_distance import RKDDistance
 from student_trainer.distil.objectives.supervised_ap import SupervisedAP
 from student_trainer.distil.objectives.triplet import AsymTriplet, Triplet
-from student_trainer.distil.tuples.draws import Mining
 from student_trainer.errors import InvalidInput
 from student_trainer.nearest import nearest_or_all
 
-
-class Objective(Protocol):
-    """A loss over the descriptors of a batch.
-
-    A random objective also has ``seed`` and ``step``: what it draws is a function of the two, ``step`` grows
-    by one at each call, and whoever continues a training sets it. One that learns from tuples of its own
-    choice instead of from every image in turn also has ``mining`` (:func:`mining_of`). One that learns from
-    feature maps (:func:`needs_white_box`) is called with those of a pair of layers instead of descriptors.
-    """
-
-    name: str
-    needs_labels: bool
-    needs_teacher: bool
-
-    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
-        """A scalar, differentiable in ``student`` [B, d].
-
-        ``teacher`` [B, D] and ``labels`` long [B] are looked at if the objective needs them; one that has
-        ``takes_several_labels`` also takes multi-hot rows [B, classes].
-        """
-        ...
+__all__ = ["OBJECTIVES", "Facts", "Objective", "get"]
 
 
-OBJECTIVES: dict[str, Callable[..., Objective]] = {
-    kind.name: kind
+OBJECTIVES: dict[str, type[Objective]] = {
+    kind.facts.name: kind
     for kind in (
         RankMixup,
         Rank,
@@ -94,23 +71,6 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
         Attention,
     )
 }
-
-
-def mining_of(objective: Objective) -> Mining | None:
-    """How its tuples are drawn and mined; None where batches are drawn from all images."""
-    mining: Mining | None = getattr(objective, "mining", None)
-    return mining
-
-
-def needs_white_box(objective: Objective) -> bool:
-    """Whether it learns from the teacher's feature maps, which no service shows."""
-    return bool(getattr(objective, "needs_white_box", False))
-
-
-def of_descriptors(objective: Objective) -> Objective | None:
-    """Its part that is called with descriptors: itself, or what an objective on feature maps is added to."""
-    part: Objective | None = getattr(objective, "of_descriptors", objective)
-    return part
 
 
 def get(name: str) -> Callable[..., Objective]:

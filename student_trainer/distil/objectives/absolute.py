@@ -10,12 +10,13 @@ Source: Yu et al., "Learning Metrics from Teachers: Compact Networks for Image E
 teacher (LMT); the 1e-6 as the field's pairwise distance has it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from student_trainer.distil.objectives.label_free import InTeachersSpace, bought, same_space
+from student_trainer.distil.objectives.base import bought
+from student_trainer.distil.objectives.label_free import LabelFree, label_free, same_space
 from student_trainer.distil.objectives.tuples import EPSILON
 
 
@@ -39,10 +40,10 @@ def absolute(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 @dataclass
-class AbsoluteDistance(InTeachersSpace):
+class AbsoluteDistance(LabelFree):
     """:func:`absolute`, in the teacher's space."""
 
-    name: str = field(default="absolute", init=False, repr=False)
+    facts = label_free("absolute", in_teachers_space=True)
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and teacher [B, D]; ``labels`` are not looked at."""

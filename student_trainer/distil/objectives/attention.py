@@ -13,12 +13,12 @@ as a mean over cells, as their public code has it, whose weight is 1000. That co
 here the larger map of attention is brought to the smaller one by adaptive average pooling.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from student_trainer.distil.objectives.feature_maps import FeatureMapObjective
+from student_trainer.distil.objectives.feature_maps import FeatureMapObjective, of_maps_alone
 from student_trainer.distil.white_box.layers import same_size
 from student_trainer.errors import InvalidInput
 
@@ -53,7 +53,7 @@ class Attention(FeatureMapObjective):
 
     weight: float = 1000.0
 
-    name: str = field(default="attention", init=False, repr=False)
+    facts = of_maps_alone("attention")
 
     def of_maps(self, student: Tensor, teacher: Tensor, regressor: nn.Module) -> Tensor:
         """See :class:`FeatureMapObjective`; the regressor has no weights and is not looked at."""

@@ -9,18 +9,15 @@ Source: Hermans, Beyer and Leibe, "In Defense of the Triplet Loss for Person Re-
 Hard. Default margin 0, as Yu et al., "Learning Metrics from Teachers" (2019) have it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 
 from torch import Tensor
 
 from student_trainer.distil.descriptors import unit_rows
 from student_trainer.distil.labels.of_batch import checked_labels, has_label
-from student_trainer.distil.objectives.distances import distances
-from student_trainer.errors import InvalidInput
-
-FARTHEST = 2.0
-"""Two unit descriptors are never farther apart."""
+from student_trainer.distil.objectives.base import Facts, Objective
+from student_trainer.distil.objectives.distances import check_margin, distances
 
 
 def batch_hard_triplet(student: Tensor, labels: Tensor, margin: float = 0.0) -> Tensor:
@@ -53,17 +50,8 @@ def batch_hard_triplet(student: Tensor, labels: Tensor, margin: float = 0.0) -> 
     return (farthest - nearest + margin).clamp(min=0).mean()
 
 
-def check_margin(margin: float) -> None:
-    """Raises InvalidInput for a margin that no two descriptors can keep, or a negative one."""
-    if not 0 <= margin <= FARTHEST:
-        raise InvalidInput(
-            f"margin = {margin}: take a distance from 0 to {FARTHEST:g}, since two unit descriptors are "
-            "never farther apart."
-        )
-
-
 @dataclass
-class BatchHardTriplet:
+class BatchHardTriplet(Objective):
     """:func:`batch_hard_triplet`.
 
     Raises:
@@ -72,11 +60,16 @@ class BatchHardTriplet:
 
     margin: float = 0.0
 
-    name: str = field(default="batch-hard-triplet", init=False, repr=False)
-    needs_labels: bool = field(default=True, init=False, repr=False)
-    needs_teacher: bool = field(default=False, init=False, repr=False)
-    needs_white_box: bool = field(default=False, init=False, repr=False)
-    in_teachers_space: bool = field(default=False, init=False, repr=False)
+    facts = Facts(
+        name="batch-hard-triplet",
+        needs_labels=True,
+        needs_teacher=False,
+        needs_white_box=False,
+        in_teachers_space=False,
+        learns_unlabelled=False,
+        takes_several_labels=False,
+        wants_classes=False,
+    )
 
     def __post_init__(self) -> None:
         check_margin(self.margin)

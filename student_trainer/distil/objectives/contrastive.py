@@ -13,16 +13,13 @@ teacher. Source: Budnik and Avrithis, "Asymmetric metric learning for knowledge 
 ``margin=0.7``, 5 negatives, 2,000 anchors and a pool of 20,000.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from student_trainer.distil.objectives.tupled import TupleObjective
+from student_trainer.distil.objectives.distances import check_margin
+from student_trainer.distil.objectives.tupled import TupleObjective, against_teacher, of_tuples
 from student_trainer.distil.objectives.tuples import contrastive
-from student_trainer.errors import InvalidInput
-
-FARTHEST = 2.0
-"""Two unit descriptors are never farther apart."""
 
 
 @dataclass
@@ -36,15 +33,11 @@ class Contrastive(TupleObjective):
     pool_images: int = 22_000
     margin: float = 0.7
 
-    name: str = field(default="contrastive", init=False, repr=False)
+    facts = of_tuples("contrastive")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.margin <= FARTHEST:
-            raise InvalidInput(
-                f"margin = {self.margin}: take a distance above 0 and at most {FARTHEST:g}, since two unit "
-                "descriptors are never farther apart."
-            )
+        check_margin(self.margin, above_zero=True)
 
     def loss_of(self, anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """See :class:`TupleObjective`."""
@@ -61,9 +54,7 @@ class AsymContrastive(Contrastive):
 
     pool_images: int = 20_000
 
-    name: str = field(default="asym-contrastive", init=False, repr=False)
-    needs_teacher: bool = field(default=True, init=False, repr=False)
-    in_teachers_space: bool = field(default=True, init=False, repr=False)
+    facts = against_teacher(Contrastive.facts)
 
 
 @dataclass
@@ -74,5 +65,5 @@ class AsymContrastivePlus(AsymContrastive):
         InvalidInput: a setting is out of its range.
     """
 
-    name: str = field(default="asym-contrastive+", init=False, repr=False)
-    itself_positive: bool = field(default=True, init=False, repr=False)
+    facts = replace(AsymContrastive.facts, name="asym-contrastive+")
+    itself_positive = True

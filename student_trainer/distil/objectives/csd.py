@@ -10,13 +10,14 @@ student ends in the teacher's space, through a learned bias-free projection wher
 Source: Wu et al., "Contextual Similarity Distillation for Asymmetric Image Retrieval" (2022).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 
 from torch import Tensor
 
 from student_trainer.distil.descriptors import similarities
-from student_trainer.distil.objectives.label_free import InTeachersSpace, bought, same_space
+from student_trainer.distil.objectives.base import bought
+from student_trainer.distil.objectives.label_free import LabelFree, label_free, same_space
 from student_trainer.errors import InvalidInput
 
 
@@ -48,7 +49,7 @@ def csd(student: Tensor, teacher: Tensor, k: int = 10, temperature: float = 0.1)
 
 
 @dataclass
-class CSD(InTeachersSpace):
+class CSD(LabelFree):
     """:func:`csd`, in the teacher's space.
 
     Raises:
@@ -58,7 +59,7 @@ class CSD(InTeachersSpace):
     k: int = 10
     temperature: float = 0.1
 
-    name: str = field(default="csd", init=False, repr=False)
+    facts = label_free("csd", in_teachers_space=True)
 
     def __post_init__(self) -> None:
         if self.k != int(self.k) or self.k < 2:

@@ -21,9 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from student_trainer.distil.hashing.centres import check_bits, hash_centres, majority
-from student_trainer.distil.hashing.layer import HashObjective
-from student_trainer.distil.labels.of_batch import checked_labels, has_label
+from student_trainer.distil.hash_centres import check_bits, hash_centres, majority
+from student_trainer.distil.objectives.hashed import HashObjective, of_codes
 from student_trainer.errors import InvalidInput
 
 _TIES = 0x544945
@@ -64,7 +63,7 @@ class CentralSimilarity(HashObjective):
     classes: int = 0
     seed: int = 0
 
-    name: str = field(default="csq", init=False, repr=False)
+    facts = of_codes("csq", wants_classes=True)
     _centres: Tensor | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -90,15 +89,9 @@ class CentralSimilarity(HashObjective):
             )
         self._centres = hash_centres(self.classes or classes, self.bits, self.seed)
 
-    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
-        """The loss of a batch, student [B, d] and labels; ``teacher`` is not looked at."""
-        values = self.hash_values(student)
-        labels = checked_labels(labels, len(values), self.name, several=True).to(values.device)
-        labelled = has_label(labels)
-        if not labelled.any():
-            return values.sum() * 0.0
-        targets = self.targets(labels[labelled]).to(values.dtype)
-        return central_similarity(values[labelled], targets, self.quantisation)
+    def of_labelled(self, values: Tensor, labels: Tensor) -> Tensor:
+        """See :class:`HashObjective`."""
+        return central_similarity(values, self.targets(labels).to(values.dtype), self.quantisation)
 
     def targets(self, labels: Tensor) -> Tensor:
         """The centre of each image: +1 and -1, [B, bits], for class numbers [B] or multi-hot rows [B,

@@ -10,14 +10,14 @@ Source: Chen, Wang and Zhang, "DarkRank: Accelerating Deep Metric Learning via C
 Transfer" (2018), hard transfer.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from student_trainer.distil.objectives.label_free import LabelFree, bought
+from student_trainer.distil.objectives.base import bought
+from student_trainer.distil.objectives.label_free import label_free
 from student_trainer.distil.objectives.plackett_luce import (
-    check_list_length,
-    check_scores,
+    DarkRank,
     list_scores,
     log_probabilities,
 )
@@ -47,22 +47,14 @@ def darkrank_hard(
 
 
 @dataclass
-class DarkRankHard(LabelFree):
+class DarkRankHard(DarkRank):
     """:func:`darkrank_hard`.
 
     Raises:
         InvalidInput: a setting is out of its range, or a batch is smaller than a list and its query.
     """
 
-    alpha: float = 3.0
-    beta: float = 3.0
-    list_length: int = 4
-
-    name: str = field(default="darkrank-hard", init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        check_scores(self.alpha, self.beta)
-        check_list_length(self.list_length)
+    facts = label_free("darkrank-hard")
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and teacher [B, D]; ``labels`` are not looked at."""

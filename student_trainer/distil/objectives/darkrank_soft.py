@@ -14,16 +14,17 @@ Source: Chen, Wang and Zhang, "DarkRank: Accelerating Deep Metric Learning via C
 Transfer" (2018), soft transfer.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import permutations
 
 import torch
 from torch import Tensor
 
-from student_trainer.distil.objectives.label_free import LabelFree, bought
+from student_trainer.distil.objectives.base import bought
+from student_trainer.distil.objectives.label_free import label_free
 from student_trainer.distil.objectives.plackett_luce import (
+    DarkRank,
     check_list_length,
-    check_scores,
     list_scores,
     log_probabilities,
 )
@@ -58,22 +59,15 @@ def darkrank_soft(
 
 
 @dataclass
-class DarkRankSoft(LabelFree):
+class DarkRankSoft(DarkRank):
     """:func:`darkrank_soft`.
 
     Raises:
         InvalidInput: a setting is out of its range, or a batch is smaller than a list and its query.
     """
 
-    alpha: float = 3.0
-    beta: float = 3.0
-    list_length: int = 4
-
-    name: str = field(default="darkrank-soft", init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        check_scores(self.alpha, self.beta)
-        check_list_length(self.list_length, LONGEST_LIST)
+    facts = label_free("darkrank-soft")
+    longest = LONGEST_LIST
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and teacher [B, D]; ``labels`` are not looked at."""

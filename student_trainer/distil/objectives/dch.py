@@ -16,14 +16,14 @@ Unaware Knowledge Distillation for Image Retrieval" (2022), step 2, trains with 
 48 bits (published: 16, 32, 48), ``gamma`` 20, ``quantisation`` (lambda) 0.1.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite, sqrt
 
 from torch import Tensor
 
 from student_trainer.distil.descriptors import similarities, unit_rows
-from student_trainer.distil.hashing.layer import HashObjective
-from student_trainer.distil.labels.of_batch import checked_labels, has_label, share_a_label
+from student_trainer.distil.labels.of_batch import share_a_label
+from student_trainer.distil.objectives.hashed import HashObjective, of_codes
 from student_trainer.errors import InvalidInput
 
 HIGHEST_COSINE = 0.99
@@ -81,7 +81,7 @@ class DeepCauchyHashing(HashObjective):
     gamma: float = 20.0
     quantisation: float = 0.1
 
-    name: str = field(default="dch", init=False, repr=False)
+    facts = of_codes("dch", wants_classes=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,13 +92,6 @@ class DeepCauchyHashing(HashObjective):
         if not (isfinite(self.quantisation) and self.quantisation >= 0):
             raise InvalidInput(f"quantisation = {self.quantisation}: a weight is 0 or more, such as 0.1.")
 
-    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
-        """The loss of a batch, student [B, d] and labels; ``teacher`` is not looked at."""
-        values = self.hash_values(student)
-        labels = checked_labels(labels, len(values), self.name, several=True).to(values.device)
-        labelled = has_label(labels)
-        if not labelled.any():
-            return values.sum() * 0.0
-        return cauchy_hashing(
-            values[labelled], share_a_label(labels[labelled]), self.gamma, self.quantisation
-        )
+    def of_labelled(self, values: Tensor, labels: Tensor) -> Tensor:
+        """See :class:`HashObjective`."""
+        return cauchy_hashing(values, share_a_label(labels), self.gamma, self.quantisation)

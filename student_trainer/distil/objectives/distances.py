@@ -9,9 +9,25 @@ could give two copies of a descriptor a distance of 8e-4, and a gradient of any 
 
 from torch import Tensor
 
+from student_trainer.errors import InvalidInput
+
 ROUNDING = 1e-14
 """Squared distances below this share of the squared lengths are rounding, and count as 0: distances of 1.4e-7
 for unit descriptors, the resolution of float32."""
+
+
+FARTHEST = 2.0
+"""Two unit descriptors are never farther apart."""
+
+
+def check_margin(margin: float, *, above_zero: bool = False) -> None:
+    """Raise ``InvalidInput`` for a margin that no two descriptors can keep, or a negative one."""
+    if not 0 <= margin <= FARTHEST or (above_zero and margin == 0):
+        distance = f"above 0 and at most {FARTHEST:g}" if above_zero else f"from 0 to {FARTHEST:g}"
+        raise InvalidInput(
+            f"margin = {margin}: take a distance {distance}, since two unit descriptors are never farther "
+            "apart."
+        )
 
 
 def inner_products(rows: Tensor) -> Tensor:

@@ -8,15 +8,16 @@ descriptors that they are added to, as in the published uses, where maps guide a
 task; alone they train the trunk alone.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
 from torch import Tensor, nn
 
-from student_trainer.distil.heads import Head, WantsHead
+from student_trainer.distil.heads import Head
+from student_trainer.distil.objectives.base import Facts, Objective
 from student_trainer.distil.white_box.layers import LayerPair, parse_layers
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe_checks import (
@@ -27,18 +28,28 @@ from student_trainer.recipe_checks import (
     objective_settings,
 )
 
-FROM_BASE = (
-    "needs_labels",
-    "needs_teacher",
-    "in_teachers_space",
-    "learns_unlabelled",
-    "takes_several_labels",
-)
-"""What such an objective says of itself as its base does."""
+
+def of_maps_alone(name: str) -> Facts:
+    """What such an objective is without a base."""
+    return Facts(
+        name=name,
+        needs_labels=False,
+        needs_teacher=False,
+        needs_white_box=True,
+        in_teachers_space=False,
+        learns_unlabelled=False,
+        takes_several_labels=False,
+        wants_classes=False,
+    )
+
+
+def beside(maps: Facts, base: Facts) -> Facts:
+    """What it is that learns from maps beside a base: it needs, and takes, what the base does."""
+    return replace(base, name=maps.name, needs_white_box=True)
 
 
 @dataclass
-class FeatureMapObjective(ABC):
+class FeatureMapObjective(Objective):
     """The sum over pairs of layers, weighed, and beside it the base.
 
     Args:
@@ -59,18 +70,10 @@ class FeatureMapObjective(ABC):
     base_settings: Mapping[str, Any] | None = None
     seed: int | None = None
 
-    name: str = field(init=False, repr=False)
-    needs_labels: bool = field(default=False, init=False, repr=False)
-    needs_teacher: bool = field(default=False, init=False, repr=False)
-    needs_white_box: bool = field(default=True, init=False, repr=False)
-    in_teachers_space: bool = field(default=False, init=False, repr=False)
-    learns_unlabelled: bool = field(default=False, init=False, repr=False)
-    takes_several_labels: bool = field(default=False, init=False, repr=False)
-    head: Head | None = field(default=None, init=False, repr=False)
     regressor: nn.Module | None = field(default=None, init=False, repr=False)
     """Of calls outside of a training, made at the first of them."""
     pairs: tuple[LayerPair, ...] = field(init=False, repr=False)
-    of_descriptors: Any = field(default=None, init=False, repr=False)
+    of_descriptors: Objective | None = field(default=None, init=False, repr=False)
     """The base, ready to be called; None without one."""
 
     def __post_init__(self) -> None:
@@ -81,8 +84,7 @@ class FeatureMapObjective(ABC):
             raise InvalidInput("objective.base_settings are those of objective.base, and none is named.")
         if self.base:
             self.of_descriptors = _base(self.base, self.base_settings or {}, self.seed)
-            for fact in FROM_BASE:
-                setattr(self, fact, getattr(self.of_descriptors, fact, False))
+            self.facts = beside(self.facts, self.of_descriptors.facts)
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of one pair of layers: student [B, C, h, w], teacher [B, D, H, W], of the same images.
@@ -121,13 +123,13 @@ class FeatureMapObjective(ABC):
 
     def make_head(self, student_dim: int, teacher_dim: int | None, seed: int) -> Head | None:
         """The base's head with its initial weights; None where it wants none."""
-        if not isinstance(self.of_descriptors, WantsHead):
+        if self.of_descriptors is None:
             return None
         self.of_descriptors.head = self.of_descriptors.make_head(student_dim, teacher_dim, seed)
         return self.of_descriptors.head
 
 
-def _base(name: str, given: Mapping[str, Any], seed: int | None) -> Any:
+def _base(name: str, given: Mapping[str, Any], seed: int | None) -> Objective:
     """An objective on the descriptors of a batch."""
     from student_trainer.distil import objectives  # which knows this module
 
@@ -140,8 +142,7 @@ def _base(name: str, given: Mapping[str, Any], seed: int | None) -> Any:
     if seed is not None and OBJECTIVE_SEED in objective_settings(name):
         settings.setdefault(OBJECTIVE_SEED, seed)
     base = objectives.get(name)(**settings)
-    own_steps = objectives.mining_of(base) is not None or hasattr(base, "for_classes")
-    if own_steps or objectives.needs_white_box(base):
+    if base.mining is not None or base.facts.wants_classes or base.facts.needs_white_box:
         raise InvalidInput(
             f"objective.base = {name!r} does not go with feature maps: choose one on the descriptors of a "
             "batch, such as regression or rank-mixup."

@@ -13,12 +13,12 @@ pooling. The published use trains the lower half of a network by hints first; he
 are trained together.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from student_trainer.distil.objectives.feature_maps import FeatureMapObjective
+from student_trainer.distil.objectives.feature_maps import FeatureMapObjective, of_maps_alone
 from student_trainer.distil.white_box.layers import same_size
 
 _STREAM = 0x48494E54
@@ -46,7 +46,7 @@ def hint(student: Tensor, teacher: Tensor, regressor: nn.Module) -> Tensor:
 class Hint(FeatureMapObjective):
     """:func:`hint`."""
 
-    name: str = field(default="hint", init=False, repr=False)
+    facts = of_maps_alone("hint")
 
     def of_maps(self, student: Tensor, teacher: Tensor, regressor: nn.Module) -> Tensor:
         """See :class:`FeatureMapObjective`."""

@@ -4,64 +4,33 @@ In: the descriptors of a batch by student and teacher. Out: rows that fit togeth
 compares an image's two descriptors with each other, the student's come in the teacher's space.
 """
 
-from dataclasses import dataclass, field
-
 from torch import Tensor
 
-from student_trainer.distil.descriptors import unit_rows
-from student_trainer.distil.heads import Head, head_for, project
+from student_trainer.distil.objectives.base import Facts, Objective
 from student_trainer.distil.rank_loss.problem import unit_pair
 from student_trainer.errors import InvalidInput
 
 
-@dataclass
-class LabelFree:
+class LabelFree(Objective):
     """An objective that learns from bought descriptors alone: no labels, no white box."""
 
-    needs_labels: bool = field(default=False, init=False, repr=False)
-    needs_teacher: bool = field(default=True, init=False, repr=False)
-    needs_white_box: bool = field(default=False, init=False, repr=False)
-    in_teachers_space: bool = field(default=False, init=False, repr=False)
-    """Whether its students can be compared with the teacher, through the head if there is one."""
 
+def label_free(name: str, *, in_teachers_space: bool = False) -> Facts:
+    """What such an objective is; in the teacher's space, both may search together.
 
-@dataclass
-class InTeachersSpace(LabelFree):
-    """A label-free objective that puts the student into the teacher's space, so both may search together.
-
-    Where the dimensions differ it learns a bias-free projection, which is trained and saved beside the
+    Where the dimensions differ it then learns a bias-free projection, which is trained and saved beside the
     student.
     """
-
-    in_teachers_space: bool = field(default=True, init=False, repr=False)
-    head: Head | None = field(default=None, init=False, repr=False)
-
-    def make_head(self, student_dim: int, teacher_dim: int | None, seed: int) -> Head | None:
-        """A projection from d to D with its initial weights; None where D is the same, or not known."""
-        if teacher_dim is None or teacher_dim == student_dim:
-            return None
-        return Head("projection", student_dim, teacher_dim, seed=seed)
-
-    def projected(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """The student's [B, d] as unit rows [B, D] in the space of the teacher's [B, D].
-
-        Raises:
-            InvalidInput: not matrices, or the head is for other dimensions.
-            BadDescriptors: a row of the student's has no direction.
-        """
-        units, _ = unit_rows(student, "student"), unit_rows(teacher, "teacher")
-        return project(units, head_for(self, units, teacher))
-
-
-def bought(teacher: Tensor | None, name: str) -> Tensor:
-    """The teacher's descriptors, which the objective ``name`` cannot do without.
-
-    Raises:
-        InvalidInput: there are none.
-    """
-    if teacher is None:
-        raise InvalidInput(f"The objective {name} needs the teacher's descriptors of the batch.")
-    return teacher
+    return Facts(
+        name=name,
+        needs_labels=False,
+        needs_teacher=True,
+        needs_white_box=False,
+        in_teachers_space=in_teachers_space,
+        learns_unlabelled=False,
+        takes_several_labels=False,
+        wants_classes=False,
+    )
 
 
 def same_space(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,24 +15,34 @@ its public code, where both networks' descriptors have 512 dimensions:
     Stanford Online Products      2.0        1.0
 """
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from torch import Tensor
 
-from student_trainer.distil.descriptors import unit_rows
-from student_trainer.distil.heads import Head, head_for, project
 from student_trainer.distil.labels.of_batch import checked_labels
-from student_trainer.distil.objectives.absolute import AbsoluteDistance, absolute
-from student_trainer.distil.objectives.batch_hard import batch_hard_triplet, check_margin
-from student_trainer.distil.objectives.label_free import bought
+from student_trainer.distil.objectives.absolute import absolute
+from student_trainer.distil.objectives.base import Facts, Objective, bought
+from student_trainer.distil.objectives.batch_hard import batch_hard_triplet
+from student_trainer.distil.objectives.distances import check_margin
 from student_trainer.distil.objectives.relative import relative
 from student_trainer.errors import InvalidInput
 
+_FACTS = Facts(
+    name="lmt",
+    needs_labels=True,
+    needs_teacher=True,
+    needs_white_box=False,
+    in_teachers_space=False,
+    learns_unlabelled=True,
+    takes_several_labels=False,
+    wants_classes=False,
+)
+
 
 @dataclass
-class _Lmt(ABC):
+class _Lmt(Objective):
     """The sum; a subclass says which distillation.
 
     Raises:
@@ -41,13 +51,6 @@ class _Lmt(ABC):
 
     weight: float
     margin: float = 0.0
-
-    name: str = field(init=False, repr=False)
-    needs_labels: bool = field(default=True, init=False, repr=False)
-    needs_teacher: bool = field(default=True, init=False, repr=False)
-    needs_white_box: bool = field(default=False, init=False, repr=False)
-    learns_unlabelled: bool = field(default=True, init=False, repr=False)
-    """Images without a label teach it something, too."""
 
     def __post_init__(self) -> None:
         check_margin(self.margin)
@@ -72,18 +75,11 @@ class LmtAbsolute(_Lmt):
 
     weight: float = 1.0
 
-    name: str = field(default="lmt-absolute", init=False, repr=False)
-    in_teachers_space: bool = field(default=True, init=False, repr=False)
-    head: Head | None = field(default=None, init=False, repr=False)
-
-    def make_head(self, student_dim: int, teacher_dim: int | None, seed: int) -> Head | None:
-        """A projection from d to D with its initial weights; None where D is the same, or not known."""
-        return AbsoluteDistance().make_head(student_dim, teacher_dim, seed)
+    facts = replace(_FACTS, name="lmt-absolute", in_teachers_space=True)
 
     def distillation(self, student: Tensor, teacher: Tensor) -> Tensor:
         """:func:`absolute`, in the teacher's space; the triplets are of the student's own descriptors."""
-        units = unit_rows(student, "student")
-        return absolute(project(units, head_for(self, units, teacher)), teacher)
+        return absolute(self.projected(student, teacher), teacher)
 
 
 @dataclass
@@ -92,8 +88,7 @@ class LmtRelative(_Lmt):
 
     weight: float = 0.3
 
-    name: str = field(default="lmt-relative", init=False, repr=False)
-    in_teachers_space: bool = field(default=False, init=False, repr=False)
+    facts = replace(_FACTS, name="lmt-relative")
 
     def distillation(self, student: Tensor, teacher: Tensor) -> Tensor:
         """:func:`relative`."""

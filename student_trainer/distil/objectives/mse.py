@@ -18,12 +18,13 @@ denominators (1e-8). With ``scale`` = sqrt(D) both descriptors are lengthened un
 square 1, as a feature's do.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 
 from torch import Tensor
 
-from student_trainer.distil.objectives.label_free import InTeachersSpace, bought, same_space
+from student_trainer.distil.objectives.base import bought
+from student_trainer.distil.objectives.label_free import LabelFree, label_free, same_space
 from student_trainer.errors import InvalidInput
 
 
@@ -47,7 +48,7 @@ def mean_squared_error(student: Tensor, teacher: Tensor, scale: float = 1.0) -> 
 
 
 @dataclass
-class MeanSquaredError(InTeachersSpace):
+class MeanSquaredError(LabelFree):
     """:func:`mean_squared_error`, in the teacher's space.
 
     Raises:
@@ -56,7 +57,7 @@ class MeanSquaredError(InTeachersSpace):
 
     scale: float = 1.0
 
-    name: str = field(default="mse", init=False, repr=False)
+    facts = label_free("mse", in_teachers_space=True)
 
     def __post_init__(self) -> None:
         if not (isfinite(self.scale) and self.scale > 0):

@@ -10,12 +10,12 @@ Budnik and Avrithis, "Asymmetric metric learning for knowledge transfer" (2020),
 the settings: ``alpha=2``, ``beta=40``, ``threshold=0.5``, 5 negatives, 2,000 anchors and a pool of 20,000.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 
 from torch import Tensor
 
-from student_trainer.distil.objectives.tupled import TupleObjective
+from student_trainer.distil.objectives.tupled import TupleObjective, against_teacher, of_tuples
 from student_trainer.distil.objectives.tuples import multi_similarity
 from student_trainer.errors import InvalidInput
 
@@ -32,7 +32,7 @@ class MultiSimilarity(TupleObjective):
     beta: float = 40.0
     threshold: float = 0.5
 
-    name: str = field(default="multi-similarity", init=False, repr=False)
+    facts = of_tuples("multi-similarity")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,6 +56,4 @@ class AsymMultiSimilarity(MultiSimilarity):
         InvalidInput: a setting is out of its range.
     """
 
-    name: str = field(default="asym-multi-similarity", init=False, repr=False)
-    needs_teacher: bool = field(default=True, init=False, repr=False)
-    in_teachers_space: bool = field(default=True, init=False, repr=False)
+    facts = against_teacher(MultiSimilarity.facts)

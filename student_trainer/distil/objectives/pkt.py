@@ -9,12 +9,13 @@ Source: Passalis and Tefas, "Learning Deep Representations with Probabilistic Kn
 the cosine kernel; the 1e-7 and the mean over all entries as in the authors' public code.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from student_trainer.distil.descriptors import similarities
-from student_trainer.distil.objectives.label_free import LabelFree, bought
+from student_trainer.distil.objectives.base import bought
+from student_trainer.distil.objectives.label_free import LabelFree, label_free
 from student_trainer.distil.rank_loss.problem import unit_pair
 
 EPSILON = 1e-7
@@ -50,7 +51,7 @@ def _probabilities(units: Tensor) -> Tensor:
 class PKT(LabelFree):
     """:func:`pkt`."""
 
-    name: str = field(default="pkt", init=False, repr=False)
+    facts = label_free("pkt")
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and teacher [B, D]; ``labels`` are not looked at."""

@@ -11,15 +11,38 @@ Source: Chen, Wang and Zhang, "DarkRank: Accelerating Deep Metric Learning via C
 Transfer" (2018), scores and permutation probabilities.
 """
 
+from dataclasses import dataclass
 from math import isfinite
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from student_trainer.distil.descriptors import without_diagonal
 from student_trainer.distil.objectives.distances import distances
+from student_trainer.distil.objectives.label_free import LabelFree
 from student_trainer.distil.rank_loss.problem import unit_pair
 from student_trainer.errors import InvalidInput
+
+
+@dataclass
+class DarkRank(LabelFree):
+    """The settings of both losses.
+
+    Raises:
+        InvalidInput: a setting is out of its range.
+    """
+
+    alpha: float = 3.0
+    beta: float = 3.0
+    list_length: int = 4
+
+    longest: ClassVar[int | None] = None
+    """Images in a list, at most."""
+
+    def __post_init__(self) -> None:
+        check_scores(self.alpha, self.beta)
+        check_list_length(self.list_length, self.longest)
 
 
 def check_scores(alpha: float, beta: float) -> None:

@@ -17,7 +17,8 @@ from torch import Tensor
 from student_trainer.distil.average_precision import Bins, square_ap_loss
 from student_trainer.distil.descriptors import similarities
 from student_trainer.distil.labels import similarity_labels
-from student_trainer.distil.objectives.label_free import bought
+from student_trainer.distil.objectives.base import bought
+from student_trainer.distil.objectives.label_free import LabelFree, label_free
 from student_trainer.distil.rank_loss import rank_distillation_loss
 from student_trainer.distil.rank_loss.backends import pick_backend
 from student_trainer.distil.rank_loss.problem import check_tau, unit_pair
@@ -25,7 +26,7 @@ from student_trainer.errors import InvalidInput
 
 
 @dataclass
-class RankMixup:
+class RankMixup(LabelFree):
     """``rank-mixup``: Algorithm 1. Each call draws one lam ~ Beta(alpha, alpha), and partners per round.
 
     What is drawn depends on ``seed``, ``step`` and the size of the batch alone, so a training that
@@ -49,9 +50,7 @@ class RankMixup:
     backend: str = "auto"
     step: int = field(default=0, init=False)
 
-    name: str = field(default="rank-mixup", init=False, repr=False)
-    needs_labels: bool = field(default=False, init=False, repr=False)
-    needs_teacher: bool = field(default=True, init=False, repr=False)
+    facts = label_free("rank-mixup")
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.rounds != int(self.rounds):
@@ -83,6 +82,10 @@ class RankMixup:
             backend=self.backend,
         )
 
+    def at_step(self, step: int) -> None:
+        """Its draws are a function of (seed, step)."""
+        self.step = step
+
     def draw(self, images: int) -> tuple[Tensor, float]:
         """Partners, long [rounds, ``images``], uniform over the batch, and lam: those of this ``step``."""
         random = np.random.default_rng([self.seed, self.step])
@@ -91,7 +94,7 @@ class RankMixup:
 
 
 @dataclass
-class Rank:
+class Rank(LabelFree):
     """``rank``: the same without mixing; the batch's own images are ranked against each other ("no-aug").
 
     Raises:
@@ -104,9 +107,7 @@ class Rank:
     high: float = 1.0
     include_self: bool = True
 
-    name: str = field(default="rank", init=False, repr=False)
-    needs_labels: bool = field(default=False, init=False, repr=False)
-    needs_teacher: bool = field(default=True, init=False, repr=False)
+    facts = label_free("rank")
 
     def __post_init__(self) -> None:
         check_tau(self.tau)

@@ -8,11 +8,12 @@ teacher's space, through a learned bias-free projection where the dimensions dif
 Source: Budnik and Avrithis, "Asymmetric metric learning for knowledge transfer" (2020), regression (Reg).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from student_trainer.distil.objectives.label_free import InTeachersSpace, bought, same_space
+from student_trainer.distil.objectives.base import bought
+from student_trainer.distil.objectives.label_free import LabelFree, label_free, same_space
 
 
 def regression(student: Tensor, teacher: Tensor) -> Tensor:
@@ -34,10 +35,10 @@ def regression(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 @dataclass
-class Regression(InTeachersSpace):
+class Regression(LabelFree):
     """:func:`regression`, in the teacher's space."""
 
-    name: str = field(default="regression", init=False, repr=False)
+    facts = label_free("regression", in_teachers_space=True)
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and teacher [B, D]; ``labels`` are not looked at."""

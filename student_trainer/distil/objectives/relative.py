@@ -8,13 +8,14 @@ Source: Yu et al., "Learning Metrics from Teachers: Compact Networks for Image E
 teacher (LMT).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from student_trainer.distil.objectives.base import bought
 from student_trainer.distil.objectives.distances import distances
-from student_trainer.distil.objectives.label_free import LabelFree, bought
+from student_trainer.distil.objectives.label_free import LabelFree, label_free
 from student_trainer.distil.rank_loss.problem import unit_pair
 
 
@@ -41,7 +42,7 @@ def relative(student: Tensor, teacher: Tensor) -> Tensor:
 class Relative(LabelFree):
     """:func:`relative`."""
 
-    name: str = field(default="relative", init=False, repr=False)
+    facts = label_free("relative")
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and teacher [B, D]; ``labels`` are not looked at."""

@@ -8,12 +8,13 @@ normalise_student=False``. Label-free; any two dimensions. Its time is that of `
 Source: Park et al., "Relational Knowledge Distillation" (2019), RKD-DA and its weights for metric learning.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import isfinite
 
 from torch import Tensor
 
-from student_trainer.distil.objectives.label_free import LabelFree, bought
+from student_trainer.distil.objectives.base import bought
+from student_trainer.distil.objectives.label_free import LabelFree, label_free
 from student_trainer.distil.objectives.rkd_angle import rkd_angle
 from student_trainer.distil.objectives.rkd_distance import rkd_distance
 from student_trainer.errors import InvalidInput
@@ -55,7 +56,7 @@ class RKD(LabelFree):
     angle_weight: float = 2.0
     normalise_student: bool = False
 
-    name: str = field(default="rkd", init=False, repr=False)
+    facts = label_free("rkd")
 
     def __post_init__(self) -> None:
         weights = (self.distance_weight, self.angle_weight)

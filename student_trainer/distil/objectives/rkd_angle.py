@@ -14,7 +14,7 @@ products. The memory grows with B^2: a few anchors i are taken at a time, and th
 their B^2 cosines are at hand.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import smooth_l1_loss
 
+from student_trainer.distil.objectives.base import bought
 from student_trainer.distil.objectives.distances import inner_products, inverse_distances, squared_distances
-from student_trainer.distil.objectives.label_free import LabelFree, bought, rows_pair
+from student_trainer.distil.objectives.label_free import LabelFree, label_free, rows_pair
 
 _BLOCK_TRIPLETS_CPU, _BLOCK_TRIPLETS_GPU = 1 << 16, 1 << 22
 """Triplets at one time: few enough for a core's cache (a block 16 times as large takes 2.4 times as long), or
@@ -101,7 +102,7 @@ class RKDAngle(LabelFree):
 
     normalise_student: bool = False
 
-    name: str = field(default="rkd-angle", init=False, repr=False)
+    facts = label_free("rkd-angle")
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and teacher [B, D]; ``labels`` are not looked at."""

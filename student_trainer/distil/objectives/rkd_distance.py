@@ -12,13 +12,14 @@ this package end in a normalisation, so for their training the setting makes no 
 descriptors of other making.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
+from student_trainer.distil.objectives.base import bought
 from student_trainer.distil.objectives.distances import distances
-from student_trainer.distil.objectives.label_free import LabelFree, bought, rows_pair
+from student_trainer.distil.objectives.label_free import LabelFree, label_free, rows_pair
 
 
 def rkd_distance(student: Tensor, teacher: Tensor, normalise_student: bool = False) -> Tensor:
@@ -52,7 +53,7 @@ class RKDDistance(LabelFree):
 
     normalise_student: bool = False
 
-    name: str = field(default="rkd-distance", init=False, repr=False)
+    facts = label_free("rkd-distance")
 
     def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor | None = None) -> Tensor:
         """The loss of a batch, student [B, d] and teacher [B, D]; ``labels`` are not looked at."""

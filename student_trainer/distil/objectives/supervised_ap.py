@@ -7,17 +7,18 @@ Source: Revaud et al., "Learning with Average Precision: Training Image Retrieva
 2019.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from student_trainer.distil.average_precision import Bins, square_ap_loss
 from student_trainer.distil.descriptors import similarities, unit_rows
 from student_trainer.distil.labels.of_batch import checked_labels, has_label
+from student_trainer.distil.objectives.base import Facts, Objective
 
 
 @dataclass
-class SupervisedAP:
+class SupervisedAP(Objective):
     """``ap``: 1 - quantised AP of each labelled image among the labelled images of the batch.
 
     Images labelled -1 are left out, as queries and from the lists. An image whose label is alone in the batch
@@ -32,9 +33,16 @@ class SupervisedAP:
     high: float = 1.0
     include_self: bool = True
 
-    name: str = field(default="ap", init=False, repr=False)
-    needs_labels: bool = field(default=True, init=False, repr=False)
-    needs_teacher: bool = field(default=False, init=False, repr=False)
+    facts = Facts(
+        name="ap",
+        needs_labels=True,
+        needs_teacher=False,
+        needs_white_box=False,
+        in_teachers_space=False,
+        learns_unlabelled=False,
+        takes_several_labels=False,
+        wants_classes=False,
+    )
 
     def __post_init__(self) -> None:
         Bins(self.bins, self.low, self.high)

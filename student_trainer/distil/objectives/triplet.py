@@ -9,11 +9,11 @@ Source: Wang et al., "Learning Fine-grained Image Similarity with Deep Ranking" 
 ``margin=0.1``, 5 negatives, 2,000 anchors and a pool of 20,000.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from student_trainer.distil.objectives.tupled import TupleObjective
+from student_trainer.distil.objectives.tupled import TupleObjective, against_teacher, of_tuples
 from student_trainer.distil.objectives.tuples import triplet
 from student_trainer.errors import InvalidInput
 
@@ -31,7 +31,7 @@ class Triplet(TupleObjective):
 
     margin: float = 0.1
 
-    name: str = field(default="triplet", init=False, repr=False)
+    facts = of_tuples("triplet")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,6 +54,4 @@ class AsymTriplet(Triplet):
         InvalidInput: a setting is out of its range.
     """
 
-    name: str = field(default="asym-triplet", init=False, repr=False)
-    needs_teacher: bool = field(default=True, init=False, repr=False)
-    in_teachers_space: bool = field(default=True, init=False, repr=False)
+    facts = against_teacher(Triplet.facts)

@@ -10,22 +10,24 @@ Source: Budnik and Avrithis, "Asymmetric metric learning for knowledge transfer"
 pool of 20,000 images an epoch, 5 hard negatives, at most one of each label.
 """
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from student_trainer.distil.descriptors import unit_rows
-from student_trainer.distil.heads import Head, head_for, project
+from student_trainer.distil.heads import head_for, project
 from student_trainer.distil.labels.of_batch import checked_labels
+from student_trainer.distil.objectives.base import Facts, Objective, bought
 from student_trainer.distil.tuples.draws import Mining
 from student_trainer.distil.tuples.in_batch import tuples_of_batch
 from student_trainer.errors import InvalidInput
 
 
 @dataclass
-class TupleObjective(ABC):
+class TupleObjective(Objective):
     """A loss over tuples; who describes positives and negatives is ``needs_teacher``'s to say.
 
     At the beginning of each epoch of a training ``anchors_per_epoch`` anchors are drawn, each with another
@@ -40,15 +42,9 @@ class TupleObjective(ABC):
     anchors_per_epoch: int = 2000
     pool_images: int = 20_000
 
-    name: str = field(default="", init=False, repr=False)
-    needs_labels: bool = field(default=True, init=False, repr=False)
-    needs_teacher: bool = field(default=False, init=False, repr=False)
-    in_teachers_space: bool = field(default=False, init=False, repr=False)
-    needs_white_box: bool = field(default=False, init=False, repr=False)
-    itself_positive: bool = field(default=False, init=False, repr=False)
+    itself_positive: ClassVar[bool] = False
     """The teacher's own descriptor of the anchor is a positive too."""
     mining: Mining = field(init=False, repr=False)
-    head: Head | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.mining = Mining(
@@ -58,12 +54,6 @@ class TupleObjective(ABC):
     @abstractmethod
     def loss_of(self, anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """The summed loss of T tuples of unit descriptors: [T, d], [T, P, d], [T, N, d] -> scalar."""
-
-    def make_head(self, student_dim: int, teacher_dim: int | None, seed: int) -> Head | None:
-        """A projection for anchors that are compared with a teacher of other dimensions."""
-        if not self.needs_teacher or teacher_dim is None or teacher_dim == student_dim:
-            return None
-        return Head("projection", student_dim, teacher_dim, seed=seed)
 
     def into_teachers_space(self, units: Tensor) -> Tensor:
         """The student's unit rows [n, d] where the teacher's are: [n, D], by what was learned so far."""
@@ -82,7 +72,7 @@ class TupleObjective(ABC):
             BadDescriptors: a descriptor has no direction.
         """
         units = unit_rows(student, "student")
-        others = self._by_teacher(teacher) if self.needs_teacher else units
+        others = self._by_teacher(teacher, units) if self.needs_teacher else units
         tuples = _whole_tuples(others, self.mining)
         anchors = self._queries(units, teacher) if self.needs_teacher else tuples[:, 0]
         return self.loss_of(anchors, tuples[:, 0 if self.itself_positive else 1 : 2], tuples[:, 2:])
@@ -106,8 +96,8 @@ class TupleObjective(ABC):
         """
         units = unit_rows(student, "student")
         known = checked_labels(labels, len(units), self.name).to(units.device)
+        pool = self._by_teacher(teacher, units) if self.needs_teacher else units
         queries = self._queries(units, teacher) if self.needs_teacher else units
-        pool = self._by_teacher(teacher) if self.needs_teacher else units
         if pool.shape != queries.shape:
             raise InvalidInput(
                 f"The objective {self.name} has {len(queries):,} descriptors by the student and "
@@ -124,10 +114,10 @@ class TupleObjective(ABC):
     def _queries(self, units: Tensor, teacher: Tensor | None) -> Tensor:
         return project(units, head_for(self, units, teacher))
 
-    def _by_teacher(self, teacher: Tensor | None) -> Tensor:
-        if teacher is None:
-            raise InvalidInput(f"The objective {self.name} needs the teacher's descriptors of the batch.")
-        return unit_rows(teacher, "teacher")
+    def _by_teacher(self, teacher: Tensor | None, units: Tensor) -> Tensor:
+        """The teacher's unit rows, of the student's type and on its device; no gradient flows there."""
+        known = bought(teacher, self.name).detach()
+        return unit_rows(known.to(device=units.device, dtype=units.dtype), "teacher")
 
 
 def _whole_tuples(units: Tensor, mining: Mining) -> Tensor:
@@ -139,3 +129,22 @@ def _whole_tuples(units: Tensor, mining: Mining) -> Tensor:
             f"{mining.negatives} of other labels; the batch has {len(units)} images."
         )
     return units.view(-1, size, units.shape[1])
+
+
+def of_tuples(name: str) -> Facts:
+    """What a loss is that takes anchors, positives and negatives from the student alone."""
+    return Facts(
+        name=name,
+        needs_labels=True,
+        needs_teacher=False,
+        needs_white_box=False,
+        in_teachers_space=False,
+        learns_unlabelled=False,
+        takes_several_labels=False,
+        wants_classes=False,
+    )
+
+
+def against_teacher(alone: Facts) -> Facts:
+    """What the same loss is whose positives and negatives are the teacher's."""
+    return replace(alone, name=f"asym-{alone.name}", needs_teacher=True, in_teachers_space=True)

@@ -4,7 +4,7 @@ In: a recipe, its objective, and whether the teacher's file is at hand. Out: not
 these do not go together.
 """
 
-from student_trainer.distil.objectives import Objective, needs_white_box
+from student_trainer.distil.objectives import Objective
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe
 
@@ -16,7 +16,7 @@ def check_white_box(recipe: Recipe, objective: Objective, *, at_hand: bool) -> N
         InvalidInput: so it is, or the recipe does not show the teacher what the student sees.
     """
     name = objective.name
-    if not needs_white_box(objective):
+    if not objective.facts.needs_white_box:
         if at_hand:
             raise InvalidInput(
                 f"--teacher-checkpoint is for objectives that learn from feature maps (hint, attention), and "

@@ -37,7 +37,7 @@ class Upbringing:
 
 def in_teachers_space(recipe: Recipe) -> bool:
     """Whether the recipe's objective compares the student with the teacher itself."""
-    return bool(getattr(unfitted_objective(recipe), "in_teachers_space", False))
+    return unfitted_objective(recipe).facts.in_teachers_space
 
 
 def judge(student: DescriptorNet, upbringing: Upbringing) -> Mark:

@@ -29,7 +29,7 @@ def test_every_objective_has_its_pipeline() -> None:
 def test_an_objective_asks_no_teacher_here_if_and_only_if_it_needs_none() -> None:
     for name, kind in OBJECTIVES.items():
         assert demand(name, 10).here == (10 if kind().needs_teacher else 0), name
-        white_box = getattr(kind(), "needs_white_box", False)
+        white_box = kind.facts.needs_white_box
         assert demand(name, 10).asks_no_teacher is not (kind().needs_teacher or white_box), name
 
 

@@ -63,7 +63,7 @@ class TestData:
         several = replace(bought, teacher=None, labels=np.ones((18, 3), np.int64))
         with pytest.raises(InvalidInput, match=r"'ap' learns from one label for each image.*have several"):
             check_data(objective, several)
-        objective.takes_several_labels = True  # type: ignore[attr-defined]
+        objective.facts = replace(objective.facts, takes_several_labels=True)
         check_data(objective, several)
 
     @pytest.mark.parametrize("labels", [np.array([0, 1] * 8 + [-7, -1]), -np.ones((18, 3), np.int64)])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from student_trainer.distil import objectives
-from student_trainer.distil.hashing.centres import hash_centres
+from student_trainer.distil.hash_centres import hash_centres
 from student_trainer.distil.objectives.csq import central_similarity
 from student_trainer.errors import InvalidInput
 
@@ -92,6 +92,18 @@ def test_48_bits_are_refused_with_the_lengths_that_it_has() -> None:
         objectives.get("csq")(bits=48)
 
 
+def test_a_whole_number_of_bits_may_be_given_as_a_float() -> None:
+    objective = objectives.get("csq")(bits=64.0)
+    assert objective == objectives.get("csq")()
+    assert objective(values(6, 4), None, LABELS) == objectives.get("csq")()(values(6, 4), None, LABELS)
+
+
+@pytest.mark.parametrize("bits", [64.5, math.nan, math.inf])
+def test_no_whole_number_of_bits_is_refused(bits: float) -> None:
+    with pytest.raises(InvalidInput, match="a code has a whole number of bits"):
+        objectives.get("csq")(bits=bits)
+
+
 def test_a_training_tells_it_how_many_classes_there_are() -> None:
     objective = objectives.get("csq")(bits=16, seed=1)
     objective.for_classes(100)
@@ -133,7 +145,7 @@ def test_one_image_and_equal_images_give_finite_numbers(labels: Tensor) -> None:
 def test_its_settings_are_the_published_ones() -> None:
     objective = objectives.get("csq")()
     assert (objective.bits, objective.quantisation) == (64, 1e-4)
-    assert (objective.needs_labels, objective.needs_teacher, objective.in_teachers_space) == (
+    assert (objective.needs_labels, objective.needs_teacher, objective.facts.in_teachers_space) == (
         True,
         False,
         False,

@@ -131,7 +131,7 @@ def test_one_image_and_equal_images_give_finite_numbers(labels: Tensor) -> None:
 def test_its_settings_are_the_published_ones() -> None:
     objective = objectives.get("dch")()
     assert (objective.bits, objective.gamma, objective.quantisation) == (48, 20.0, 0.1)
-    assert (objective.needs_labels, objective.needs_teacher, objective.in_teachers_space) == (
+    assert (objective.needs_labels, objective.needs_teacher, objective.facts.in_teachers_space) == (
         True,
         False,
         False,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from student_trainer.distil.objectives import get, needs_white_box, of_descriptors
+from student_trainer.distil.objectives import get
 from student_trainer.distil.objectives.hint import hint
 from student_trainer.errors import InvalidInput
 
@@ -124,14 +124,14 @@ def test_a_batch_of_equal_images_and_one_of_a_single_image_have_a_finite_loss() 
 class TestBoth:
     def test_it_says_that_it_needs_a_white_box_and_nothing_else(self, name: str) -> None:
         objective = get(name)()
-        assert needs_white_box(objective) and of_descriptors(objective) is None
-        assert not (objective.needs_labels or objective.needs_teacher or objective.in_teachers_space)
+        assert objective.facts.needs_white_box and objective.of_descriptors is None
+        assert not (objective.needs_labels or objective.needs_teacher or objective.facts.in_teachers_space)
 
     def test_beside_a_base_it_needs_what_the_base_needs(self, name: str) -> None:
         objective = get(name)(base="lmt-absolute", base_settings={"weight": 2.5})
-        assert objective.needs_labels and objective.needs_teacher and objective.in_teachers_space
-        assert objective.learns_unlabelled
-        base = of_descriptors(objective)
+        assert objective.needs_labels and objective.needs_teacher and objective.facts.in_teachers_space
+        assert objective.facts.learns_unlabelled
+        base = objective.of_descriptors
         assert base is not None and base.name == "lmt-absolute" and base.weight == 2.5  # type: ignore[attr-defined]
 
     def test_a_base_that_draws_follows_the_seed(self, name: str) -> None:

@@ -64,8 +64,8 @@ def test_it_says_what_it_needs_and_where_its_students_end(name: str) -> None:
     objective = get(name)()
     assert objective.name == name
     assert not objective.needs_labels and objective.needs_teacher
-    assert not OBJECTIVES[name].needs_white_box  # type: ignore[attr-defined]
-    assert OBJECTIVES[name].in_teachers_space is (name in IN_TEACHERS_SPACE)  # type: ignore[attr-defined]
+    assert not OBJECTIVES[name].facts.needs_white_box
+    assert OBJECTIVES[name].facts.in_teachers_space is (name in IN_TEACHERS_SPACE)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -253,7 +253,7 @@ class TestTheTeachersSpace:
 def test_relations_are_compared_across_dimensions(name: str) -> None:
     loss, gradient = value_and_gradient(name, *batch(8, 3, 20))
     assert loss.isfinite() and gradient.isfinite().all() and (gradient != 0).any()
-    assert not hasattr(get(name)(), "head")
+    assert get(name)().make_head(4, 7, 0) is None
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest_up_to_three() -> None:

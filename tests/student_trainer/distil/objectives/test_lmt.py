@@ -132,5 +132,5 @@ def test_missing_labels_and_missing_descriptors_are_refused(kind: type[LmtAbsolu
 
 
 def test_only_the_absolute_one_puts_the_student_into_the_teachers_space() -> None:
-    assert LmtAbsolute().in_teachers_space and not LmtRelative().in_teachers_space
-    assert LmtAbsolute().learns_unlabelled and LmtRelative().learns_unlabelled
+    assert LmtAbsolute.facts.in_teachers_space and not LmtRelative.facts.in_teachers_space
+    assert LmtAbsolute.facts.learns_unlabelled and LmtRelative.facts.learns_unlabelled

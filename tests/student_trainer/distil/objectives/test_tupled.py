@@ -13,8 +13,7 @@ from torch import Tensor
 
 from student_trainer.distil import objectives
 from student_trainer.distil.descriptors import BadDescriptors
-from student_trainer.distil.heads import Head, WantsHead, fit_head
-from student_trainer.distil.objectives import mining_of
+from student_trainer.distil.heads import Head, fit_head
 from student_trainer.distil.objectives.tupled import TupleObjective
 from student_trainer.distil.objectives.tuples import contrastive, multi_similarity, triplet
 from student_trainer.distil.tuples.draws import Mining
@@ -73,9 +72,12 @@ class TestByName:
     @pytest.mark.parametrize("name", NAMES)
     def test_an_objective_says_what_it_needs_and_where_its_students_live(self, name: str) -> None:
         objective = made(name)
-        assert (objective.name, objective.needs_labels, objective.needs_white_box) == (name, True, False)
-        assert objective.needs_teacher is objective.in_teachers_space is (name in ASYMMETRIC)
-        assert isinstance(objective, WantsHead)
+        assert (objective.name, objective.needs_labels, objective.facts.needs_white_box) == (
+            name,
+            True,
+            False,
+        )
+        assert objective.needs_teacher is objective.facts.in_teachers_space is (name in ASYMMETRIC)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_the_settings_are_those_of_the_source(self, name: str) -> None:
@@ -84,11 +86,11 @@ class TestByName:
         of_loss = {p.name: p.default for p in list(inspect.signature(LOSSES[name]).parameters.values())[3:]}
         kind = objectives.get(name)
         assert {p.name: p.default for p in inspect.signature(kind).parameters.values()} == mining | of_loss
-        assert mining_of(kind()) == Mining(5, 2000, pool, by_teacher=name in ASYMMETRIC)
+        assert kind().mining == Mining(5, 2000, pool, by_teacher=name in ASYMMETRIC)
 
     @pytest.mark.parametrize("name", ["rank-mixup", "rank", "ap"])
     def test_the_objectives_of_whole_batches_mine_nothing(self, name: str) -> None:
-        assert mining_of(objectives.get(name)()) is None
+        assert objectives.get(name)().mining is None
 
     @pytest.mark.parametrize(
         ("name", "settings", "message"),
@@ -111,6 +113,21 @@ class TestByName:
     ) -> None:
         with pytest.raises(InvalidInput, match=message):
             objectives.get(name)(**settings)
+
+
+class TestTheTeachersDescriptors:
+    @pytest.mark.parametrize("name", ASYMMETRIC)
+    @pytest.mark.parametrize("kind", [torch.float16, torch.float32])
+    def test_they_may_be_of_another_type_and_get_no_gradient(self, name: str, kind: torch.dtype) -> None:
+        labels = torch.arange(6) // 2
+        student, teacher = rows(6, 5, seed=1).requires_grad_(), rows(6, 5, seed=2).to(kind).requires_grad_()
+        loss = made(name, negatives=2)(student, teacher, labels)
+        expected = made(name, negatives=2)(student, teacher.detach().double(), labels)
+        assert loss.dtype == torch.float64
+        assert torch.equal(loss, expected)
+        loss.backward()
+        assert student.grad is not None
+        assert teacher.grad is None
 
 
 class TestTuplesOfATraining:

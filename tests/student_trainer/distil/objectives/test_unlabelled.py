@@ -33,7 +33,7 @@ def test_loss_and_gradient_are_finite_whichever_images_are_labelled(name: str, l
 @pytest.mark.parametrize("name", LABELLED)
 def test_images_without_a_label_teach_nothing_but_to_an_objective_that_says_so(name: str) -> None:
     loss, gradient = loss_and_gradient(name, [-1] * 14)
-    learns = bool(getattr(OBJECTIVES[name](), "learns_unlabelled", False))
+    learns = OBJECTIVES[name].facts.learns_unlabelled
     assert (loss.item() != 0) is bool(gradient.any()) is learns
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from shared.network import DescriptorNet, NetworkSpec, build_network, calibrate_batch_norm
 from student_trainer.distil.backward import BadNumbers, Chunk, Chunks, Step, three_stage_backward
 from student_trainer.distil.heads import Head
-from student_trainer.distil.objectives import get, of_descriptors
+from student_trainer.distil.objectives import get
 from student_trainer.distil.objectives.feature_maps import FeatureMapObjective
 from student_trainer.distil.precision import InBFloat16
 from student_trainer.distil.white_box.layers import heard, map_shapes
@@ -60,7 +60,7 @@ class World:
         chunk_size: int,
         images: Tensor | None = None,
     ) -> Step:
-        base = of_descriptors(objective)
+        base = objective.of_descriptors
         shown = self.images if images is None else images
 
         def chunks() -> Iterator[Chunk]:
@@ -97,7 +97,7 @@ def direct(world: World, objective: FeatureMapObjective, weights: MapWeights) ->
     first, last = weights.regressors
     loss = 2 * objective.of_maps(ours["10"], theirs["4"], first).mean()
     loss = loss + 2 * objective.of_maps(ours[""], theirs[""], last).mean()
-    base = of_descriptors(objective)
+    base = objective.of_descriptors
     if base is not None:
         loss = loss + base(descriptors, world.bought)
     parameters = [*world.student.parameters(), *weights.parameters()]

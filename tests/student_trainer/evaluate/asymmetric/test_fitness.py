@@ -54,7 +54,7 @@ def test_objectives_against_the_teacher_itself_make_a_student_of_its_dimensions_
 @given(st.sampled_from(sorted(objectives.OBJECTIVES)))
 def test_every_objective_that_compares_with_the_teacher_needs_one(name: str) -> None:
     objective = objectives.get(name)
-    assert getattr(objective, "needs_teacher", True) or not getattr(objective, "in_teachers_space", False)
+    assert objective.needs_teacher or not objective.facts.in_teachers_space
 
 
 def test_where_nobody_knows_how_it_was_trained_it_is_unfit() -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from student_trainer.distil.hashing.centres import (
+from student_trainer.distil.hash_centres import (
     hadamard,
     hash_centres,
     majority,
