@@ -53,17 +53,12 @@ def test_the_facts_of_an_objective_are_those_of_the_front_table(name: str) -> No
         "in_teachers_space": says_yes(row["the student may ask the teacher's database"], name),
         "learns_unlabelled": row["labels"] == "some",
         "takes_several_labels": codes,
-        "wants_classes": codes
-        and "classes" in {setting for _, detail in _of(name) for setting in _settings(detail)},
+        "wants_classes": codes and any("`classes`" in row["settings (default)"] for row in _of(name)),
     }
 
 
-def _of(name: str) -> list[tuple[str, Row]]:
-    return [(found, row) for found, row in DETAILS if found == name]
-
-
-def _settings(row: Row) -> list[str]:
-    return re.findall(r"`(\w+)`", row.get("settings (default)", ""))
+def _of(name: str) -> list[Row]:
+    return [row for found, row in DETAILS if found == name]
 
 
 @pytest.mark.parametrize(("name", "row"), DETAILS)
