@@ -1,18 +1,23 @@
 """Binary codes as a file for others; ``docs/codes.md`` describes the form.
 
 In: packed codes, the images that they are of, and how they were made. Out: ``NAME.npz``; or ``NAME.bin``, the
-codes and nothing else, with ``NAME.bin.json`` beside it. Both are read back here.
+codes and nothing else, with ``NAME.bin.json`` beside it. Both are read back here, also when strangers made
+them: what a file says of itself is checked before memory is taken for it.
 """
 
 import io
 import json
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 
 from shared.digest import JsonValue, canonical_json
 from shared.tensor_files import write_whole
@@ -22,6 +27,12 @@ from student_trainer.evaluate.hamming.packing import Codes, bytes_of, check_code
 FORMAT = "ration-codes/1"
 NPZ, BIN, BESIDE = ".npz", ".bin", ".bin.json"
 _FIXED = ("format", "bits", "bytes", "images")
+_DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, OverflowError, EOFError, SyntaxError, MemoryError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What damaged bytes lead to in the libraries that read them; RuntimeError includes recursion too deep, and
+kinds of archives that Python does not read."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +104,11 @@ def read_codes(path: Path) -> CodeFile:
     """
     check_name(path)
     try:
-        codes, document, paths = _read_npz(path) if path.suffix == NPZ else _read_bin(path)
-        if document["format"] != FORMAT:
-            raise ValueError(f"its format is {document['format']!r}, expected {FORMAT!r}")
-        about = {key: value for key, value in document.items() if key not in _FIXED}
-        return CodeFile(codes, int(document["bits"]), tuple(paths), about)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        return _read_npz(path) if path.suffix == NPZ else _read_bin(path)
+    except _DAMAGE as error:
         raise InvalidInput(
-            f"{path} holds no codes that can be read ({error}). Write it again with: student-trainer codes"
+            f"{path} holds no codes that can be read ({type(error).__name__}: {str(error)[:200]}). Write it "
+            "again with: student-trainer codes"
         ) from None
 
 
@@ -115,13 +123,63 @@ def _npz(file: CodeFile) -> bytes:
     return buffer.getvalue()
 
 
-def _read_npz(path: Path) -> tuple[Codes, dict[str, Any], list[str]]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["codes"], json.loads(str(arrays["about"])), arrays["paths"].tolist()
+def _read_npz(path: Path) -> CodeFile:
+    with zipfile.ZipFile(path) as archive:
+        about = _array(archive, "about", "U", 0)
+        codes, paths = _array(archive, "codes", "u", 2), _array(archive, "paths", "U", 1)
+    return _checked(codes, _document(str(about)), paths.tolist())
 
 
-def _read_bin(path: Path) -> tuple[Codes, dict[str, Any], list[str]]:
-    document = json.loads(path.with_suffix(BESIDE).read_bytes())
+def _array(archive: zipfile.ZipFile, name: str, kind: str, dimensions: int) -> Any:
+    """One array of the file; none takes more memory than the file has bytes."""
+    member = archive.getinfo(f"{name}.npy")
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed, as codes are never written")
+    content = io.BytesIO(archive.read(member))
+    version = npy.read_magic(content)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read_header(content)
+    if dtype.kind != kind or len(shape) != dimensions or min(shape, default=0) < 0:
+        raise ValueError(f"{name} is of type {dtype} and shape {shape}")
+    if prod(shape) * dtype.itemsize != len(content.getbuffer()) - content.tell():
+        raise ValueError(f"{name} has not as many bytes as its shape {shape} says")
+    content.seek(0)
+    return npy.read_array(content, allow_pickle=False)
+
+
+def _read_bin(path: Path) -> CodeFile:
+    document = _document(path.with_suffix(BESIDE).read_bytes())
     paths = document.pop("paths")
-    shape = (int(document["images"]), int(document["bytes"]))
-    return np.frombuffer(path.read_bytes(), np.uint8).reshape(shape), document, paths
+    shape = (_whole(document, "images"), _whole(document, "bytes"))
+    if path.stat().st_size != prod(shape):
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, and should have {shape[0]:,} x {shape[1]:,}")
+    return _checked(np.frombuffer(path.read_bytes(), np.uint8).reshape(shape), document, paths)
+
+
+def _document(text: str | bytes) -> dict[str, Any]:
+    document = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError(f"it is not of the format {FORMAT!r}")
+    return document
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it says {name} where a number should be")
+
+
+def _whole(document: Mapping[str, Any], key: str) -> int:
+    value = document[key]
+    if type(value) is not int or value < 0:  # a bool is none
+        raise ValueError(f"{key} is {value!r}, expected a whole number from 0 up")
+    return value
+
+
+def _checked(codes: Codes, document: Mapping[str, Any], paths: Any) -> CodeFile:
+    """The file, if what it says of itself fits what it holds."""
+    if not isinstance(paths, list) or not all(isinstance(one, str) for one in paths):
+        raise ValueError("its paths are no list of texts")
+    said = (_whole(document, "images"), _whole(document, "bytes"))
+    if said != codes.shape:
+        raise ValueError(f"it speaks of {said[0]:,} codes of {said[1]:,} bytes, and holds {codes.shape}")
+    about = {key: value for key, value in document.items() if key not in _FIXED}
+    return CodeFile(codes, _whole(document, "bits"), tuple(paths), about)
