@@ -29,15 +29,15 @@ class RunFolder:
         return cls(root)
 
     @classmethod
-    def existing(cls, root: Path) -> "RunFolder":
-        """A folder that must be there.
+    def existing(cls, root: Path, made_by: str = "plan --run {}") -> "RunFolder":
+        """A folder that must be there; ``made_by`` is the verb that makes what is looked for in it.
 
         Raises:
             InvalidInput: it is not.
         """
         if not root.is_dir():
             raise InvalidInput(
-                f"There is no run folder {root}. Make one with: student-trainer plan --run {root}"
+                f"There is no run folder {root}. Make one with: student-trainer {made_by.format(root)}"
             )
         return cls(root)
 

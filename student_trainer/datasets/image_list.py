@@ -35,7 +35,7 @@ def read_image_list(path: Path) -> list[Entry]:
         raise InvalidInput(f"The image list {path} lists no images; it has the path of one image a line.")
     if any("\0" in name for name in named):
         raise InvalidInput(f"The image list {path} is no text: it holds zero bytes.")
-    return [Entry(_locate(path.parent, name)) for name in named]
+    return [Entry(_locate(path.parent, name), listed_as=name) for name in named]
 
 
 def listed_distractors(where: Path) -> Path | None:

@@ -8,7 +8,7 @@ image stand in the column ``labels``, with semicolons between them.
 import csv
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -31,6 +31,8 @@ class Entry:
     """None, and never an empty one, where its owner does not say."""
     split: str | None = None
     is_query: bool = False
+    listed_as: str = field(default="", compare=False)
+    """Its path as its owner wrote it; nothing where it was found and not listed."""
 
 
 def read_manifest(path: Path, split: str | None = None) -> list[Entry]:
@@ -100,11 +102,13 @@ def _rows(reader: "csv.DictReader[str]", manifest: Path) -> Iterator[Entry]:
             raise InvalidInput(f"{where}: the number of fields is not that of the header.")
         if not row["path"].strip():
             raise InvalidInput(f"{where}: the path is empty.")
+        listed = row["path"].strip()
         yield Entry(
-            path=_locate(manifest.parent, row["path"].strip()),
+            path=_locate(manifest.parent, listed),
             label=_label(row, where),
             split=row.get("split") or None,
             is_query=_flag(row.get("query", ""), where),
+            listed_as=listed,
         )
 
 

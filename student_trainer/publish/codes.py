@@ -4,12 +4,11 @@ In: a run folder, image files. Out: packed codes, and what a reader has to know 
 are kept in the run's cache while they are made: what is interrupted continues.
 """
 
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 from shared.checkpoints import weights_digest
 from shared.digest import JsonValue, float_text
+from student_trainer.acquire.sources import Source
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.contestant import Contestant, check_device, open_network
 from student_trainer.evaluate.describing import Describer
@@ -21,7 +20,7 @@ from student_trainer.run_folder import RunFolder
 def encode(
     run: RunFolder,
     student: Contestant,
-    images: Sequence[Path],
+    images: Source,
     scales: tuple[float, ...] = (1.0,),
     *,
     device: str = "auto",
@@ -32,7 +31,7 @@ def encode(
     Args:
         run: with the hash layer; descriptors are kept in its cache.
         student: the run's, and how it is shown images.
-        images: files.
+        images: files, and the names that they go by.
         scales: image scales whose descriptors are combined.
         device: torch device, or ``auto``.
         on_images: called with the number of images done.
@@ -65,16 +64,8 @@ def encode(
         "student": weights_digest(network),
         "objective": student.objective,
         "preprocessing": describer.preprocessing.description(),
+        "images_root": images.root.absolute().name,
         "scales": [float_text(scale) for scale in scales],
     }
-    codes = codes_of(layer, describer.rows(images))
-    return CodeFile(codes, layer.out_dim, _short(images), about)
-
-
-def _short(images: Sequence[Path]) -> tuple[str, ...]:
-    """Paths from the folder that all images have in common: what is passed on names no owner's folders."""
-    if not images:
-        return ()
-    absolute = [image.absolute() for image in images]
-    common = os.path.commonpath([path.parent for path in absolute])
-    return tuple(Path(os.path.relpath(path, common)).as_posix() for path in absolute)
+    codes = codes_of(layer, describer.rows([entry.path for entry in images.entries]))
+    return CodeFile(codes, layer.out_dim, images.names, about)

@@ -3,6 +3,7 @@
 In: a run folder, and images by any source that ``plan`` takes. Out: one file of packed codes.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,10 @@ def codes(
     root: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of data sets.")] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="Use only this split of the manifest or of a public set (there: train)."),
+        typer.Option(
+            help="Use only this split of the manifest; of a public set: test, unless you say so, as in "
+            "`evaluate`."
+        ),
     ] = None,
     scales: Annotated[str, typer.Option(help="Image scales, such as 1,0.7071,0.5.")] = "1",
     image_size: Annotated[
@@ -49,26 +53,36 @@ def codes(
     What is interrupted continues: descriptors are kept in the run's cache.
     """
     from student_trainer.acquire.sources import open_source
+    from student_trainer.datasets.labelled.catalogue import TEST
     from student_trainer.evaluate.contestants import line_up
     from student_trainer.evaluate.document import STUDENT
     from student_trainer.evaluate.scales import parse_scales
     from student_trainer.publish.code_files import check_name, write_codes
     from student_trainer.publish.codes import encode
 
-    folder, chosen_scales = RunFolder.existing(run), parse_scales(scales)
+    folder = RunFolder.existing(run, "train --run {} --objective csq --manifest LABELLED")
+    chosen_scales = parse_scales(scales)
     check_name(out)
     source = open_source(
-        images=images, manifest=manifest, image_list=image_list, dataset=dataset, root=root, split=split
+        images=images,
+        manifest=manifest,
+        image_list=image_list,
+        dataset=dataset,
+        root=root,
+        split=TEST if dataset is not None and split is None else split,
+        options=("--images DIR", "--manifest FILE", "--image-list FILE", "--dataset NAME"),
     )
     contestants = {one.name: one for one in line_up(folder, None, (), image_size, None)}
-    paths = [entry.path for entry in source.entries]
-    with progress("Describing", len(paths), "images") as bar:
+    if out.exists():
+        print(f"This replaces {out}. To keep that, name another file with --out.", file=sys.stderr)
+    count = len(source.entries)
+    with progress("Describing", count, "images") as bar:
         made = encode(
-            folder, contestants[STUDENT], paths, chosen_scales, device=device, on_images=bar.advance
+            folder, contestants[STUDENT], source, chosen_scales, device=device, on_images=bar.advance
         )
     write_codes(made, out)
     emit(
-        {"file": str(out), **made.document},
-        f"{len(paths):,} codes of {made.bits} bits, {made.codes.nbytes:,} bytes. Written: {out}",
+        {"file": str(out), "source": source.words, **made.document},
+        f"{count:,} codes of {made.bits} bits, {made.codes.nbytes:,} bytes: {source.words}. Written: {out}",
         as_json=json,
     )

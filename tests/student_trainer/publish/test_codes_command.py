@@ -1,12 +1,14 @@
 """``student-trainer codes``: the signs of the hash layer, in bits, of the images that are named."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from made_datasets import make_cub200
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -77,12 +79,55 @@ def test_a_folder_becomes_the_signs_of_its_hash_layer(
     assert printed["student"] == weights_digest(load_network(hashed.student))
 
 
-def test_a_manifest_gives_paths_from_the_folder_that_they_share(
+def test_a_manifest_gives_its_own_paths_to_be_joined_by(
     hashed: RunFolder, manifest: Path, tmp_path: Path
 ) -> None:
-    result = codes(hashed, tmp_path / "codes.bin", "--manifest", manifest)
-    assert "6 codes of 20 bits, 18 bytes." in result.stdout
-    assert read_codes(tmp_path / "codes.bin").paths[:2] == ("arch/0.png", "arch/1.png")
+    manifest.write_text("path,split\narch/0.png,test\n./arch/1.png,test\ndome/0.png,train\n")
+    result = codes(hashed, tmp_path / "codes.bin", "--manifest", manifest, "--split", "test")
+    assert f"2 codes of 20 bits, 6 bytes: manifest {manifest} (split test)." in result.stdout
+    found = read_codes(tmp_path / "codes.bin")
+    assert found.paths == ("arch/0.png", "./arch/1.png")
+    assert found.about["images_root"] == "manifest.csv"
+
+
+def test_a_list_gives_its_own_paths_and_a_folder_paths_from_it(
+    hashed: RunFolder, photographs: Path, tmp_path: Path
+) -> None:
+    (photographs / "list.txt").write_text("dome/2.png\n")
+    codes(hashed, tmp_path / "codes.npz", "--image-list", photographs / "list.txt")
+    assert read_codes(tmp_path / "codes.npz").paths == ("dome/2.png",)
+    (photographs / "manifest.csv").unlink()
+    (photographs / "list.txt").unlink()
+    shutil.rmtree(photographs / "dome")
+    codes(hashed, tmp_path / "codes.npz", "--images", photographs)
+    found = read_codes(tmp_path / "codes.npz")
+    assert found.paths == ("arch/0.png", "arch/1.png", "arch/2.png")
+    assert found.about["images_root"] == "photographs"
+
+
+def test_of_a_public_set_the_split_that_evaluate_measures_is_written_and_named(
+    hashed: RunFolder, tmp_path: Path
+) -> None:
+    root = make_cub200(tmp_path)
+    result = codes(hashed, tmp_path / "codes.npz", "--dataset", "cub200", "--root", root)
+    assert f"12 codes of 20 bits, 36 bytes: cub200 {root} (split test)." in result.stdout
+    paths = read_codes(tmp_path / "codes.npz").paths
+    assert all((root / path).is_file() for path in paths)
+    other = codes(hashed, tmp_path / "c.npz", "--dataset", "cub200", "--root", root, "--split", "train")
+    assert "(split train)" in other.stdout
+    assert not set(read_codes(tmp_path / "c.npz").paths) & set(paths)
+
+
+def test_a_file_that_is_replaced_is_named_before(hashed: RunFolder, manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "codes.npz"
+    assert "This replaces" not in codes(hashed, out, "--manifest", manifest).stderr
+    assert f"This replaces {out}. To keep that" in codes(hashed, out, "--manifest", manifest).stderr
+
+
+def test_a_run_folder_that_is_not_there_is_answered_with_how_to_train_one(tmp_path: Path) -> None:
+    result = codes(RunFolder(tmp_path / "nothere"), tmp_path / "codes.npz", "--images", tmp_path)
+    assert "student-trainer train --run" in str(result.exception)
+    assert "--objective csq" in str(result.exception)
 
 
 def test_without_a_hash_layer_it_says_how_to_get_one(run: RunFolder, manifest: Path, tmp_path: Path) -> None:
@@ -124,8 +169,11 @@ def test_what_was_described_is_not_described_again(hashed: RunFolder, manifest: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "Give one source of images"),
-        (["--images", ".", "--split", "test"], "--split is for"),
+        (
+            [],
+            "Give one source of images: --images DIR, --manifest FILE, --image-list FILE or --dataset NAME;",
+        ),
+        (["--images", ".", "--split", "test"], "--split is for --manifest and --dataset: a folder"),
         (["--images", ".", "--device", "abacus"], "--device"),
     ],
 )
