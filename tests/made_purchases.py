@@ -1,5 +1,6 @@
 """A run folder whose descriptors were bought, of tiny images of a few places; a recipe that suits them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from student_trainer.acquire.answers import Answer
 from student_trainer.acquire.outbox import Outbox
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.transfer_set import TransferSet
-from student_trainer.distil.images import digest_files
+from student_trainer.distil.images import SourceImage, digest_files
 from student_trainer.run_folder import RunFolder
 
 PLACES = 4
@@ -51,10 +52,17 @@ def paint(path: Path, index: int) -> Path:
 
 def bought_run(folder: Path, n: int, facts: PlanFacts | None = None) -> RunFolder:
     """``n`` bought images below ``folder``, of a teacher that tells the places apart."""
-    run = RunFolder.create(folder / "run")
     sources = digest_files(paint(folder / "bought" / f"{i:03}.png", i) for i in range(n))
     noise = 0.2 * np.random.default_rng(0).standard_normal((n, 8))
     rows = np.eye(PLACES, 8)[np.arange(n) % PLACES] + noise
+    return bought_images(folder, sources, rows, facts)
+
+
+def bought_images(
+    folder: Path, sources: Sequence[SourceImage], rows: np.ndarray, facts: PlanFacts | None = None
+) -> RunFolder:
+    """These images, bought with the directions of these rows as their descriptors, [n, 8]."""
+    run, n = RunFolder.create(folder / "run"), len(sources)
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     planned = [PlannedImage(source.digest, source.path, "PNG", 1, 24, 20) for source in sources]
     TransferSet.create(run.transfer_set, facts or PlanFacts("random", 0, "a folder"), planned)

@@ -130,103 +130,37 @@ def from_entries(entries: Sequence[Entry], source: str) -> TrainingData:
     return TrainingData(images, labels=classes.numbers, label_names=classes.names)
 
 
-def from_sfm120k(root: Path, split: str | None) -> TrainingData:
+def from_sfm120k(root: Path, split: str | None, only: Container[str] | None = None) -> TrainingData:
     """The images of a split of SfM-120k, by default ``train``: 3D models as labels, and the matching pairs.
 
     All images are read once, for their digests.
+
+    Args:
+        root: the folder of the set, or the one that it lies in.
+        split: ``train`` or ``val``.
+        only: the names of images that are taken, and the pairs among them; None for all.
 
     Raises:
         InvalidInput: the set or some of its images are not there, or its file is refused.
     """
     public = open_sfm120k(root, split or "train")
-    require_files(public.paths, f"SfM-120k, {public.name},")
-    models, numbers = np.unique(public.clusters, return_inverse=True)
-    return TrainingData(
-        images=tuple(digest_files(public.paths)),
-        labels=numbers.astype(np.int64),
-        label_names=tuple(map(str, models.tolist())),
-        pairs=np.stack([public.pairs.queries, public.pairs.positives], axis=1),
-    )
-
-
-def add_labels(data: TrainingData, path: Path, split: str | None, *, partly: bool = False) -> TrainingData:
-    """The labels of a manifest, for bought images; images are matched by their bytes, not by their paths.
-
-    Args:
-        data: the bought images.
-        path: the manifest, or a folder with a sub-folder for each label.
-        split: of the manifest.
-        partly: bought images that are not in the manifest, or have no label there, are unlabelled.
-
-    Raises:
-        InvalidInput: a bought image is not in the manifest, or has no label there; with ``partly``, all are.
-    """
-    return add_entry_labels(data, labelled_entries(path, split), f"the manifest {path}", partly=partly)
-
-
-def add_entry_labels(
-    data: TrainingData, entries: Sequence[Entry], source: str, *, partly: bool = False
-) -> TrainingData:
-    """The labels of listed images, for bought ones with the same bytes; ``source`` says where in words.
-
-    Raises:
-        InvalidInput: as :func:`add_labels`.
-    """
-    if partly:
-        entries = [entry for entry in entries if entry.label]
-    labels = _labels(entries, source)
-    known = {
-        image.digest: label
-        for image, label in zip(digest_files(entry.path for entry in entries), labels, strict=True)
-    }
-    rows = {row for row, image in enumerate(data.images) if image.digest in known}
-    if not partly:
-        _require_known(data, rows, f"in {source}")
-    elif not rows:
-        raise InvalidInput(
-            f"None of the {len(data):,} bought images has a label in {source}. Name the list of these "
-            "images, or choose an objective that learns without labels."
-        )
-    classes = classes_of([known.get(image.digest) for image in data.images])
-    return replace(data, labels=classes.numbers, label_names=classes.names)
-
-
-def add_sfm120k(data: TrainingData, root: Path, split: str | None) -> TrainingData:
-    """The 3D models and matching pairs of SfM-120k, for images of it that were bought; by default ``train``.
-
-    A bought file is looked for by its name, which is the image's in the set, and must have the bytes of the
-    set's own file: so only what was bought is read. Known pairs are those whose both images are bought.
-
-    Raises:
-        InvalidInput: the set is not there, its file is refused, or a bought image is not of this split.
-    """
-    public = open_sfm120k(root, split or "train")
-    names = {image.path.name for image in data.images}
-    places = [place for place, cid in enumerate(public.cids) if cid in names]
+    places = [place for place, cid in enumerate(public.cids) if only is None or cid in only]
     files = [image_path(public.root, public.cids[place]) for place in places]
     require_files(files, f"SfM-120k, {public.name},")
-    row_of = {image.digest: row for row, image in enumerate(data.images)}
-    rows = np.full(len(public.cids), -1, np.int64)
-    rows[places] = [row_of.get(image.digest, -1) for image in digest_files(files)]
-    _require_known(data, set(rows[rows >= 0].tolist()), f"in SfM-120k, {public.name}")
-    clusters = np.empty(len(data), np.int64)
-    clusters[rows[rows >= 0]] = public.clusters[rows >= 0]
-    pairs = rows[np.stack([public.pairs.queries, public.pairs.positives], axis=1)]
-    models, numbers = np.unique(clusters, return_inverse=True)
-    return replace(
-        data,
+    models, numbers = np.unique(public.clusters[places], return_inverse=True)
+    pairs = np.stack([public.pairs.queries, public.pairs.positives], axis=1)
+    return TrainingData(
+        images=tuple(digest_files(files)),
         labels=numbers.astype(np.int64),
         label_names=tuple(map(str, models.tolist())),
-        pairs=pairs[(pairs >= 0).all(axis=1)],
+        pairs=_renumbered(pairs, places, len(public.cids)),
     )
 
 
-def _require_known(data: TrainingData, known: Container[int], where: str) -> None:
-    unknown = [image.path for row, image in enumerate(data.images) if row not in known]
-    if unknown:
-        raise InvalidInput(
-            f"{len(unknown):,} of {len(data):,} bought images are not {where}: {_some(unknown)}."
-        )
+def some_paths(paths: Sequence[Path]) -> str:
+    """The first few, and how many more."""
+    more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
+    return ", ".join(str(path) for path in paths[:_NAMED]) + more
 
 
 def _renumbered(pairs: NDArray[np.int64], rows: Sequence[int], images: int) -> NDArray[np.int64]:
@@ -245,11 +179,7 @@ def _labels(entries: Sequence[Entry], source: str) -> list[Label]:
     unlabelled = [entry.path for entry in entries if not entry.label]
     if unlabelled:
         raise InvalidInput(
-            f"{len(unlabelled):,} of {len(entries):,} images of {source} have no label: {_some(unlabelled)}."
+            f"{len(unlabelled):,} of {len(entries):,} images of {source} have no label: "
+            f"{some_paths(unlabelled)}."
         )
     return [entry.label for entry in entries if entry.label]
-
-
-def _some(paths: Sequence[Path]) -> str:
-    more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
-    return ", ".join(str(path) for path in paths[:_NAMED]) + more

@@ -7,10 +7,9 @@ bytes: a student is not measured on labelled images that another student learned
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.distil.data import TrainingData, from_manifest, from_sfm120k, from_transfer_set
+from student_trainer.distil.labels.of_bought import unknown_in, with_labels_of
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe, load
 from student_trainer.reproduce.arguments import Arguments
@@ -106,16 +105,10 @@ def _labels(given: Arguments) -> tuple[TrainingData | None, str]:
 
 
 def _with_labels(pool: Pool, labelled: TrainingData) -> tuple[Pool, str]:
-    """The bought images with their labels, where they are known of every one; matched by their bytes."""
-    assert labelled.labels is not None
-    known = {
-        image.digest: label for image, label in zip(labelled.images, labelled.labels.tolist(), strict=True)
-    }
-    unknown = [image.path for image in pool.data.images if image.digest not in known]
-    if unknown:
+    """The bought images with what is known of their labels, where something is of every one."""
+    if unknown := unknown_in(labelled, pool.data):
         return pool, (
             f"{len(unknown):,} of {len(pool.data):,} bought images are not among the labelled ones, the "
             f"first is {unknown[0].name}"
         )
-    labels = np.array([known[image.digest] for image in pool.data.images], dtype=np.int64)
-    return replace(pool, data=replace(pool.data, labels=labels)), ""
+    return replace(pool, data=with_labels_of(pool.data, labelled)), ""

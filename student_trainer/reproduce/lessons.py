@@ -65,7 +65,7 @@ class FromTeacher:
 
     def data(self, seed: int) -> TrainingData:
         """See :class:`Lesson`."""
-        return replace(self._part(seed), labels=None)
+        return replace(self._part(seed), labels=None, label_names=None, pairs=None)
 
     def _part(self, seed: int) -> TrainingData:
         pool, row = self.setting.pool, self.row

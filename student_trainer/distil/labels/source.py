@@ -10,15 +10,8 @@ from student_trainer.datasets.labelled.catalogue import TRAIN
 from student_trainer.datasets.labelled.opening import open_labelled
 from student_trainer.datasets.labelled.split import LabelledSplit
 from student_trainer.datasets.present import require_files
-from student_trainer.distil.data import (
-    TrainingData,
-    add_entry_labels,
-    add_labels,
-    add_sfm120k,
-    from_entries,
-    from_manifest,
-    from_sfm120k,
-)
+from student_trainer.distil.data import TrainingData, from_entries, from_manifest, from_sfm120k
+from student_trainer.distil.labels.of_bought import add_entry_labels, add_labels, add_sfm120k
 from student_trainer.errors import InvalidInput
 
 

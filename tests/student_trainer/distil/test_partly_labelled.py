@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from shared.checkpoints import load_network
 from student_trainer.distil import commands
-from student_trainer.distil.data import TrainingData, add_labels
+from student_trainer.distil.data import TrainingData
 from student_trainer.distil.labels import UNLABELLED
 from student_trainer.distil.labels.learned import read_learned_labels
+from student_trainer.distil.labels.of_bought import add_labels
 from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.train import train as train_student
 from student_trainer.errors import InvalidInput

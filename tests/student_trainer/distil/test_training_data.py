@@ -10,15 +10,9 @@ from made_benchmarks import make_sfm120k
 
 from shared.certificate import transfer_set_digest
 from shared.vectors import descriptor_digest
-from student_trainer.distil.data import (
-    TrainingData,
-    add_labels,
-    add_sfm120k,
-    from_manifest,
-    from_sfm120k,
-    from_transfer_set,
-)
+from student_trainer.distil.data import TrainingData, from_manifest, from_sfm120k, from_transfer_set
 from student_trainer.distil.images import digest_files
+from student_trainer.distil.labels.of_bought import add_labels, add_sfm120k
 from student_trainer.errors import InvalidInput
 
 WriteSet = Callable[..., Path]
