@@ -160,6 +160,8 @@ class TestItsFile:
         [
             ({"other": torch.zeros(2, 3)}, "projection"),
             ({"linear.weight": torch.zeros(2)}, "projection"),
+            ({"linear.weight": torch.zeros(3, 0)}, "projection"),
+            ({"linear.weight": torch.zeros(0, 3)}, "hash"),
             ({"linear.weight": torch.zeros(2, 3)}, "crown"),
         ],
     )
@@ -169,6 +171,23 @@ class TestItsFile:
         file = tmp_path / "head.safetensors"
         save_file(tensors, file, {"format": "ration-head/1", "kind": kind})
         with pytest.raises(CheckpointError, match="does not describe a head"):
+            read_head(file)
+
+    @pytest.mark.parametrize(
+        "weight",
+        [
+            torch.tensor([[1.0, float("nan")]]),
+            torch.tensor([[1.0, float("inf")]]),
+            torch.tensor([[1.0, 1e300]], dtype=torch.float64),
+            torch.ones(1, 2, dtype=torch.bool),
+            torch.ones(1, 2, dtype=torch.int32),
+            torch.ones(1, 2, dtype=torch.complex64),
+        ],
+    )
+    def test_weights_that_no_descriptor_can_pass_are_refused(self, weight: Tensor, tmp_path: Path) -> None:
+        file = tmp_path / "head.safetensors"
+        save_file({"linear.weight": weight}, file, {"format": "ration-head/1", "kind": "hash"})
+        with pytest.raises(CheckpointError, match=r"linear\.weight is not of finite floating numbers"):
             read_head(file)
 
     def test_a_file_with_more_in_it_is_refused(self, tmp_path: Path) -> None:
