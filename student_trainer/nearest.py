@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 _MIN_SIMILARITY = 0.5
-_MANY = 3
+_MANY = 4
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -17,8 +17,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def nearest_or_all(word: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'triplet' or 'asym-triplet'?``, up to three; all of them if none is close."""
+    """`` Did you mean 'triplet' or 'asym-triplet'?``, up to four; all of them if none is close.
+
+    Those that begin with the word or contain it come first.
+    """
     known = sorted(known)
-    near = [repr(close) for close in get_close_matches(word, known, n=_MANY)]
+    containing = sorted(
+        (name for name in known if word and word in name), key=lambda name: name.find(word) > 0
+    )
+    close = get_close_matches(word, known, n=_MANY)
+    near = [repr(name) for name in dict.fromkeys([*containing, *close])][:_MANY]
     either = " or ".join([", ".join(near[:-1]), near[-1]] if near[1:] else near)
     return f" Did you mean {either}?" if near else f" Choose one of: {', '.join(known)}."

@@ -120,7 +120,9 @@ def plan(
     inventory = _look(run, source, queries, facts, limits)
     choice = _choose(run, inventory, queries, facts, eye, dry_run=dry_run)
     result, text = of_plan(inventory, choice, usage, asked)
-    following = "Nothing was written (--dry-run)." if dry_run else f"Next: student-trainer fetch --run {run}"
+    following = asked.following(run) if asked else f"Next: student-trainer fetch --run {run}"
+    if dry_run:
+        following = "Nothing was written (--dry-run)."
     emit({**result, "dry_run": dry_run}, f"{text}\n{following}", as_json=json)
 
 

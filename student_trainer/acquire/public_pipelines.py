@@ -26,11 +26,13 @@ class PublicPipeline:
     views_per_epoch: int
     """That the teacher describes, each anew; 0 where it is not asked."""
     epochs: int | None
-    """None where no public source says."""
+    """None where no public source says, and where the teacher is not asked."""
 
     @property
     def queries(self) -> int | None:
-        """Of a whole training; None where the epochs are not known."""
+        """Of a whole training; 0 where the teacher is not asked, None where the epochs are not known."""
+        if not self.views_per_epoch:
+            return 0
         return None if self.epochs is None else self.views_per_epoch * self.epochs
 
     def queries_for(self, images: int) -> int | None:
@@ -74,7 +76,7 @@ def _aml(views_per_epoch: int) -> PublicPipeline:
 
 def _alone(source: str, data_set: str, images: int) -> PublicPipeline:
     """Learns from labels; no teacher is asked."""
-    return PublicPipeline(source, data_set, images, 0, 0)
+    return PublicPipeline(source, data_set, images, 0, None)
 
 
 PIPELINES: dict[str, PublicPipeline | None] = {
@@ -132,11 +134,17 @@ class Demand:
         """One query for each image; none where no teacher is asked, or only one at hand."""
         return 0 if self.asks_no_teacher or self.objective in WHITE_BOX else self.images
 
+    @property
+    def here_with_base(self) -> int | None:
+        """The same beside a base that learns from descriptors; None for what takes no base."""
+        return self.images if self.objective in WHITE_BOX else None
+
     def document(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Plain JSON; ``null`` is what no public source says, 0 what is not asked."""
         pipeline = self.pipeline
         public = pipeline and {
             "source": pipeline.source,
+            "asks_a_teacher": not self.asks_no_teacher,
             "data_set": pipeline.data_set,
             "images": pipeline.images,
             "views_per_epoch": pipeline.views_per_epoch,
@@ -144,7 +152,20 @@ class Demand:
             "queries": pipeline.queries,
             "queries_for_these_images": pipeline.queries_for(self.images),
         }
-        return {"name": self.objective, "public_pipeline": public, "queries_here": self.here}
+        with_base = {} if self.here_with_base is None else {"queries_here_with_base": self.here_with_base}
+        return {"name": self.objective, "public_pipeline": public, "queries_here": self.here, **with_base}
+
+    def following(self, run: object) -> str:
+        """The command that comes after the plan in this run folder."""
+        train = f"student-trainer train --run {run} --objective {self.objective}"
+        if self.asks_no_teacher:
+            return f"Next, as nothing need be bought: {train} --manifest LABELLED"
+        if self.objective in WHITE_BOX:
+            return (
+                f"Next: {train} --teacher-checkpoint FILE; before it, for a base that learns from "
+                f"descriptors: student-trainer fetch --run {run}"
+            )
+        return f"Next: student-trainer fetch --run {run}"
 
     def text(self) -> str:
         """For people."""
@@ -175,7 +196,8 @@ class Demand:
             return "Here too: it learns from labels, and nothing need be bought for it."
         if self.objective in WHITE_BOX:
             return (
-                "Here: 0: it takes the teacher itself (train --teacher-checkpoint), a service shows no maps."
+                f"Here: 0, or {self.images:,} with a base that learns from descriptors, one for each image: "
+                "it takes the teacher itself (train --teacher-checkpoint), a service shows no maps."
             )
         return f"Here: {self.here:,}, one for each image."
 
@@ -184,7 +206,7 @@ def demand(objective: str, images: int) -> Demand:
     """What the objective asks of the teacher.
 
     Raises:
-        InvalidInput: there is no objective of that name; the message has the nearest, up to three.
+        InvalidInput: there is no objective of that name; the message has the nearest, up to four.
     """
     if objective not in PIPELINES:
         raise InvalidInput(f"There is no objective {objective!r}.{nearest_or_all(objective, PIPELINES)}")

@@ -8,7 +8,15 @@ def test_the_nearest_word_is_offered_and_a_strange_one_is_answered_with_nothing(
     assert nearest("zzz", ["epochs", "seed"]) == ""
 
 
-def test_up_to_three_near_names_are_offered_or_else_all() -> None:
+def test_names_that_begin_with_a_word_or_contain_it_are_offered_first() -> None:
+    names = ["asym-a", "asym-b", "lmt-absolute", "lmt-relative", "not-lmt", "lmx"]
+    expected = " Did you mean 'lmt-absolute', 'lmt-relative', 'not-lmt' or 'lmx'?"
+    assert nearest_or_all("lmt", names) == expected
+    assert nearest_or_all("asym", names) == " Did you mean 'asym-a' or 'asym-b'?"
+    assert nearest_or_all("", ["a", "b"]) == " Choose one of: a, b."
+
+
+def test_up_to_four_near_names_are_offered_or_else_all() -> None:
     names = ["triplet", "asym-triplet", "my-triplet", "rank"]
     assert nearest_or_all("triplet_", names) == " Did you mean 'triplet', 'my-triplet' or 'asym-triplet'?"
     assert nearest_or_all("ranks", names) == " Did you mean 'rank'?"

@@ -77,7 +77,7 @@ def get(name: str) -> Callable[..., Objective]:
     """The objective of that name, to be called with its settings: ``get("rank-mixup")(rounds=10)``.
 
     Raises:
-        InvalidInput: there is none; the message suggests the nearest, up to three.
+        InvalidInput: there is none; the message suggests the nearest, up to four.
     """
     if name in OBJECTIVES:
         return OBJECTIVES[name]

@@ -44,6 +44,7 @@ def test_both_counts_stand_side_by_side_in_words_and_as_data() -> None:
         "name": "lmt-relative",
         "public_pipeline": {
             "source": "Yu et al. (2019)",
+            "asks_a_teacher": True,
             "data_set": "CUB-200-2011",
             "images": 5864,
             "views_per_epoch": 800,
@@ -62,13 +63,30 @@ def test_both_counts_stand_side_by_side_in_words_and_as_data() -> None:
         ("rank-mixup", "once for each image, 4,000 queries. Here: 500, one for each image."),
         ("darkrank-soft", "asks the teacher for 25,872 views in each epoch; how many epochs is not public."),
         ("asym-contrastive+", "24,000 views in each epoch"),
-        ("hint", "1,024,000 queries; at the same rate 87,312 for 500 images. Here: 0: it takes the teacher"),
+        ("hint", "1,024,000 queries; at the same rate 87,312 for 500 images. Here: 0, or 500 with a base"),
         ("csd", "csd: no public pipeline is known. Here: 500, one for each image."),
     ],
 )  # fmt: skip
 def test_other_kinds_of_pipelines_are_told_as_they_are(name: str, words: str) -> None:
     assert words in demand(name, 500).text()
     json.dumps(demand(name, 500).document())
+
+
+def test_what_is_not_asked_is_zero_and_what_is_not_known_is_null() -> None:
+    alone, unknown = (demand(name, 500).document()["public_pipeline"] for name in ("ap", "regression"))
+    assert (alone["asks_a_teacher"], alone["queries"], alone["queries_for_these_images"]) == (False, 0, 0)
+    assert alone["epochs"] is None
+    assert (unknown["asks_a_teacher"], unknown["queries"], unknown["epochs"]) == (True, None, None)
+    assert demand("csd", 500).document()["public_pipeline"] is None
+    hint = demand("hint", 500).document()
+    assert (hint["queries_here"], hint["queries_here_with_base"]) == (0, 500)
+
+
+def test_what_comes_next_is_a_purchase_only_where_something_is_to_be_bought() -> None:
+    assert demand("rank", 5).following("runs/a") == "Next: student-trainer fetch --run runs/a"
+    csq = demand("csq", 5).following("runs/a")
+    assert "fetch" not in csq and "train --run runs/a --objective csq --manifest LABELLED" in csq
+    assert "--objective hint --teacher-checkpoint FILE" in demand("hint", 5).following("runs/a")
 
 
 def test_a_misspelt_objective_is_answered_with_the_nearest() -> None:

@@ -256,10 +256,10 @@ def test_relations_are_compared_across_dimensions(name: str) -> None:
     assert get(name)().make_head(4, 7, 0) is None
 
 
-def test_a_misspelt_name_is_answered_with_the_nearest_up_to_three() -> None:
+def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(InvalidInput, match=r"Did you mean 'rkd-distance'\?$"):
         get("rkd-dist")
-    with pytest.raises(InvalidInput, match=r"Did you mean 'darkrank-soft', 'darkrank-hard' or 'rank'\?$"):
+    with pytest.raises(InvalidInput, match=r"Did you mean 'darkrank-hard', 'darkrank-soft' or 'rank'\?$"):
         get("darkrank")
 
 
