@@ -101,12 +101,11 @@ def train(
 
     For several processes: torchrun --no-python --nproc-per-node N -- student-trainer train ...
     """
-    from student_trainer.distil.frozen_layers import check_trained_from
     from student_trainer.distil.labels.source import LabelSource
     from student_trainer.distil.launch import together
-    from student_trainer.distil.preflight import say, unfitted_objective
+    from student_trainer.distil.preflight import say
+    from student_trainer.distil.refusals import check_recipe
     from student_trainer.distil.train import train as train_student
-    from student_trainer.distil.white_box.checks import check_white_box
     from student_trainer.distil.white_box.teacher import WhiteBox
     from student_trainer.recipe import load
 
@@ -115,17 +114,16 @@ def train(
     try:
         with together() as processes:
             chosen = load(recipe, [*overrides, *(changes or ())])
-            check_trained_from(chosen)
-            check_white_box(chosen, unfitted_objective(chosen), at_hand=teacher_checkpoint is not None)
+            asked = check_recipe(chosen, white_box=teacher_checkpoint is not None)
             folder, data = _inputs(
-                unfitted_objective(chosen),
+                asked,
                 run=run,
                 transfer_set=transfer_set,
                 labels=LabelSource(manifest, sfm120k, dataset, root, split, partly_labelled),
                 partial=partial,
             )
             if partly_labelled and processes.first:
-                say(_of_labels(data, unfitted_objective(chosen)))
+                say(_of_labels(data, asked))
             if teacher_checkpoint is not None:
                 data = replace(data, white_box=WhiteBox.open(teacher_checkpoint))
             outcome = train_student(
@@ -164,12 +162,10 @@ def _inputs(
 ) -> "tuple[RunFolder, TrainingData]":
     """The run folder, and the data that the objective learns from."""
     from student_trainer.distil.data import from_transfer_set
+    from student_trainer.distil.preflight import labels_missing
 
     if objective.needs_labels and labels.option is None:
-        raise InvalidInput(
-            f"The objective {objective.name!r} learns from labels: name them with --manifest FILE, "
-            "--sfm120k DIR or --dataset NAME, or choose another objective."
-        )
+        raise labels_missing(objective)
     images_alone = objective.facts.needs_white_box and not objective.needs_teacher
     if labels.option is not None and not (objective.needs_labels or images_alone):
         raise InvalidInput(

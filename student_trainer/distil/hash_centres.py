@@ -79,13 +79,6 @@ def random_balanced(count: int, bits: int, seed: int) -> Signs:
     )
 
 
-def minimum_distance(centres: Signs) -> int:
-    """Bits in which the two nearest of [n, bits] differ, n >= 2."""
-    products = centres.astype(np.float32) @ centres.T.astype(np.float32)
-    np.fill_diagonal(products, -centres.shape[1])
-    return int(centres.shape[1] - products.max()) // 2
-
-
 def majority(centres: Tensor, labels: Tensor, tie: Tensor) -> Tensor:
     """The code of each image with several labels: bit by bit what most of its centres have.
 

@@ -56,10 +56,7 @@ def check_data(objective: Objective, data: TrainingData) -> None:
         InvalidInput: no labels, no bought descriptors or one without a direction, or too few images to rank.
     """
     if objective.needs_labels and data.labels is None:
-        raise InvalidInput(
-            f"The objective {objective.name!r} learns from labels, and there are none. "
-            "Name them with --manifest FILE or --sfm120k DIR, or choose another objective."
-        )
+        raise labels_missing(objective)
     several = data.labels is not None and data.labels.ndim > 1
     if objective.needs_labels and several and not objective.facts.takes_several_labels:
         raise InvalidInput(
@@ -77,6 +74,14 @@ def check_data(objective: Objective, data: TrainingData) -> None:
         _check_teacher(data, data.teacher)
     if len(data) < 2:
         raise InvalidInput(f"There is {len(data)} image to train on; a ranking needs at least 2.")
+
+
+def labels_missing(objective: Objective) -> InvalidInput:
+    """The refusal of an objective that needs labels where there are none."""
+    return InvalidInput(
+        f"The objective {objective.name!r} learns from labels, and there are none: name them with "
+        "--manifest FILE, --sfm120k DIR or --dataset NAME, or choose another objective."
+    )
 
 
 def tell_classes(objective: Objective, data: TrainingData) -> None:

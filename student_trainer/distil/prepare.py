@@ -20,7 +20,6 @@ from student_trainer.distil.preflight import (
     neighbours,
     say,
     some_names,
-    unfitted_objective,
 )
 from student_trainer.distil.processes import Processes
 from student_trainer.distil.threshold import Threshold, fitted
@@ -47,9 +46,17 @@ class Lesson:
 
 
 def prepare(
-    recipe: Recipe, data: TrainingData, run: RunFolder, device: torch.device, processes: Processes
+    recipe: Recipe,
+    data: TrainingData,
+    run: RunFolder,
+    device: torch.device,
+    processes: Processes,
+    *,
+    objective: Objective,
 ) -> Lesson:
     """Get everything ready; the same every time from the same data.
+
+    The objective is that of the recipe, made anew if its tau is chosen here.
 
     Raises:
         InvalidInput: an image has changed, or too few of them can be decoded.
@@ -61,7 +68,7 @@ def prepare(
     preprocessing = preprocessing_in_use(recipe)
     store = _decode(run, data, preprocessing, recipe.images.side_multiple_px, processes)
     data = data.take(store.readable)
-    check_data(unfitted_objective(recipe), data)
+    check_data(objective, data)
     learned, held = hold_back(recipe, data)
     chunk_size, views = recipe.training.chunk_size, StudentViews.of(recipe)
     everything = BatchSource(store, data, preprocessing, chunk_size, device, processes, views=views)
@@ -74,7 +81,8 @@ def prepare(
             if line is not None:
                 say(line)
     validation = Validation.of(everything.take(held), with_tau) if held else None
-    return Lesson(make_objective(with_tau), source, validation, threshold)
+    fitting = objective if threshold is None else make_objective(with_tau)
+    return Lesson(fitting, source, validation, threshold)
 
 
 def _decode(

@@ -23,7 +23,6 @@ from shared.views import WHOLE
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.course import course, steps_left
 from student_trainer.distil.data import TrainingData
-from student_trainer.distil.frozen_layers import check_trained_from
 from student_trainer.distil.heads import save_head
 from student_trainer.distil.labels.learned import keep_learned_labels
 from student_trainer.distil.log.events import (
@@ -36,18 +35,18 @@ from student_trainer.distil.log.events import (
 )
 from student_trainer.distil.log.metrics import MetricsLog, NoMetrics
 from student_trainer.distil.log.tensorboard import Board, writer_class
+from student_trainer.distil.objectives import Objective
 from student_trainer.distil.opening import open_training
-from student_trainer.distil.preflight import check_data, tell_classes, unfitted_objective
 from student_trainer.distil.prepare import Lesson, prepare
 from student_trainer.distil.processes import ALONE, Processes
+from student_trainer.distil.refusals import check_training
 from student_trainer.distil.reproducible import reproducible
 from student_trainer.distil.schedule import Moment
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import check_weights, take_step
-from student_trainer.distil.validation import held_back_count, hold_back, is_due
-from student_trainer.distil.white_box.checks import check_white_box
+from student_trainer.distil.validation import held_back_count, is_due
 from student_trainer.distil.white_box.term import kept_head
-from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.errors import StorageFailed
 from student_trainer.lock import exclusive
 from student_trainer.progress import Bar, progress
 from student_trainer.recipe import Recipe
@@ -100,13 +99,7 @@ def train(
     device = processes.device(recipe.training.device)
     if tensorboard:
         writer_class()  # refuses before anything is written
-    check_trained_from(recipe)  # before an image is decoded
-    check_white_box(recipe, unfitted_objective(recipe), at_hand=data.white_box is not None)
-    check_data(unfitted_objective(recipe), data)
-    hold_back(recipe, data)  # refuses before anything is written
-    course(recipe, unfitted_objective(recipe), data)  # and so does this
-    tell_classes(unfitted_objective(recipe), data)  # and this
-    _check_together(recipe, data, processes)
+    objective = check_training(recipe, data, processes)
     try:
         with exclusive(run) if processes.first else nullcontext(), reproducible(device):
             if restart:
@@ -122,7 +115,14 @@ def train(
             processes.on_first(lambda: recipe.write(run.recipe))
             board = run.tensorboard if tensorboard else None
             return _train(
-                recipe, data, run, device=device, checkpoint=checkpoint, board=board, processes=processes
+                recipe,
+                data,
+                objective,
+                run,
+                device=device,
+                checkpoint=checkpoint,
+                board=board,
+                processes=processes,
             )
     except OSError as error:
         raise StorageFailed(
@@ -142,6 +142,7 @@ def forget(run: RunFolder) -> None:
 def _train(
     recipe: Recipe,
     data: TrainingData,
+    objective: Objective,
     run: RunFolder,
     *,
     device: torch.device,
@@ -153,10 +154,9 @@ def _train(
     data_digest, notes = data.digest(), _notes(recipe, data)  # of all, decodable or not
 
     # What to learn from.
-    lesson = prepare(recipe, data, run, device, processes)
+    lesson = prepare(recipe, data, run, device, processes, objective=objective)
     if lesson.threshold is not None:
         notes[THRESHOLD] = f"{lesson.threshold.tau:g}"
-    tell_classes(lesson.objective, data)
     processes.on_first(partial(keep_learned_labels, run.learned_labels, lesson.source.data))
 
     # The student, with its initial weights or as the checkpoint has it.
@@ -200,17 +200,6 @@ def _save(state: TrainingState, recipe: Recipe, run: RunFolder, notes: dict[str,
         digest = weights_digest(state.student)
         save_head(head, run.head, objective=recipe.objective.name, student_digest=digest)
     save_network(state.student, run.student, notes)
-
-
-def _check_together(recipe: Recipe, data: TrainingData, processes: Processes) -> None:
-    """Refuse what several processes cannot compute as one does."""
-    if processes.count > 1 and recipe.training.batch_norm != "frozen":
-        raise InvalidInput(
-            f"training.batch_norm = {recipe.training.batch_norm!r} takes its running statistics from one "
-            f"chunk after the other, and {processes.count} processes have different chunks. Train with one "
-            "process, or with --set training.batch_norm=frozen."
-        )
-    processes.check_same({"recipe": recipe.digest(), "training data": data.digest()})
 
 
 def _begin(state: TrainingState, lesson: Lesson, log: MetricsLog) -> None:

@@ -210,7 +210,7 @@ class TestSupervised:
     ) -> None:
         with pytest.raises(
             InvalidInput,
-            match=rf"'{re.escape(objective)}' learns from labels: .*--manifest FILE, --sfm120k DIR or --dat",
+            match=rf"'{re.escape(objective)}' learns from labels, .*--manifest FILE, --sfm120k DIR or --dat",
         ):
             train("--objective", objective, *QUICK)
         assert not (tmp_path / "run").exists()
@@ -218,7 +218,7 @@ class TestSupervised:
     def test_without_labels_it_is_refused_at_once(self, train: Train, tmp_path: Path) -> None:
         with pytest.raises(
             InvalidInput,
-            match=r"'ap' learns from labels: .* --manifest FILE, --sfm120k DIR or --dataset NAME",
+            match=r"'ap' learns from labels, .* --manifest FILE, --sfm120k DIR or --dataset NAME",
         ):
             train("--objective", "ap", *QUICK)
         assert not (tmp_path / "run").exists()

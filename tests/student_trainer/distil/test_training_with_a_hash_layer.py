@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from shared.checkpoints import load_network, weights_digest
 from student_trainer.cli import app
 from student_trainer.distil.data import TrainingData, from_manifest
+from student_trainer.distil.hash_centres import hash_centres
 from student_trainer.distil.heads import Head, read_head
 from student_trainer.distil.images import digest_files
 from student_trainer.distil.objectives.csq import CentralSimilarity
@@ -99,6 +100,22 @@ def test_classes_are_counted_over_all_images_for_every_batch_to_have_the_same_ce
     tell_classes(CentralSimilarity(), data)
     tell_classes(CentralSimilarity(), replace(data, labels=np.eye(12, 15, dtype=np.int64)))
     assert told == [10, 15]
+
+
+def test_a_training_looks_for_its_centres_once(
+    paint: Paint, tiny_recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[int] = []
+
+    def noting(classes: int, bits: int, seed: int) -> torch.Tensor:
+        searched.append(classes)
+        return hash_centres(classes, bits, seed)
+
+    monkeypatch.setattr("student_trainer.distil.objectives.csq.hash_centres", noting)
+    recipe = load(tiny_recipe_file, ["objective.name=csq", "objective.bits=16"])
+    data = from_manifest(labels_file(paint, "label", lambda n: f"p{n % 10}"), None)
+    train(recipe, data, RunFolder.create(tmp_path / "run"))
+    assert searched == [10]
 
 
 def test_too_few_bits_for_the_classes_are_refused_before_anything_is_written(
