@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stopped_training import StopHere, stop_at
 
 from shared.checkpoints import load_network, weights_digest
 from student_trainer.distil import train as training
@@ -16,7 +17,6 @@ from student_trainer.distil.backward import Chunk
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.heads import read_head
-from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.student import build_untrained
 from student_trainer.distil.train import train
 from student_trainer.errors import InvalidInput, TrainingFailed
@@ -55,21 +55,6 @@ def fit(learned: TrainingData, tiny_recipe_file: Path, tmp_path: Path) -> Fit:
         return run
 
     return fit_student
-
-
-class StopHere(Exception):
-    """In place of a power cut."""
-
-
-def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
-    original = MetricsLog.write
-
-    def write(log: MetricsLog, event: str, values: dict[str, Any]) -> None:
-        original(log, event, values)
-        if (event, values["step"]) == ("step", step):
-            raise StopHere
-
-    patch.setattr(MetricsLog, "write", write)
 
 
 def events(run: RunFolder) -> list[dict[str, Any]]:

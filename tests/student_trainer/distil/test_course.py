@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stopped_training import StopHere, stop_at
 
 from shared.checkpoints import load_network, read_notes
 from student_trainer.distil import train as training
@@ -17,7 +18,6 @@ from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.course import course
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import digest_files
-from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.objectives import get
 from student_trainer.distil.schedule import Moment, Schedule
 from student_trainer.distil.state import TrainingState
@@ -81,21 +81,6 @@ def events(run: RunFolder, kind: str) -> list[dict[str, Any]]:
 def same(one: Path, other: Path) -> bool:
     ours, theirs = (load_network(path).state_dict() for path in (one, other))
     return all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-class StopHere(Exception):
-    """In place of a power cut."""
-
-
-def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
-    original = MetricsLog.write
-
-    def write(log: MetricsLog, event: str, values: dict[str, Any]) -> None:
-        original(log, event, values)
-        if (event, values["step"]) == ("step", step):
-            raise StopHere
-
-    patch.setattr(MetricsLog, "write", write)
 
 
 def test_objectives_that_do_not_mine_keep_the_schedule_of_every_image_once(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from stopped_training import StopHere, stop_at
 from torch import Tensor, nn
 
 from shared.checkpoints import load_network, weights_digest
@@ -17,7 +18,6 @@ from student_trainer.distil.backward import BadNumbers, Chunk, three_stage_backw
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.heads import Head, fit_head, head_for, project, read_head, save_head
-from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.optimiser import RATE_FACTOR, make_optimiser
 from student_trainer.distil.train import train
 from student_trainer.errors import InvalidInput
@@ -41,10 +41,6 @@ class Lstsq:
 
     def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
         return (project(student, head_for(self, student, teacher)) - teacher).square().sum()
-
-
-class Stop(Exception):
-    pass
 
 
 @pytest.fixture
@@ -232,16 +228,9 @@ class TestInATraining:
     ) -> None:
         whole, stopped = RunFolder.create(tmp_path / "whole"), RunFolder.create(tmp_path / "stopped")
         train(recipe, bought, whole)
-        original = MetricsLog.write
-
-        def write(log: MetricsLog, event: str, values: dict[str, object]) -> None:
-            original(log, event, values)
-            if (event, values["step"]) == ("step", 5):
-                raise Stop
-
         with monkeypatch.context() as patch:
-            patch.setattr(MetricsLog, "write", write)
-            with pytest.raises(Stop):
+            stop_at(patch, 5)
+            with pytest.raises(StopHere):
                 train(recipe, bought, stopped)
         train(recipe, bought, stopped)
         assert whole.head.read_bytes() == stopped.head.read_bytes()

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import typer
+from stopped_training import StopHere, stop_at
 from typer.testing import CliRunner
 
 from shared.checkpoints import load_network
@@ -16,7 +16,6 @@ from student_trainer.distil.data import TrainingData
 from student_trainer.distil.labels import UNLABELLED
 from student_trainer.distil.labels.learned import read_learned_labels
 from student_trainer.distil.labels.of_bought import add_labels
-from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.train import train as train_student
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import load
@@ -161,10 +160,6 @@ def test_bought_images_without_a_label_have_the_number_of_none(
     assert data.take([0, 17]).unlabelled == 1
 
 
-class StopHere(Exception):
-    """In place of a power cut."""
-
-
 @pytest.mark.parametrize("step", [2, 3])
 def test_a_balanced_training_that_was_stopped_ends_at_the_same_bits(
     bought: TrainingData,
@@ -179,15 +174,8 @@ def test_a_balanced_training_that_was_stopped_ends_at_the_same_bits(
     data = add_labels(bought, labels(12), None, partly=True)
     whole, stopped = (RunFolder.create(tmp_path / name) for name in ("whole", "stopped"))
     train_student(recipe, data, whole)
-    original = MetricsLog.write
-
-    def write(log: MetricsLog, event: str, values: dict[str, Any]) -> None:
-        original(log, event, values)
-        if (event, values["step"]) == ("step", step):
-            raise StopHere
-
     with monkeypatch.context() as patch, pytest.raises(StopHere):
-        patch.setattr(MetricsLog, "write", write)
+        stop_at(patch, step)
         train_student(recipe, data, stopped)
     train_student(recipe, data, stopped)
     ours, theirs = (load_network(run.student).state_dict() for run in (whole, stopped))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stopped_training import StopHere, stop_at
 from torch import Tensor
 
 from shared.batch_norm import batch_norm_layers
@@ -25,7 +26,6 @@ from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import open_store
-from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.threshold import choose
 from student_trainer.distil.train import Outcome, train
 from student_trainer.errors import InvalidInput, StorageFailed, TrainingFailed
@@ -73,22 +73,6 @@ def same(one: Path, other: Path) -> bool:
 def events(run: RunFolder, kind: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     return [line for line in lines if line["event"] == kind]
-
-
-class StopHere(Exception):
-    """In place of a power cut, where the same process goes on."""
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, error: type[BaseException] = StopHere) -> None:
-    """Let training die as soon as it has logged this step."""
-    original = MetricsLog.write
-
-    def write(log: MetricsLog, event: str, values: dict[str, Any]) -> None:
-        original(log, event, values)
-        if (event, values["step"]) == ("step", step):
-            raise error
-
-    monkeypatch.setattr(MetricsLog, "write", write)
 
 
 class TestWhatItLeaves:

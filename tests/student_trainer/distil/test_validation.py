@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stopped_training import StopHere, stop_at
 
 from shared.checkpoints import load_network
 from shared.extraction import describe
@@ -16,7 +17,6 @@ from student_trainer.distil.backward import BadNumbers
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.label_free import score
-from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.train import Outcome, train
 from student_trainer.distil.validation import Validation, hold_back
 from student_trainer.errors import InvalidInput, TrainingFailed
@@ -167,21 +167,11 @@ class TestTraining:
 
     @pytest.mark.parametrize("step", [1, 4, 6])
     def test_a_stopped_training_ends_at_the_same_weights_and_the_same_curve(
-        self, fit: Fit, step: int, monkeypatch: pytest.MonkeyPatch
+        self, fit: Fit, step: int
     ) -> None:
         whole, _ = fit("whole")
-        original = MetricsLog.write
-
-        class StopHere(Exception):
-            pass
-
-        def write(log: MetricsLog, event: str, values: dict[str, Any]) -> None:
-            original(log, event, values)
-            if (event, values["step"]) == ("step", step):
-                raise StopHere
-
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(MetricsLog, "write", write)
+            stop_at(patch, step)
             with pytest.raises(StopHere):
                 fit("stopped")
         resumed, _ = fit("stopped")

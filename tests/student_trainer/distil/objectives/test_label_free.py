@@ -20,6 +20,8 @@ from student_trainer.distil.objectives.absolute import absolute
 from student_trainer.distil.objectives.csd import csd
 from student_trainer.distil.objectives.darkrank_hard import darkrank_hard
 from student_trainer.distil.objectives.darkrank_soft import darkrank_soft
+from student_trainer.distil.objectives.label_free import LabelFree
+from student_trainer.distil.objectives.mse import mean_squared_error
 from student_trainer.distil.objectives.pkt import pkt
 from student_trainer.distil.objectives.regression import regression
 from student_trainer.distil.objectives.relative import relative
@@ -41,9 +43,21 @@ FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "darkrank-soft": darkrank_soft,
     "darkrank-hard": darkrank_hard,
     "pkt": pkt,
+    "mse": mean_squared_error,
 }
-NAMES = list(FUNCTIONS)
-IN_TEACHERS_SPACE = NAMES[:3]
+RANKING = {"rank", "rank-mixup"}
+"""Label-free too, with tests of their own."""
+NAMES = [name for name, kind in OBJECTIVES.items() if issubclass(kind, LabelFree) and name not in RANKING]
+IN_TEACHERS_SPACE = [name for name in NAMES if OBJECTIVES[name].facts.in_teachers_space]
+
+
+def test_every_label_free_objective_is_looked_at_and_is_a_function_too() -> None:
+    without = {
+        name
+        for name, kind in OBJECTIVES.items()
+        if not (kind.facts.needs_labels or kind.facts.needs_white_box)
+    }
+    assert without == {*NAMES, *RANKING} and set(FUNCTIONS) == set(NAMES)
 
 
 def batch(
@@ -94,6 +108,7 @@ def test_their_settings_are_those_of_the_papers() -> None:
         "darkrank-soft": orders,
         "darkrank-hard": orders,
         "pkt": {},
+        "mse": {"scale": 1.0},
     }
 
 
@@ -153,7 +168,7 @@ def test_copies_in_a_batch_leave_a_finite_gradient_that_is_the_same_for_both(nam
 def test_one_image_has_a_finite_loss_and_teaches_only_where_the_teacher_is(name: str) -> None:
     loss, gradient = value_and_gradient(name, *batch(1))
     assert loss.isfinite() and gradient.isfinite().all()
-    if name not in {"regression", "absolute"}:
+    if name not in {"regression", "absolute", "mse"}:
         assert loss.abs() < 1e-15 and gradient.abs().max() < 1e-15
 
 
@@ -210,14 +225,14 @@ class TestTheTeachersSpace:
     def test_equal_dimensions_need_no_head(self, name: str) -> None:
         objective = get(name)()
         objective(*batch())
-        assert objective.head is None  # type: ignore[attr-defined]
-        assert objective.make_head(5, None, 0) is None  # type: ignore[attr-defined]
+        assert objective.head is None
+        assert objective.make_head(5, None, 0) is None
 
     @pytest.mark.parametrize("name", IN_TEACHERS_SPACE)
     def test_other_dimensions_are_reached_by_a_projection_without_bias(self, name: str) -> None:
         objective, (student, teacher) = get(name)(), batch(12, 5, 9)
         loss = objective(student, teacher)
-        head = objective.head  # type: ignore[attr-defined]
+        head = objective.head
         assert head.kind == "projection" and head.linear.bias is None
         projected = torch.nn.functional.normalize(student) @ head.linear.weight.T
         torch.testing.assert_close(loss, get(name)()(projected, teacher), rtol=1e-5, atol=1e-7)
@@ -230,7 +245,7 @@ class TestTheTeachersSpace:
         objective, (student, _) = get(name)(), batch(12, 5, 9)
         teacher = student.detach() @ torch.from_numpy(rows(5, 9, seed=3))
         before = objective(student, teacher)
-        optimiser = torch.optim.Adam(objective.head.parameters(), 0.02)  # type: ignore[attr-defined]
+        optimiser = torch.optim.Adam(objective.head.parameters(), 0.02)
         for _ in range(150):
             optimiser.zero_grad()
             objective(student.detach(), teacher).backward()
