@@ -4,24 +4,12 @@ In: a run folder, a labelled manifest or a benchmark, and perhaps the teacher's 
 standard output, and ``evaluation.json`` in the run folder.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from student_trainer.errors import InvalidInput
 from student_trainer.output import emit
-from student_trainer.progress import progress
-from student_trainer.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from student_trainer.datasets.labelled.split import LabelledSplit
-    from student_trainer.datasets.manifest import Entry
-    from student_trainer.evaluate.contestant import Contestant
-    from student_trainer.evaluate.document import Evaluation
-    from student_trainer.evaluate.labelled_document import Source
 
 LABELLED, SETS, BENCHMARK = "Labelled images", "Public data sets", "Landmark benchmarks"
 
@@ -189,13 +177,8 @@ def evaluate(
     Descriptors of a benchmark are kept in the run folder's cache: what is interrupted continues, and a second
     evaluation is quick.
     """
-    from student_trainer.datasets.labelled.catalogue import LABELLED as LABELLED_SETS
-    from student_trainer.datasets.labelled.catalogue import TEST
-    from student_trainer.datasets.labelled.opening import open_labelled
-    from student_trainer.evaluate.benchmark.command import Payment, Wishes, evaluate_benchmark
-    from student_trainer.evaluate.contestants import line_up
-    from student_trainer.evaluate.destination import destination
-    from student_trainer.evaluate.scales import parse_scales
+    from student_trainer.evaluate.benchmark.command import Payment, Wishes
+    from student_trainer.evaluate.request import Request, carry_out
     from student_trainer.evaluate.table import as_text
 
     wishes = Wishes(
@@ -213,106 +196,25 @@ def evaluate(
         half=half,
         teacher_url=teacher_url,
     )
-    folder = RunFolder.existing(run)
-    chosen_scales = parse_scales(scales)
-    if (manifest is None) == (dataset is None):
-        raise InvalidInput("Give either --manifest FILE, or --dataset NAME with --root DIR.")
-    labelled = manifest is not None or dataset in LABELLED_SETS
-    if not labelled and split is not None:
-        raise InvalidInput(
-            "--split is for --manifest and sets of labelled images: a benchmark has its own queries and "
-            "database."
-        )
-    if teacher_url is not None and teacher is not None:
-        raise InvalidInput("Give the teacher once: --teacher FILE where you have it, or --teacher-url URL.")
-    if yes and teacher_url is None:
-        raise InvalidInput(
-            "--yes agrees to what --teacher-url costs; without it nothing is spent: drop --yes."
-        )
-    if manifest is not None:
-        wishes.refuse_any()
-    elif labelled:
-        instead = f"leave it out, or name a benchmark instead of {dataset}"
-        replace(wishes, dataset=None, root=None).refuse_any(instead)
-    file = destination(folder, out)
-    contestants = line_up(folder, teacher, also or (), image_size, teacher_image_size, degrade=degrade)
-    across = folder if asymmetric else None
-    if manifest is not None:
-        evaluation = _on_manifest(
-            manifest, split, contestants, chosen_scales, device=device, asymmetric=across
-        )
-    elif labelled:
-        public = open_labelled(dataset or "", root, split or TEST)
-        evaluation = _on_set(public, contestants, chosen_scales, device=device, asymmetric=across)
-    else:
-        evaluation = evaluate_benchmark(
-            wishes, contestants, folder, chosen_scales, payment=Payment(key, yes), device=device
-        )
-    evaluation.write(file)
+    request = Request(
+        run=run,
+        manifest=manifest,
+        split=split,
+        wishes=wishes,
+        payment=Payment(key, yes),
+        teacher=teacher,
+        also=also or (),
+        scales=scales,
+        image_size=image_size,
+        teacher_image_size=teacher_image_size,
+        degrade=degrade,
+        device=device,
+        out=out,
+    )
+    evaluation, file = carry_out(request)
     following = "" if out else f" Next: student-trainer report --run {run}"
     emit(
         evaluation.model_dump(mode="json"),
         f"{as_text(evaluation)}\n\nWritten: {file}.{following}",
         as_json=json,
     )
-
-
-def _on_manifest(
-    manifest: Path,
-    split: str | None,
-    contestants: "Sequence[Contestant]",
-    scales: tuple[float, ...],
-    *,
-    device: str,
-    asymmetric: RunFolder | None,
-) -> "Evaluation":
-    from student_trainer.datasets.manifest import labelled_entries
-    from student_trainer.evaluate.labelled_document import Source
-
-    entries = labelled_entries(manifest, split)
-    return _on_entries(
-        entries, Source(manifest, split), contestants, scales, device=device, asymmetric=asymmetric
-    )
-
-
-def _on_set(
-    public: "LabelledSplit",
-    contestants: "Sequence[Contestant]",
-    scales: tuple[float, ...],
-    *,
-    device: str,
-    asymmetric: RunFolder | None,
-) -> "Evaluation":
-    from student_trainer.datasets.present import require_files
-    from student_trainer.evaluate.labelled_document import Source
-
-    require_files(public.paths, f"{public.words},")
-    source = Source(public.root, public.split, public.name)
-    return _on_entries(public.entries, source, contestants, scales, device=device, asymmetric=asymmetric)
-
-
-def _on_entries(
-    entries: "Sequence[Entry]",
-    source: "Source",
-    contestants: "Sequence[Contestant]",
-    scales: tuple[float, ...],
-    *,
-    device: str,
-    asymmetric: RunFolder | None,
-) -> "Evaluation":
-    from student_trainer.evaluate.asymmetric.bridge import pairs_of
-    from student_trainer.evaluate.comparison import compare
-    from student_trainer.evaluate.gallery import gallery_of
-
-    gallery = gallery_of(entries)
-    images = len(gallery.paths) * len(contestants) + (pairs_of(asymmetric) if asymmetric else 0)
-    with progress("Describing", images, "images") as bar:
-        return compare(
-            contestants,
-            gallery,
-            source,
-            scales,
-            device=device,
-            asymmetric=asymmetric,
-            on_images=lambda name, done: bar.advance(done, note=name),
-        )

@@ -105,7 +105,7 @@ def test_the_api_gives_the_scores_that_the_checkpoint_gives_for_a_query_an_image
     assert f"asked through its API, {IMAGES} queries in all" in through_api.protocol.sentence()
     assert "Single scale, but for the teacher those of its service." in through_api.protocol.sentence()
     text = as_text(through_api)
-    assert re.search(rf"^teacher +64 +- +{SIDE_PX} +the service's own +-$", text, re.MULTILINE)
+    assert re.search(rf"^teacher +64 +- +{SIDE_PX} +the service's own +- +-$", text, re.MULTILINE)
     assert f"teacher: {SIDE_PX} px, scales the service's own; student before, student: {SIDE_PX} px, " in text
     assert "the service" not in as_text(at_hand)
 
