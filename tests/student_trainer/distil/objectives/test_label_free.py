@@ -2,19 +2,13 @@
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
-import typer
 from independent_forms import rows
 from torch import Tensor
-from typer.testing import CliRunner
 
-from student_trainer.distil import commands
-from student_trainer.distil.data import TrainingData
 from student_trainer.distil.descriptors import BadDescriptors
-from student_trainer.distil.heads import read_head
 from student_trainer.distil.objectives import OBJECTIVES, get
 from student_trainer.distil.objectives.absolute import absolute
 from student_trainer.distil.objectives.csd import csd
@@ -29,8 +23,6 @@ from student_trainer.distil.objectives.rkd import rkd
 from student_trainer.distil.objectives.rkd_angle import rkd_angle
 from student_trainer.distil.objectives.rkd_distance import rkd_distance
 from student_trainer.errors import InvalidInput
-from student_trainer.recipe import load
-from student_trainer.run_folder import RunFolder
 
 FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "regression": regression,
@@ -276,26 +268,3 @@ def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
         get("rkd-dist")
     with pytest.raises(InvalidInput, match=r"Did you mean 'darkrank-hard', 'darkrank-soft' or 'rank'\?$"):
         get("darkrank")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_it_trains_from_the_command_line(
-    name: str,
-    tmp_path: Path,
-    tiny_recipe_file: Path,
-    bought: TrainingData,
-    write_transfer_set: Callable[..., Path],
-) -> None:
-    run = RunFolder.create(tmp_path / "run")
-    write_transfer_set(bought, run.transfer_set)
-    app = typer.Typer()
-    app.command()(commands.train)
-    command = f"--run {run.root} --recipe {tiny_recipe_file} --objective {name} --json"
-    result = CliRunner().invoke(
-        app, [*command.split(), "--set", "training.epochs=1", "--set", "averaging.epochs=[]"]
-    )
-    assert result.exception is None, result.exception
-    assert run.student.is_file() and load(run.recipe).objective.name == name
-    assert run.head.exists() is (name in IN_TEACHERS_SPACE)
-    if run.head.exists():
-        assert read_head(run.head).objective == name
