@@ -25,9 +25,10 @@ def test_every_row_of_a_shipped_table_can_be_trained_with_the_paper_s_recipe(nam
     assert "{" not in "".join(claim.says for claim in table.claims)
 
 
-def test_the_shipped_tables_are_the_paper_s_and_two_of_ours() -> None:
+def test_the_shipped_tables_are_the_paper_s_and_three_of_ours() -> None:
     assert shipped_tables() == [
         "figure1",
+        "methods",
         "mixing",
         "selection",
         *(f"table{number}" for number in range(1, 8)),
@@ -135,7 +136,7 @@ def test_the_table_that_the_document_shows_is_one(own_table: Write) -> None:
 
 
 def test_a_table_that_is_not_there_is_refused_with_a_suggestion() -> None:
-    with pytest.raises(InvalidInput, match=r"no table 'tabel2'.*figure1, mixing, .*mean 'table2'"):
+    with pytest.raises(InvalidInput, match=r"no table 'tabel2'.*figure1, methods, mixing, .*mean 'table2'"):
         read_table("tabel2")
 
 
