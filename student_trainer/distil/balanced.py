@@ -108,15 +108,19 @@ class BalancedSchedule(Schedule):
         line = f"Balanced batches: {labels} labels, {self.setting.images_per_label} images of each."
         if not len(self._loose):
             return line
+        return (
+            f"{line} Images that belong to no group ({self._who()}) take the place of a label, "
+            f"{self._pack_images} at a time, {int(self._packs.sum()):,} times an epoch."
+        )
+
+    def _who(self) -> str:
+        """Why images are in no group."""
         unlabelled = len(self._loose) - self.alone
         who = [
             *([f"{unlabelled:,} without a label"] if unlabelled else []),
             *([f"{self.alone:,} alone with their label"] if self.alone else []),
         ]
-        return (
-            f"{line} Images that have no other of their label ({', '.join(who)}) take the place of a label, "
-            f"{self._pack_images} at a time, {int(self._packs.sum()):,} times an epoch."
-        )
+        return ", ".join(who)
 
     @cached_property
     def _groups(self) -> list[Rows]:
@@ -174,7 +178,7 @@ class BalancedSchedule(Schedule):
             )
         least = LEAST_LABELS + bool(len(self._loose))
         if self.slots < least:
-            loose = f" and a pack of images that have no other of their label ({len(self._loose):,})"
+            loose = f" and a pack of images that belong to no group ({self._who()})"
             raise InvalidInput(
                 f"training.batch_size = {batch} has no room for {LEAST_LABELS} labels of {size} images each"
                 f"{loose if len(self._loose) else ''}. Take at least: --set training.batch_size="

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from student_trainer.distil.balanced import BALANCED, BalancedSchedule
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.labels.counts import LabelCounts, learns_from_positives, single_images
 from student_trainer.distil.log.events import log_mining
 from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.objectives import Objective
@@ -61,13 +62,15 @@ def steps_left(
     Raises:
         TrainingFailed: a descriptor is not finite while negatives are mined.
     """
+    if (
+        state.finished_steps == 0
+        and source.processes.first
+        and (line := _of_labels(schedule, objective, source))
+    ):
+        say(line)
     if isinstance(schedule, Schedule):
-        if isinstance(schedule, BalancedSchedule) and state.finished_steps == 0 and source.processes.first:
-            say(schedule.sentence())
         yield from schedule.after(state.finished_steps)
         return
-    if state.finished_steps == 0 and source.processes.first and (line := schedule.draws.sentence()):
-        say(line)
     done = state.finished_steps
     for epoch in range(done // schedule.steps_per_epoch + 1, schedule.setting.epochs + 1):
         if state.mined is None or state.mined.epoch != epoch:
@@ -76,6 +79,18 @@ def steps_left(
         for moment in schedule.moments(state.mined):
             if moment.step > done:
                 yield moment
+
+
+def _of_labels(schedule: Course, objective: Objective, source: BatchSource) -> str | None:
+    """How the labels are used, and what they do not give."""
+    if isinstance(schedule, TupleSchedule):
+        return schedule.draws.sentence()
+    if isinstance(schedule, BalancedSchedule):
+        return schedule.sentence()
+    labels = source.data.labels
+    if labels is None or not learns_from_positives(objective):
+        return None
+    return single_images(LabelCounts.of(labels).with_one_image)
 
 
 def _mine(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from student_trainer.distil import objectives
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.labels.counts import check_enough
 from student_trainer.distil.labels.of_batch import UNLABELLED, lowest_and_highest
 from student_trainer.distil.objectives import Objective
 from student_trainer.distil.similarities import median_similarity, neighbourhoods
@@ -53,7 +54,8 @@ def check_data(objective: Objective, data: TrainingData) -> None:
     """Refuse an objective that needs what is not there.
 
     Raises:
-        InvalidInput: no labels, no bought descriptors or one without a direction, or too few images to rank.
+        InvalidInput: no labels or too few, no bought descriptors or one without a direction, or too few
+            images to rank.
     """
     if objective.needs_labels and data.labels is None:
         raise labels_missing(objective)
@@ -65,6 +67,8 @@ def check_data(objective: Objective, data: TrainingData) -> None:
         )
     if data.labels is not None:
         _check_labels(data.labels)
+        if objective.needs_labels:
+            check_enough(objective, data.labels)
     if objective.needs_teacher and data.teacher is None:
         raise InvalidInput(
             f"The objective {objective.name!r} learns from bought descriptors, and there are none. "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from student_trainer.distil.labels.counts import single_images
 from student_trainer.distil.labels.of_batch import has_label
 from student_trainer.errors import InvalidInput
 
@@ -112,10 +113,7 @@ class TupleDraws:
     def sentence(self) -> str | None:
         """What labels or pairs do not give, for people; None where nothing is to be said."""
         if self.alone:
-            return (
-                f"Labels with a single image: {self.alone:,}. Such an image can be a negative, and neither "
-                "an anchor nor a positive."
-            )
+            return single_images(self.alone)
         if self.known_pairs is not None and self.anchors < self.mining.anchors_per_epoch:
             return (
                 f"Pairs known to match among these images: {self.anchors:,}. So an epoch has as many anchors "

@@ -103,7 +103,7 @@ def test_unlabelled_images_and_labels_of_one_image_come_in_packs_in_proportion_t
     assert sorted(shown[shown >= 64].tolist()) == list(range(64, 80))  # each once
     assert plan.alone == 1
     assert plan.sentence() == (
-        "Balanced batches: 3 to 4 labels, 8 images of each. Images that have no other of their label (15 "
+        "Balanced batches: 3 to 4 labels, 8 images of each. Images that belong to no group (15 "
         "without a label, 1 alone with their label) take the place of a label, 8 at a time, 2 times an epoch."
     )
 
@@ -129,8 +129,9 @@ def test_seeds_and_epochs_draw_differently_and_the_same_ones_alike() -> None:
         (of_sizes(9, 1, 1), 32, "2 labels with two images or more, and there are 1 among 11 images"),
         ([UNLABELLED] * 9, 32, "there are 0 among 9 images"),
         (of_sizes(9, 9), 15, "2 labels of 8 images each. Take at least: --set training.batch_size=16"),
-        (of_sizes(9, 9, 1), 16, "each and a pack of images that have no other of their label (1). Take at "
-         "least: --set training.batch_size=24"),
+        (of_sizes(9, 9, 1), 16, "each and a pack of images that belong to no group (1 alone with their "
+         "label). Take at least: --set training.batch_size=24"),
+        (of_sizes(9, 9, unlabelled=3), 16, "that belong to no group (3 without a label). Take at least"),
     ],
 )  # fmt: skip
 def test_labels_that_cannot_fill_a_batch_are_refused(

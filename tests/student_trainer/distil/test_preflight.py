@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.labels import UNLABELLED
 from student_trainer.distil.preflight import (
     check_data,
     make_objective,
@@ -54,7 +55,7 @@ class TestData:
         objective = make_objective(load(tiny_recipe_file, ["objective.name=ap"]))
         with pytest.raises(InvalidInput, match=r"'ap' learns from labels.*--manifest FILE"):
             check_data(objective, bought)
-        check_data(objective, replace(bought, teacher=None, labels=np.zeros(18, np.int64)))
+        check_data(objective, replace(bought, teacher=None, labels=np.repeat([0, 1], 9)))
 
     def test_an_objective_for_one_label_each_refuses_several(
         self, bought: TrainingData, tiny_recipe_file: Path
@@ -65,6 +66,39 @@ class TestData:
             check_data(objective, several)
         objective.facts = replace(objective.facts, takes_several_labels=True)
         check_data(objective, several)
+
+    @pytest.mark.parametrize(
+        "name", ["ap", "batch-hard-triplet", "lmt-absolute", "lmt-relative", "dch", "csq"]
+    )
+    @pytest.mark.parametrize(
+        "labels", [np.full(18, 3), np.full(18, UNLABELLED), np.repeat([UNLABELLED, 7], 9)]
+    )
+    def test_fewer_than_two_labels_are_refused(
+        self, bought: TrainingData, tiny_recipe_file: Path, name: str, labels: NDArray[np.int64]
+    ) -> None:
+        objective = unfitted_objective(load(tiny_recipe_file, [f"objective.name={name}"]))
+        with pytest.raises(
+            InvalidInput, match=rf"'{name}' needs at least 2 labels, and there are [01] among"
+        ):
+            check_data(objective, replace(bought, labels=labels))
+
+    @pytest.mark.parametrize("name", ["ap", "batch-hard-triplet", "lmt-absolute", "lmt-relative", "dch"])
+    def test_labels_no_two_images_of_which_are_the_same_are_refused(
+        self, bought: TrainingData, tiny_recipe_file: Path, name: str
+    ) -> None:
+        objective = unfitted_objective(load(tiny_recipe_file, [f"objective.name={name}"]))
+        labels = np.full(18, UNLABELLED)
+        labels[[2, 5, 9]] = [0, 1, 2]
+        with pytest.raises(InvalidInput, match=r"each of 3 labels has a single one among 3 labelled images"):
+            check_data(objective, replace(bought, labels=labels))
+        labels[3] = 1
+        check_data(objective, replace(bought, labels=labels))
+
+    def test_central_similarity_has_a_centre_for_the_only_image_of_a_label_too(
+        self, bought: TrainingData, tiny_recipe_file: Path
+    ) -> None:
+        objective = unfitted_objective(load(tiny_recipe_file, ["objective.name=csq"]))
+        check_data(objective, replace(bought, labels=np.arange(18)))
 
     @pytest.mark.parametrize("labels", [np.array([0, 1] * 8 + [-7, -1]), -np.ones((18, 3), np.int64)])
     def test_no_number_below_0_but_that_of_no_label_is_a_class(
