@@ -45,10 +45,11 @@ def test_the_architecture_names_every_module_that_both_sides_share() -> None:
     assert not {name for name in modules if f"`{name}`" not in text}
 
 
-def test_the_architecture_names_every_room_of_the_service() -> None:
+@pytest.mark.parametrize("package", ["teacher_service", "student_trainer"])
+def test_the_architecture_names_every_room(package: str) -> None:
     """Alone, as ``routes/``, or with one of its files."""
     text = ARCHITECTURE.read_text(encoding="utf-8")
-    rooms = {file.parent.name for file in (ROOT / "teacher_service").glob("*/**/__init__.py")}
+    rooms = {file.parent.name for file in (ROOT / package).glob("*/**/__init__.py")}
     assert len(rooms) > 5
     assert not {room for room in rooms if f"{room}/" not in text}
 
