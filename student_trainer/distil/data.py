@@ -26,6 +26,9 @@ from student_trainer.errors import InvalidInput
 
 _NAMED = 3
 
+WITHOUT_TEACHER = "Label these, or leave them out of the manifest."
+"""What to do with images without a label where nothing else is known of them."""
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -115,17 +118,18 @@ def from_manifest(path: Path, split: str | None) -> TrainingData:
     return from_entries(labelled_entries(path, split), f"the manifest {path}")
 
 
-def from_entries(entries: Sequence[Entry], source: str) -> TrainingData:
+def from_entries(entries: Sequence[Entry], source: str, cure: str = WITHOUT_TEACHER) -> TrainingData:
     """Labelled images, all of which are read once for their digests; no teacher.
 
     Args:
         entries: the images.
         source: where they are listed, in words.
+        cure: what to do where an image has no label.
 
     Raises:
         InvalidInput: an image cannot be read, or has no label.
     """
-    classes = classes_of(_labels(entries, source))
+    classes = classes_of(_labels(entries, source, cure))
     images = tuple(digest_files(entry.path for entry in entries))
     return TrainingData(images, labels=classes.numbers, label_names=classes.names)
 
@@ -175,11 +179,11 @@ def _sources(bought: Bought) -> tuple[SourceImage, ...]:
     return tuple(SourceImage(path, image) for path, image in zip(bought.paths, bought.images, strict=True))
 
 
-def _labels(entries: Sequence[Entry], source: str) -> list[Label]:
+def _labels(entries: Sequence[Entry], source: str, cure: str) -> list[Label]:
     unlabelled = [entry.path for entry in entries if not entry.label]
     if unlabelled:
         raise InvalidInput(
             f"{len(unlabelled):,} of {len(entries):,} images of {source} have no label: "
-            f"{some_paths(unlabelled)}."
+            f"{some_paths(unlabelled)}. {cure}"
         )
     return [entry.label for entry in entries if entry.label]

@@ -16,6 +16,8 @@ from student_trainer.distil.data import TrainingData, from_entries, from_sfm120k
 from student_trainer.distil.labels.of_batch import UNLABELLED, has_label
 from student_trainer.errors import InvalidInput
 
+_CURE = "Label these, or train on those that have a label and on all descriptors with --partly-labelled."
+
 
 def with_labels_of(bought: TrainingData, labelled: TrainingData) -> TrainingData:
     """All that is known of the labels of labelled images, for bought ones with the same bytes.
@@ -60,6 +62,7 @@ def add_labels(data: TrainingData, path: Path, split: str | None, *, partly: boo
 
     Raises:
         InvalidInput: a bought image is not in the manifest, or has no label there; with ``partly``, all are.
+            Or it is listed twice, with different labels.
     """
     return add_entry_labels(data, labelled_entries(path, split), f"the manifest {path}", partly=partly)
 
@@ -70,13 +73,14 @@ def add_entry_labels(
     """The labels of listed images, for bought ones with the same bytes; ``source`` says where in words.
 
     Raises:
-        InvalidInput: as :func:`add_labels`.
+        InvalidInput: as :func:`add_labels`, or a bought image is listed twice with different labels.
     """
     if partly:
         entries = [entry for entry in entries if entry.label]
-    labelled = from_entries(entries, source)
+    labelled = from_entries(entries, source, _CURE)
+    _refuse_contradictions(data, labelled, source)
     if not partly:
-        _require_all(data, labelled, source)
+        _require_all(data, labelled, source, _CURE)
     elif len(unknown_in(labelled, data)) == len(data):
         raise InvalidInput(
             f"None of the {len(data):,} bought images has a label in {source}. Name the list of these "
@@ -95,7 +99,8 @@ def add_sfm120k(data: TrainingData, root: Path, split: str | None) -> TrainingDa
         InvalidInput: the set is not there, its file is refused, or a bought image is not of this split.
     """
     labelled = from_sfm120k(root, split, only={image.path.name for image in data.images})
-    _require_all(data, labelled, f"SfM-120k, {split or 'train'}")
+    cure = "Choose another split with --split, or buy images of this one."
+    _require_all(data, labelled, f"SfM-120k, {split or 'train'}", cure)
     return with_labels_of(data, labelled)
 
 
@@ -108,8 +113,23 @@ def _pairs(bought: TrainingData, labelled: TrainingData) -> NDArray[np.int64] | 
     return pairs[(pairs >= 0).all(axis=1)]
 
 
-def _require_all(data: TrainingData, labelled: TrainingData, source: str) -> None:
+def _refuse_contradictions(bought: TrainingData, labelled: TrainingData, source: str) -> None:
+    """Two files with the bytes of a bought image must have one label, or nobody knows which is meant."""
+    assert labelled.labels is not None
+    wanted = {image.digest for image in bought.images}
+    first: dict[str, int] = {}
+    for place, image in enumerate(labelled.images):
+        earlier = first.setdefault(image.digest, place)
+        if image.digest in wanted and np.any(labelled.labels[earlier] != labelled.labels[place]):
+            raise InvalidInput(
+                f"{labelled.images[earlier].path} and {image.path} hold the same bytes and have different "
+                f"labels in {source}. Take one of them out, or give both the same label."
+            )
+
+
+def _require_all(data: TrainingData, labelled: TrainingData, source: str, cure: str) -> None:
     if unknown := unknown_in(labelled, data):
         raise InvalidInput(
-            f"{len(unknown):,} of {len(data):,} bought images are not in {source}: {some_paths(unknown)}."
+            f"{len(unknown):,} of {len(data):,} bought images are not in {source}: {some_paths(unknown)}. "
+            f"{cure}"
         )

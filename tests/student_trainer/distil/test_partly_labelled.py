@@ -14,8 +14,8 @@ from shared.checkpoints import load_network
 from student_trainer.distil import commands
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.labels import UNLABELLED
-from student_trainer.distil.labels.learned import read_learned_labels
 from student_trainer.distil.labels.of_bought import add_labels
+from student_trainer.distil.lineage.learned import LABELS, Learned, read
 from student_trainer.distil.train import train as train_student
 from student_trainer.errors import InvalidInput
 from student_trainer.recipe import load
@@ -78,7 +78,7 @@ def test_labelled_and_unlabelled_images_train_one_student_in_balanced_batches(
     assert "Balanced batches: 2 labels, 2 images of each." in told and "(6 without a label)" in told
     assert (run / "student.safetensors").is_file()
     assert (run / "head.safetensors").exists() is (objective == "lmt-absolute")
-    assert read_learned_labels(run / "learned_labels.json") == {f"place{n}" for n in range(4)}
+    assert read(run / "learned_labels.json", LABELS) == Learned(tuple(f"place{n}" for n in range(4)))
 
 
 def test_the_batch_hard_triplet_trains_without_a_teacher(
@@ -117,7 +117,9 @@ def test_a_manifest_that_labels_all_images_is_said_to(train: Train, labels: Call
 
 
 def test_without_the_option_a_manifest_must_label_all(train: Train, labels: Callable[[int], Path]) -> None:
-    with pytest.raises(InvalidInput, match=r"1 of 13 images of the manifest .* have no label"):
+    with pytest.raises(
+        InvalidInput, match=r"1 of 13 images of the manifest .* have no label.*--partly-labelled"
+    ):
         train("--objective", "lmt-relative", "--manifest", labels(12))
 
 

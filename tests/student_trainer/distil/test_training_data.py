@@ -105,7 +105,9 @@ class TestManifest:
     ) -> None:
         one, two, three = paint(3)
         rows = [f"{one},a,", f"{two},,", f"{three},,"]
-        with pytest.raises(InvalidInput, match=r"2 of 3 images of the manifest .* have no label: .*001\.png"):
+        with pytest.raises(
+            InvalidInput, match=r"2 of 3 images of the manifest .* have no label: .*001\.png.*leave them out"
+        ):
             from_manifest(manifest(tmp_path / "m.csv", rows), None)
 
     def test_labels_are_matched_to_bought_images_by_their_bytes(
@@ -123,8 +125,35 @@ class TestManifest:
 
     def test_a_bought_image_without_a_label_is_refused(self, bought: TrainingData, tmp_path: Path) -> None:
         rows = [f"{image.path},a," for image in bought.images[1:]]
-        with pytest.raises(InvalidInput, match=r"1 of 18 bought images are not in the manifest .*000\.png"):
+        with pytest.raises(
+            InvalidInput, match=r"1 of 18 bought images are not in the manifest .*000\.png.*--partly-labelled"
+        ):
             add_labels(bought, manifest(tmp_path / "m.csv", rows), None)
+
+    @pytest.mark.parametrize("partly", [False, True])
+    def test_a_bought_image_that_is_listed_twice_has_one_label(
+        self, bought: TrainingData, tmp_path: Path, partly: bool
+    ) -> None:
+        copy = tmp_path / "copy.png"
+        copy.write_bytes(bought.images[0].path.read_bytes())
+        rows = [f"{image.path},label{n % 4}," for n, image in enumerate(bought.images)]
+        data = add_labels(
+            bought, manifest(tmp_path / "m.csv", [*rows, f"{copy},label0,"]), None, partly=partly
+        )
+        assert data.labels is not None
+        assert data.labels.tolist() == [n % 4 for n in range(len(bought))]
+        with pytest.raises(
+            InvalidInput, match=r"000\.png and .*copy\.png hold the same bytes and have differ"
+        ):
+            add_labels(bought, manifest(tmp_path / "m.csv", [*rows, f"{copy},label1,"]), None, partly=partly)
+
+    def test_an_image_that_was_not_bought_may_have_two_labels(
+        self, paint: Callable[[int], list[Path]], bought: TrainingData, tmp_path: Path
+    ) -> None:
+        other = paint(20)[19]
+        rows = [f"{image.path},a," for image in bought.images] + [f"{other},a,", f"{other},b,"]
+        data = add_labels(bought, manifest(tmp_path / "m.csv", rows), None)
+        assert data.label_names == ("a",)
 
 
 class TestSfm120k:
