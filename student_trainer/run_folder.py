@@ -92,6 +92,11 @@ class RunFolder:
         return self.root / "learned_labels.json"
 
     @property
+    def learned_images(self) -> Path:
+        """Digests of the images that the student learned from."""
+        return self.root / "learned_images.json"
+
+    @property
     def evaluation_set(self) -> Path:
         """What ``evaluate --teacher-url`` bought to measure the teacher (SQLite, as the transfer set)."""
         return self.root / "evaluation_set.sqlite"

@@ -24,7 +24,8 @@ from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.course import course, steps_left
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.heads import save_head
-from student_trainer.distil.labels.learned import keep_learned_labels
+from student_trainer.distil.labels.learned import keep_learned
+from student_trainer.distil.lineage.start import kept_start, start_of
 from student_trainer.distil.log.events import (
     log_epoch,
     log_step,
@@ -135,7 +136,8 @@ def forget(run: RunFolder) -> None:
     """Remove what was trained in a run folder; the transfer set, which was paid for, stays."""
     for folder in (run.checkpoints, run.tensorboard):
         shutil.rmtree(folder, ignore_errors=True)
-    for file in (run.metrics, run.initial_student, run.student, run.head, run.learned_labels):
+    learned = (run.learned_labels, run.learned_images)
+    for file in (run.metrics, run.initial_student, run.student, run.head, *learned):
         file.unlink(missing_ok=True)
 
 
@@ -152,12 +154,16 @@ def _train(
 ) -> Outcome:
     """The story of a training, from top to bottom."""
     data_digest, notes = data.digest(), _notes(recipe, data)  # of all, decodable or not
+    continued = checkpoint is not None
+    start = kept_start(run) if continued and run.initial_student.is_file() else start_of(recipe)
+    if start is not None:
+        notes = start.handed_on(notes, {image.digest for image in data.images})
 
     # What to learn from.
     lesson = prepare(recipe, data, run, device, processes, objective=objective)
     if lesson.threshold is not None:
         notes[THRESHOLD] = f"{lesson.threshold.tau:g}"
-    processes.on_first(partial(keep_learned_labels, run.learned_labels, lesson.source.data))
+    processes.on_first(partial(keep_learned, run, lesson.source.data, start, continued=continued))
 
     # The student, with its initial weights or as the checkpoint has it.
     state, lesson = open_training(recipe, lesson, checkpoint, run, notes)

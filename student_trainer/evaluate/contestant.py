@@ -16,6 +16,7 @@ from shared.network import DescriptorNet
 from shared.tensor_files import CheckpointError
 from shared.views import WHOLE, ImageView
 from student_trainer.distil.heads import Head
+from student_trainer.distil.lineage.learned import Learned
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.fitness import NOT_YET, Upbringing, judge
 from student_trainer.evaluate.asymmetric.mark import Mark
@@ -36,8 +37,10 @@ class Contestant:
     """How it is shown images, where that is not whole at the longest side."""
     upbringing: Upbringing = field(default_factory=Upbringing)
     """How it was trained, as far as that decides whether it may ask the teacher's database."""
-    learned_labels: frozenset[str] | None = None
+    learned_labels: Learned | None = None
     """Names of the labels that it learned from, where they are known."""
+    learned_images: frozenset[str] = frozenset()
+    """Digests of the images that it learned from, as far as they are known."""
 
     @property
     def view_words(self) -> str | None:

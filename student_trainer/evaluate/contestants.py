@@ -11,12 +11,12 @@ from shared.public_networks import require_public_file
 from shared.tensor_files import CheckpointError
 from shared.views import WHOLE, Degradation
 from student_trainer import recipe
-from student_trainer.distil.labels.learned import read_learned_labels
+from student_trainer.distil.lineage.learned import IMAGES, LABELS, read
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.fitness import Upbringing, in_teachers_space
 from student_trainer.evaluate.contestant import Contestant
 from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER
-from student_trainer.evaluate.provenance import Held, held, learned_from
+from student_trainer.evaluate.provenance import Held, held, learned_before, learned_from
 from student_trainer.run_folder import RunFolder
 
 CLEAN = "none"
@@ -115,15 +115,32 @@ def _student(name: str, run: RunFolder, image_size: int | None, bought: Mapping[
         size,
         objective=trained.objective.name if trained else None,
         view=view if image_size is None else view.whole(),
-        images_bought=None if learned is None else learned.images,
+        images_bought=_images_bought(run, bought),
         upbringing=Upbringing(
             objective=trained.objective.name if trained else None,
             in_teachers_space=in_teachers_space(trained) if trained else None,
             head=run.head,
             teacher_dim=None if learned is None else learned.dim,
         ),
-        learned_labels=read_learned_labels(run.learned_labels),
+        learned_labels=read(run.learned_labels, LABELS),
+        learned_images=_images(run, learned),
     )
+
+
+def _images_bought(run: RunFolder, bought: Mapping[str, Held]) -> int | None:
+    """Of all purchases that it learned from, each image once; None where one of them is not at hand."""
+    digests = [learned_from(run.student) or "", *learned_before(run.student)]
+    if not all(digest in bought for digest in digests):
+        return None
+    return len(frozenset().union(*(bought[digest].images for digest in digests)))
+
+
+def _images(run: RunFolder, learned: Held | None) -> frozenset[str]:
+    """By the list beside the student; of a folder without one those that were bought."""
+    known = read(run.learned_images, IMAGES)
+    if known is not None:
+        return known.names
+    return frozenset() if learned is None else learned.images
 
 
 def _bought(runs: Iterable[RunFolder]) -> dict[str, Held]:

@@ -60,10 +60,23 @@ class LearnedLabels(Part):
     """In both; 0 where the classes are disjoint."""
     examples: tuple[str, ...]
     """The first few of those."""
+    complete: bool = True
+    """Whether the labels of its training are all that it learned from: not where it started from a student
+    whose labels are unknown."""
 
-    @property
-    def sentence(self) -> str:
-        """In words, of a model that is named before."""
+    def sentence(self, images_shared: int) -> str:
+        """In words, of a model that is named before, and learned from so many of the images themselves."""
+        if not self.shared and images_shared:
+            return (
+                "not class-disjoint: images that it is measured on are among those that it learned from, "
+                "under other names of labels, or under none"
+            )
+        if not self.shared and not self.complete:
+            return (
+                "not known to have learned from other classes alone: none of the "
+                f"{self.evaluated:,} labels that it is measured on is among the {self.learned:,} known ones, "
+                "but it started from a student whose labels are unknown"
+            )
         if not self.shared:
             return (
                 f"class-disjoint by name: it learned from {self.learned:,} labels, and is measured on "
@@ -73,6 +86,27 @@ class LearnedLabels(Part):
         return (
             f"not class-disjoint: {self.shared:,} of the {self.evaluated:,} labels that it is measured on "
             f"are among the {self.learned:,} that it learned from ({', '.join(self.examples)}{more})"
+        )
+
+
+class LearnedImages(Part):
+    """How many of the images that a student is measured on are among those that it learned from."""
+
+    learned: int
+    """Known images of its training, and of that of the student that it started from."""
+    measured: int
+    """Images that it is measured on."""
+    shared: int
+    """Of the latter, those with the bytes of one of the former."""
+
+    @property
+    def warning(self) -> str | None:
+        """In words, of a model that is named before; None where all images are new to it."""
+        if not self.shared:
+            return None
+        return (
+            f"{self.shared:,} of the {self.measured:,} images that it is measured on were learned from, so "
+            "its scores say less about new images"
         )
 
 
@@ -126,8 +160,19 @@ class ModelScores(Part):
     """Whether a student is fit to ask its teacher's database; absent of teachers, and in older files."""
     learned_labels: LearnedLabels | None = None
     """Absent where it learned without labels, or nobody wrote them down."""
+    learned_images: LearnedImages | None = None
+    """Absent on benchmarks, of models whose images nobody wrote down, and in older files."""
     hamming: HammingScores | None = None
     """What its binary codes are worth, on labelled images; absent where it has no hash layer."""
+
+    @property
+    def news(self) -> list[str]:
+        """What is new to it of what it is measured on: what follows on its name."""
+        images = self.learned_images
+        found = [f": {images.warning}"] if images and images.warning else []
+        if self.learned_labels is not None:
+            found.append(f" is {self.learned_labels.sentence(images.shared if images else 0)}")
+        return found
 
     @property
     def fitness(self) -> str | None:

@@ -4,7 +4,7 @@ In: what was measured of each model. Out: an :class:`~student_trainer.evaluate.d
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from shared.vectors import Float32Rows
 from student_trainer.distil.heads import Head
+from student_trainer.distil.images import digest_files
+from student_trainer.distil.lineage.learned import Learned
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate import examples
 from student_trainer.evaluate.asymmetric.bridge import Bridge
@@ -28,6 +30,7 @@ from student_trainer.evaluate.document import (
     Example,
     Hit,
     Interval,
+    LearnedImages,
     LearnedLabels,
     ModelScores,
     Ranking,
@@ -92,6 +95,7 @@ def document_of(
         means = first.means()
     except ValueError as error:
         raise InvalidInput(f"{source.manifest}: {error}") from None
+    digests = _digests(measured.values(), gallery)
     return Evaluation(
         protocol=Protocol(
             manifest=source.name or source.manifest.resolve().name,
@@ -104,13 +108,21 @@ def document_of(
             measures=_MEASURES,
             several_labels=gallery.several_labels,
         ),
-        models={name: _line(model, measured.get(BEFORE), gallery) for name, model in measured.items()},
+        models={
+            name: _line(model, measured.get(BEFORE), gallery, digests) for name, model in measured.items()
+        },
         images_root=str(source.root),
         examples=_examples(measured, gallery, source.root),
     )
 
 
-def _line(model: Measured, before: Measured | None, gallery: Gallery) -> ModelScores:
+def _digests(measured: Iterable[Measured], gallery: Gallery) -> list[str]:
+    """Of the gallery's files; none where nobody knows which images were learned from."""
+    known = any(model.contestant.learned_images for model in measured)
+    return [image.digest for image in digest_files(gallery.paths)] if known else []
+
+
+def _line(model: Measured, before: Measured | None, gallery: Gallery, digests: Sequence[str]) -> ModelScores:
     queries = model.queries
     means = {name: value for name, value in asdict(queries.means()).items() if name in _MEASURES}
     gain: NDArray[np.float64] | None = None
@@ -136,6 +148,7 @@ def _line(model: Measured, before: Measured | None, gallery: Gallery) -> ModelSc
         bridge_fit=model.bridge.fit if model.bridge else None,
         asymmetric=model.mark,
         learned_labels=_labels_met_before(model.contestant.learned_labels, gallery),
+        learned_images=_images_met_before(model.contestant.learned_images, digests),
         hamming=_by_codes(model, gallery),
     )
 
@@ -146,9 +159,18 @@ def _by_codes(model: Measured, gallery: Gallery) -> HammingScores | None:
     return score_gallery(model.hash_layer, model.rows, gallery, model.parameters, model.multiply_adds)
 
 
-def _labels_met_before(learned: frozenset[str] | None, gallery: Gallery) -> LearnedLabels | None:
-    if learned is None:
+def _images_met_before(learned: frozenset[str], digests: Sequence[str]) -> LearnedImages | None:
+    if not learned:
         return None
+    return LearnedImages(
+        learned=len(learned), measured=len(digests), shared=sum(digest in learned for digest in digests)
+    )
+
+
+def _labels_met_before(known: Learned | None, gallery: Gallery) -> LearnedLabels | None:
+    if known is None or not known.names:
+        return None
+    learned = known.names
     evaluated = {name for label in gallery.labels for name in ([label] if isinstance(label, str) else label)}
     shared = sorted(evaluated & learned)
     return LearnedLabels(
@@ -156,6 +178,7 @@ def _labels_met_before(learned: frozenset[str] | None, gallery: Gallery) -> Lear
         evaluated=len(evaluated),
         shared=len(shared),
         examples=tuple(shared[:_NAMED_LABELS]),
+        complete=known.complete,
     )
 
 

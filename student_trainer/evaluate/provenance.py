@@ -10,6 +10,7 @@ from shared.certificate import transfer_set_digest
 from shared.checkpoints import CheckpointError, read_notes
 from student_trainer.acquire.audit import stored_descriptors
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.distil.lineage.start import EARLIER_SETS, TRANSFER_SET
 from student_trainer.errors import InvalidInput
 
 
@@ -19,7 +20,8 @@ class Held:
 
     digest: str
     """:func:`shared.certificate.transfer_set_digest`."""
-    images: int
+    images: frozenset[str]
+    """Digests of their images."""
     public_key: str | None
     """The service's key as it was seen when the first descriptor was fetched; None before that."""
     dim: int | None
@@ -37,16 +39,30 @@ def held(transfer_set: Path) -> Held:
         descriptors = stored_descriptors(opened)
         teacher = opened.teacher
     key, dim = (teacher.public_key, teacher.dim) if teacher else (None, None)
-    return Held(transfer_set_digest(descriptors), len(descriptors), key, dim)
+    return Held(transfer_set_digest(descriptors), frozenset(descriptors), key, dim)
 
 
 def learned_from(student: Path) -> str | None:
-    """Digest of the transfer set that a student was trained on; None if it saw no bought descriptor.
+    """Digest of the transfer set that a student was trained on, or else the one that it started from; None if
+    neither saw a bought descriptor.
 
     Raises:
         InvalidInput: it is not a checkpoint of ours.
     """
+    return _notes(student).get(TRANSFER_SET)
+
+
+def learned_before(student: Path) -> tuple[str, ...]:
+    """Digests of further transfer sets, which students learned from that this one started from.
+
+    Raises:
+        InvalidInput: it is not a checkpoint of ours.
+    """
+    return tuple(_notes(student).get(EARLIER_SETS, "").split())
+
+
+def _notes(student: Path) -> dict[str, str]:
     try:
-        return read_notes(student).get("transfer_set")
+        return read_notes(student)
     except CheckpointError as error:
         raise InvalidInput(str(error)) from None

@@ -41,11 +41,7 @@ def as_text(evaluation: Evaluation) -> str:
     parts.append(f"In brackets: {evaluation.protocol.intervals}.")
     parts.extend(filter(None, [differences(evaluation)]))
     parts.extend(_gains(evaluation))
-    parts.extend(
-        f"{name} is {model.learned_labels.sentence}."
-        for name, model in evaluation.models.items()
-        if model.learned_labels
-    )
+    parts.extend(f"{name}{sentence}." for name, model in evaluation.models.items() for sentence in model.news)
     parts.extend(
         f"{name} is {model.asymmetric.sentence}."
         for name, model in evaluation.models.items()

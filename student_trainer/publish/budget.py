@@ -13,7 +13,7 @@ from shared.certificate import (
     parse_certificate,
     verify_certificate,
 )
-from student_trainer.evaluate.provenance import held, learned_from
+from student_trainer.evaluate.provenance import held, learned_before, learned_from
 from student_trainer.run_folder import RunFolder
 
 
@@ -73,6 +73,12 @@ def _transfer_set_fault(folder: RunFolder, certificate: Certificate) -> str:
 
 def _student_fault(folder: RunFolder, certificate: Certificate) -> str:
     source, certified = _source(folder), certificate.transfer_set_digest
+    if source == certified and (before := learned_before(folder.student)):
+        return (
+            "It is sound, but does not speak of all that the student learned from: its file says that it "
+            "started from one that learned from other descriptors "
+            f"({', '.join(one[:12] for one in before)}). The certificate of that purchase belongs beside it."
+        )
     if source is None or source == certified:
         return ""
     return (

@@ -17,7 +17,7 @@ from student_trainer.curve.document import Curve, read_curve
 from student_trainer.distil.log.reading import TrainingLog, read_training_log
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.document import STUDENT, Evaluation, read_evaluation, sha256_of_file
-from student_trainer.evaluate.provenance import held, learned_from
+from student_trainer.evaluate.provenance import held, learned_before, learned_from
 from student_trainer.publish.budget import Budget, check_budget
 from student_trainer.run_folder import RunFolder
 
@@ -65,6 +65,8 @@ class RunFacts:
     """Quality against queries, where ``curve`` was run."""
     white_box: str | None = None
     """Digest of the weights of a teacher whose feature maps the student learned from; None of a black box."""
+    bought_before: bool = False
+    """The student started from one that learned from other descriptors, which nothing here counts."""
 
 
 def gather(folder: RunFolder) -> RunFacts:
@@ -89,6 +91,7 @@ def gather(folder: RunFolder) -> RunFacts:
         learned_from_teacher=learned_from_teacher,
         missing=(*_absent(folder, learned_from_teacher), *_outdated(folder, evaluation, curve)),
         white_box=read_notes(folder.student).get("white_box") if folder.student.is_file() else None,
+        bought_before=folder.student.is_file() and bool(learned_before(folder.student)),
     )
 
 

@@ -31,12 +31,13 @@ def _sentence(facts: RunFacts) -> str:
 def spent(facts: RunFacts) -> str:
     """What the teacher was asked: by a certificate, or else by what was bought.
 
-    Empty when nothing is known, and when the certificate does not hold: then no number deserves belief.
+    Empty when nothing is known, when the student learned from further purchases before, and when the
+    certificate does not hold: then no number deserves belief.
     """
     if facts.budget:
         verified = facts.budget.verified
         return _counted(verified.account.used, "query", "queries") if verified else ""
-    if facts.purchase and facts.purchase.bought:
+    if facts.purchase and facts.purchase.bought and not facts.bought_before:
         return _counted(facts.purchase.bought, "bought descriptor", "bought descriptors")
     return ""
 

@@ -1,20 +1,19 @@
-"""Which labels a student learned from, kept beside it, so that an evaluation knows which classes are new.
+"""Which labels and images a student learned from, written down beside it when its training begins.
 
-In: the data of a training. Out: ``RUN/learned_labels.json``, and later the names in it. The student's own
-file does not carry them, because it is passed on and the names of its owner's classes need not be.
+In: the data of a training, and the student that it starts from. Out: ``RUN/learned_labels.json`` and
+``RUN/learned_images.json`` (:mod:`student_trainer.distil.lineage.learned`).
 """
-
-import json
-import os
-from pathlib import Path
 
 import numpy as np
 
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.labels import UNLABELLED
+from student_trainer.distil.lineage.learned import IMAGES, LABELS, Learned, keep, read
+from student_trainer.distil.lineage.start import Start
 from student_trainer.errors import InvalidInput
+from student_trainer.run_folder import RunFolder
 
-FORMAT = "ration-learned-labels/1"
+_NAMED = 3
 
 
 def learned_labels(data: TrainingData) -> tuple[str, ...] | None:
@@ -28,34 +27,34 @@ def learned_labels(data: TrainingData) -> tuple[str, ...] | None:
     return tuple(data.label_names[number] for number in present.tolist())
 
 
-def keep_learned_labels(path: Path, data: TrainingData) -> None:
-    """Write the file, whole or not at all; without labels there is none.
+def keep_learned(run: RunFolder, data: TrainingData, start: Start | None, *, continued: bool) -> None:
+    """Write down what is learned from; without labels, in this training and before, there is no file of them.
 
     Raises:
+        InvalidInput: a training is continued whose labels had other names, or its list cannot be read.
         OSError: the folder cannot be written, or is full.
     """
     names = learned_labels(data)
-    if names is None:
-        path.unlink(missing_ok=True)
+    if continued:
+        _check_names(run, names or ())
+    if names is None and start is None:
+        run.learned_labels.unlink(missing_ok=True)
+    else:
+        keep(run.learned_labels, LABELS, Learned(names or (), start.labels if start else None))
+    digests = tuple(sorted({image.digest for image in data.images}))
+    keep(run.learned_images, IMAGES, Learned(digests, start.images if start else None))
+
+
+def _check_names(run: RunFolder, names: tuple[str, ...]) -> None:
+    """A training is bound to its class numbers, and these to their names."""
+    before = read(run.learned_labels, LABELS)
+    if before is None or before.own == names:
         return
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    unfinished.write_text(json.dumps({"format": FORMAT, "labels": names}, indent=1), encoding="utf-8")
-    unfinished.replace(path)
-
-
-def read_learned_labels(path: Path) -> frozenset[str] | None:
-    """The names; None where there is no file, as of a student that learned without labels.
-
-    Raises:
-        InvalidInput: it is not such a file.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path} cannot be read: {error}. Remove it, or train again.") from None
-    labels = document.get("labels") if isinstance(document, dict) else None
-    if not isinstance(labels, list) or document.get("format") != FORMAT:
-        raise InvalidInput(f"{path} is not of format {FORMAT!r}. Remove it, or train again.")
-    return frozenset(map(str, labels))
+    now, then = (
+        f"{len(some):,} ({', '.join(some[:_NAMED])}{', ...' if some[_NAMED:] else ''})"
+        for some in (names, before.own)
+    )
+    raise InvalidInput(
+        f"The training in {run.root} began with other names of labels: {then}, and now {now}. Give them "
+        "their names again, or train from the beginning with --restart."
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from made_purchases import bought_images
 from typer.testing import CliRunner
 
 from shared.checkpoints import load_network, save_network
@@ -14,6 +15,8 @@ from shared.vectors import encode_rows
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.datasets.manifest import read_manifest
+from student_trainer.distil.images import digest_files
+from student_trainer.distil.lineage.learned import IMAGES, LABELS, Inherited, Learned, keep
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.evaluate.commands import evaluate
 from student_trainer.evaluate.document import (
@@ -21,11 +24,13 @@ from student_trainer.evaluate.document import (
     STUDENT,
     TEACHER,
     Evaluation,
+    LearnedImages,
     LearnedLabels,
     read_evaluation,
 )
 from student_trainer.evaluate.labelled import MEASURES, RECALLS, score
 from student_trainer.evaluate.provenance import held
+from student_trainer.run_folder import RunFolder
 
 app = typer.Typer()
 app.command()(evaluate)
@@ -142,6 +147,75 @@ def test_it_is_said_whether_the_classes_are_new_to_each_student(run, other_run, 
 def test_nothing_is_said_of_classes_where_the_training_had_none(run, manifest):
     assert "class-disjoint" not in call("--run", run.root, "--manifest", manifest)
     assert read_evaluation(run.evaluation).models[STUDENT].learned_labels is None
+
+
+def learned_from_images(run: RunFolder, paths: list[Path]) -> None:
+    keep(run.learned_images, IMAGES, Learned(tuple(image.digest for image in digest_files(paths))))
+
+
+def buy(run: RunFolder, paths: list[Path]) -> str:
+    """Put a purchase of these images into the run folder; its digest."""
+    rows = np.random.default_rng(0).standard_normal((len(paths), 8))
+    bought = bought_images(run.root.with_name(f"bought for {run.root.name}"), digest_files(paths), rows)
+    bought.transfer_set.rename(run.transfer_set)
+    return held(run.transfer_set).digest
+
+
+def test_images_that_were_learned_from_are_counted_and_their_classes_are_not_called_new(
+    run, other_run, manifest, tmp_path
+):
+    gallery = [entry.path for entry in read_manifest(manifest)]
+    keep(run.learned_labels, LABELS, Learned(("bridge", "gate")))
+    (tmp_path / "copy.png").write_bytes(gallery[0].read_bytes())
+    learned_from_images(run, [tmp_path / "copy.png", gallery[3]])
+    learned_from_images(other_run, [run.student])  # of other bytes than all images
+    text = call("--run", run.root, "--manifest", manifest, "--also", f"other={other_run.root}")
+    assert f"student: 2 of the {len(gallery)} images that it is measured on were learned from" in text
+    assert "student is not class-disjoint: images that it is measured on are among those that it" in text
+    assert "class-disjoint by name" not in text and "other:" not in text
+    models = read_evaluation(run.evaluation).models
+    counted = LearnedImages(learned=2, measured=len(gallery), shared=2)
+    assert models[STUDENT].learned_images == counted
+    assert models["other"].learned_images == LearnedImages(learned=1, measured=len(gallery), shared=0)
+    assert models[BEFORE].learned_images is None
+
+
+def test_bought_images_count_as_learned_from_where_no_list_lies_beside_the_student(run, manifest):
+    paths = [entry.path for entry in read_manifest(manifest)]
+    notes = {"transfer_set": buy(run, paths[:4])}
+    save_network(load_network(run.student), run.student, notes)
+    text = call("--run", run.root, "--manifest", manifest)
+    assert f"student: 4 of the {len(paths)} images that it is measured on were learned from" in text
+    assert read_evaluation(run.evaluation).models[STUDENT].images_bought == 4
+
+
+def test_images_bought_are_not_counted_where_an_earlier_purchase_is_not_at_hand(run, other_run, manifest):
+    paths = [entry.path for entry in read_manifest(manifest)]
+    notes = {"transfer_set": buy(run, paths[:4]), "earlier_transfer_sets": buy(other_run, paths[2:7])}
+    save_network(load_network(run.student), run.student, notes)
+    save_network(load_network(other_run.student), other_run.student)
+    call("--run", run.root, "--manifest", manifest)
+    assert read_evaluation(run.evaluation).models[STUDENT].images_bought is None
+    call("--run", run.root, "--manifest", manifest, "--also", f"other={other_run.root}")
+    assert read_evaluation(run.evaluation).models[STUDENT].images_bought == 7
+
+
+def test_a_start_whose_labels_are_unknown_leaves_the_classes_undecided(run, manifest):
+    keep(run.learned_labels, LABELS, Learned(("bridge",), Inherited(frozenset({"gate"}))))
+    text = call("--run", run.root, "--manifest", manifest)
+    assert "class-disjoint" not in text
+    assert (
+        "student is not known to have learned from other classes alone: none of the 3 labels that it is "
+        "measured on is among the 2 known ones, but it started from a student whose labels are unknown."
+        in text
+    )
+    keep(run.learned_labels, LABELS, Learned(("bridge",), Inherited(frozenset({"dome"}))))
+    text = call("--run", run.root, "--manifest", manifest)
+    assert "student is not class-disjoint: 1 of the 3 labels" in text
+    keep(run.learned_labels, LABELS, Learned(("bridge",), Inherited(frozenset({"gate"}), complete=True)))
+    assert "class-disjoint by name: it learned from 2 labels" in call(
+        "--run", run.root, "--manifest", manifest
+    )
 
 
 def test_several_scales_are_scored_by_the_descriptors_that_combine_them(run, manifest):

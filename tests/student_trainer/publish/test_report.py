@@ -23,7 +23,9 @@ from student_trainer.evaluate.asymmetric.mark import PROJECTION, Mark
 from student_trainer.evaluate.document import STUDENT, read_evaluation
 from student_trainer.evaluate.provenance import held
 from student_trainer.publish.commands import report
+from student_trainer.publish.facts import gather
 from student_trainer.publish.thumbnails import Thumbnails
+from student_trainer.publish.wording import spent
 from student_trainer.run_folder import RunFolder
 
 app = typer.Typer()
@@ -317,6 +319,17 @@ def test_a_student_that_names_other_descriptors_does_not_count(run):
     save_network(load_network(run.student), run.student, {"transfer_set": "12" * 32})
     with pytest.raises(VerificationFailed, match="learned from other descriptors \\(121212121212"):
         call(run)
+
+
+def test_a_certificate_that_does_not_speak_of_an_earlier_purchase_does_not_count(run):
+    notes = {"transfer_set": held(run.transfer_set).digest, "earlier_transfer_sets": "12" * 32}
+    save_network(load_network(run.student), run.student, notes)
+    with pytest.raises(VerificationFailed, match=r"started from one that learned from other .*121212121212"):
+        call(run)
+    run.certificate.unlink()
+    facts = gather(run)
+    assert facts.bought_before
+    assert spent(facts) == ""
 
 
 def test_a_certificate_can_stand_without_the_transfer_set(run):

@@ -1,0 +1,1 @@
+"""What a student learned from, and what the student learned from that it started from."""
