@@ -146,17 +146,7 @@ def load_imagenet_weights(network: DescriptorNet, source: Path | str) -> None:
             or no download.
     """
     architecture = parse_architecture(network.spec.arch)
-    if not architecture.torchvision_name:
-        raise CheckpointError(
-            f"There are no ImageNet weights of {network.spec.arch}: torchvision has no such network. Start "
-            "from random weights, or from a network that was saved before."
-        )
-    if source == IMAGENET and architecture.width != 1:
-        raise CheckpointError(
-            f"ImageNet weights of {network.spec.arch} are not published by torchvision, which has width 1 "
-            "alone. Name a file of yours instead of 'imagenet' (a state dict in torchvision's names), or use "
-            "random weights."
-        )
+    check_imagenet_weights(network.spec.arch, source)
     if source == IMAGENET:
         tensors = _download(network.spec.arch, architecture.torchvision_name)
     else:
@@ -170,6 +160,26 @@ def load_imagenet_weights(network: DescriptorNet, source: Path | str) -> None:
             f"{what} is not a torchvision state dict of {architecture.torchvision_name}: {error}."
         ) from None
     fit(network.trunk, {name: tensor for name, tensor in renamed.items() if name is not None}, what)
+
+
+def check_imagenet_weights(arch: str, source: Path | str = IMAGENET) -> None:
+    """Refuse ImageNet weights of an architecture that has none, or none that ``source`` could bring.
+
+    Raises:
+        CheckpointError: so it is; no file is looked at.
+    """
+    architecture = parse_architecture(arch)
+    if not architecture.torchvision_name:
+        raise CheckpointError(
+            f"There are no ImageNet weights of {arch}: torchvision has no such network. Start from random "
+            "weights, or from a network that was saved before."
+        )
+    if source == IMAGENET and architecture.width != 1:
+        raise CheckpointError(
+            f"ImageNet weights of {arch} are not published by torchvision, which has width 1 alone. Name a "
+            "file of yours instead of 'imagenet' (a state dict in torchvision's names), or use random "
+            "weights."
+        )
 
 
 def freeze_batch_norm(network: DescriptorNet) -> None:

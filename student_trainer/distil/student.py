@@ -18,6 +18,7 @@ from shared.network import (
     NetworkSpec,
     build_network,
     calibrate_batch_norm,
+    check_imagenet_weights,
     freeze_batch_norm,
     load_imagenet_weights,
 )
@@ -50,7 +51,7 @@ def build_student(recipe: Recipe) -> DescriptorNet:
         elif weights != RANDOM:
             network = _from_file(network, Path(weights))
     except CheckpointError as error:
-        raise InvalidInput(f"student.weights: {error}") from None
+        raise _refused(recipe, error) from None
     if recipe.student.random_from:
         drawn = _upper(build_untrained(recipe), recipe.student.random_from)
         _upper(network, recipe.student.random_from).load_state_dict(drawn.state_dict())
@@ -63,11 +64,22 @@ def build_untrained(recipe: Recipe) -> DescriptorNet:
     Raises:
         InvalidInput: an unknown architecture or pooling.
     """
+    return build_network(_spec(recipe), seed=recipe.training.seed)
+
+
+def check_student(recipe: Recipe) -> None:
+    """Refuse a student that cannot be made, as far as that is known without a file or the network.
+
+    Raises:
+        InvalidInput: an unknown architecture or pooling, or ImageNet weights that nobody has published.
+    """
+    spec = _spec(recipe)
+    if recipe.student.weights != IMAGENET:
+        return
     try:
-        spec = NetworkSpec(recipe.student.arch, recipe.student.pooling)
-    except ValueError as error:
-        raise InvalidInput(str(error)) from None
-    return build_network(spec, seed=recipe.training.seed)
+        check_imagenet_weights(spec.arch)
+    except CheckpointError as error:
+        raise _refused(recipe, error) from None
 
 
 def calibrate(
@@ -117,6 +129,19 @@ def make_trainable(network: DescriptorNet, *, freeze: bool, device: torch.device
     network.train()
     if freeze:
         freeze_batch_norm(network)
+
+
+def _spec(recipe: Recipe) -> NetworkSpec:
+    try:
+        return NetworkSpec(recipe.student.arch, recipe.student.pooling)
+    except ValueError as error:
+        raise InvalidInput(str(error)) from None
+
+
+def _refused(recipe: Recipe, error: CheckpointError) -> InvalidInput:
+    """Weights that cannot be used, with the options that name others."""
+    cure = " That is: --weights FILE, or --weights random." if recipe.student.weights == IMAGENET else ""
+    return InvalidInput(f"student.weights: {error}{cure}")
 
 
 def _upper(network: DescriptorNet, start: int) -> nn.Module:

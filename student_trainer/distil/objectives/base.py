@@ -80,6 +80,14 @@ class Objective(ABC):
         """Let the next call be that of this step, counted from 0; of interest to those that draw."""
         return
 
+    def check_batch(self, images: int) -> None:
+        """Refuse batches of so many images, where they hold nothing that it could learn from.
+
+        Raises:
+            InvalidInput: so it is.
+        """
+        return
+
     def for_classes(self, classes: int) -> None:
         """Be told how many classes there are in all; asked of those that want to know it.
 

@@ -121,6 +121,11 @@ class FeatureMapObjective(Objective):
         """
         return  # one cell has a number for each channel, which is enough for most
 
+    def check_batch(self, images: int) -> None:
+        """As the base does: maps are compared image by image."""
+        if self.of_descriptors is not None:
+            self.of_descriptors.check_batch(images)
+
     def make_head(self, student_dim: int, teacher_dim: int | None, seed: int) -> Head | None:
         """The base's head with its initial weights; None where it wants none."""
         if self.of_descriptors is None:

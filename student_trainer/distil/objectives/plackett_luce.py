@@ -44,6 +44,10 @@ class DarkRank(LabelFree):
         check_scores(self.alpha, self.beta)
         check_list_length(self.list_length, self.longest)
 
+    def check_batch(self, images: int) -> None:
+        """Refuse a batch that is smaller than a list and its query."""
+        check_list_fits(self.list_length, images)
+
 
 def check_scores(alpha: float, beta: float) -> None:
     """Raise ``InvalidInput`` unless alpha > 0 and beta >= 1; below that, equal images have no derivative."""
@@ -69,6 +73,15 @@ def check_list_length(list_length: int, longest: int | None = None) -> None:
         )
 
 
+def check_list_fits(list_length: int, images: int) -> None:
+    """Raise ``InvalidInput`` unless a batch of so many images holds a query and such a list."""
+    if images <= list_length:
+        raise InvalidInput(
+            f"A list of {list_length} images beside the query needs a batch of {list_length + 1} or more, "
+            f"but this one has {images}. Make the batches larger, or the lists shorter (list_length)."
+        )
+
+
 def list_scores(
     student: Tensor, teacher: Tensor, alpha: float, beta: float, list_length: int
 ) -> tuple[Tensor, Tensor]:
@@ -86,11 +99,7 @@ def list_scores(
         BadDescriptors: a row is zero or not finite.
     """
     student, teacher = unit_pair(student, teacher)
-    if len(student) <= list_length:
-        raise InvalidInput(
-            f"A list of {list_length} images beside the query needs a batch of {list_length + 1} or more, "
-            f"but this one has {len(student)}. Make the batches larger, or the lists shorter (list_length)."
-        )
+    check_list_fits(list_length, len(student))
     to_teacher = without_diagonal(distances(teacher))
     order = to_teacher.sort(dim=1, stable=True).indices[:, :list_length]
     lists = (without_diagonal(distances(student)).gather(1, order), to_teacher.gather(1, order))

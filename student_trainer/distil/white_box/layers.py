@@ -80,13 +80,11 @@ def heard(trunk: nn.Module, names: Sequence[str]) -> Iterator[Mapping[str, Tenso
         yield found
 
 
-def map_shapes(
-    trunk: nn.Module, names: Sequence[str], image_px: tuple[int, int], whose: str
-) -> list[MapShape]:
-    """Of the maps that these layers give of an image of a height and width, by a forward pass.
+def check_names(trunk: nn.Module, names: Sequence[str], whose: str) -> None:
+    """Refuse names that are no layers of this trunk.
 
     Raises:
-        InvalidInput: there is no such layer, or it gives no maps.
+        InvalidInput: so it is; the message has the nearest.
     """
     known = dict(trunk.named_modules())
     for name in names:
@@ -96,6 +94,17 @@ def map_shapes(
                 f"objective.layers: the {whose}'s trunk has no layer {name!r}.{nearest(name, known)} Its "
                 f"outermost are {top[0]} to {top[-1]}, and {LAST} is its output."
             )
+
+
+def map_shapes(
+    trunk: nn.Module, names: Sequence[str], image_px: tuple[int, int], whose: str
+) -> list[MapShape]:
+    """Of the maps that these layers give of an image of a height and width, by a forward pass.
+
+    Raises:
+        InvalidInput: there is no such layer, or it gives no maps.
+    """
+    check_names(trunk, names, whose)
     like = next(trunk.parameters())
     image = torch.zeros(1, 3, *image_px, device=like.device, dtype=like.dtype)
     with modes_kept(trunk), torch.no_grad(), heard(trunk, names) as found:

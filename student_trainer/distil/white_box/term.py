@@ -20,7 +20,7 @@ from student_trainer.distil.heads import Head
 from student_trainer.distil.objectives import Objective
 from student_trainer.distil.objectives.feature_maps import FeatureMapObjective
 from student_trainer.distil.precision import BF16, InBFloat16
-from student_trainer.distil.white_box.layers import heard, map_shapes
+from student_trainer.distil.white_box.layers import check_names, heard, map_shapes
 from student_trainer.distil.white_box.teacher import WhiteBox
 from student_trainer.recipe import Recipe
 
@@ -62,6 +62,17 @@ def with_map_weights(
         objective.check_cells(min(mine[1], wanted[1]) * min(mine[2], wanted[2]), image_px)
         regressors.append(objective.make_regressor(mine[0], wanted[0], seed + place))
     return MapWeights(regressors, head)
+
+
+def check_layers(objective: Objective, student: DescriptorNet, white_box: WhiteBox) -> None:
+    """Refuse layers that are not there, before an image is decoded.
+
+    Raises:
+        InvalidInput: so it is.
+    """
+    if isinstance(objective, FeatureMapObjective):
+        check_names(student.trunk, [pair.student for pair in objective.pairs], "student")
+        check_names(white_box.network.trunk, [pair.teacher for pair in objective.pairs], "teacher")
 
 
 def _largest_px(source: BatchSource) -> tuple[int, int]:
