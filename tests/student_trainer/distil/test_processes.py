@@ -252,7 +252,7 @@ class TestEquality:
         ours, theirs = ([e for e in events(r) if e["event"] == "mining"] for r in (run, one))
         assert len(ours) == len(theirs) == 3
         for mined, expected in zip(ours, theirs, strict=True):
-            cosine = pytest.approx(expected["negative_similarity"], abs=1e-6)  # near 0, of float32 descriptors
+            cosine = pytest.approx(expected["negative_similarity"], abs=1e-6)  # float32 rows
             assert mined == expected | {"negative_similarity": cosine}
         assert distance(run.student, one.student) < 1e-7
 
