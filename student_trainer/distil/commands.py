@@ -26,7 +26,12 @@ def train(
     recipe: Annotated[
         str, typer.Option(help="A shipped recipe (paper-resnet34, quick-cpu, ...) or a TOML file.")
     ] = "paper-resnet34",
-    objective: Annotated[str | None, typer.Option(help="Short for --set objective.name=NAME.")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Short for --set objective.name=NAME; docs/methods.md has all of them."
+        ),
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Short for --set student.weights=...: imagenet, random or a file.")
     ] = None,
@@ -101,6 +106,7 @@ def train(
 
     For several processes: torchrun --no-python --nproc-per-node N -- student-trainer train ...
     """
+    from student_trainer.distil.labels.counts import LabelCounts
     from student_trainer.distil.labels.source import LabelSource
     from student_trainer.distil.launch import together
     from student_trainer.distil.preflight import say
@@ -134,12 +140,16 @@ def train(
         raise typer.Exit(INTERRUPTED) from None
     if not processes.first:
         return
+    counts = None if data.labels is None else LabelCounts.of(data.labels)
     state = "Already trained" if outcome.already_finished else "Trained"
     emit(
         {
             "student": str(outcome.student),
+            "objective": chosen.objective.name,
             "images": outcome.images,
             "unlabelled": data.unlabelled,
+            "labels": counts and counts.labels,
+            "labels_with_one_image": counts and counts.with_one_image,
             "epochs": outcome.epochs,
             "steps": outcome.steps,
             "recipe": chosen.digest(),

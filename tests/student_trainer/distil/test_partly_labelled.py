@@ -74,11 +74,27 @@ def test_labelled_and_unlabelled_images_train_one_student_in_balanced_batches(
     printed, told = train(*options, changes=(*QUICK, *BALANCED))
     result = json.loads(printed)
     assert (result["images"], result["unlabelled"], result["steps"]) == (18, 6, 3)
+    assert (result["objective"], result["labels"], result["labels_with_one_image"]) == (objective, 4, 0)
     assert "12 of 18 bought images have a label; on the other 6 the student learns from the teacher" in told
     assert "Balanced batches: 2 labels, 2 images of each." in told and "(6 without a label)" in told
     assert (run / "student.safetensors").is_file()
     assert (run / "head.safetensors").exists() is (objective == "lmt-absolute")
     assert read(run / "learned_labels.json", LABELS) == Learned(tuple(f"place{n}" for n in range(4)))
+
+
+def test_labels_with_a_single_image_are_counted_and_without_any_two_refused(
+    train: Train, bought: TrainingData, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "few.csv"
+    rows = [f"{image.path},{label}" for image, label in zip(bought.images, "aabc", strict=False)]
+    manifest.write_text("\n".join(["path,label", *rows]))
+    options = ("--objective", "lmt-relative", "--manifest", manifest, "--partly-labelled")
+    printed, told = train(*options)
+    assert "Labels with a single image: 2. Such an image can be a negative" in told
+    assert (json.loads(printed)["labels"], json.loads(printed)["labels_with_one_image"]) == (3, 2)
+    manifest.write_text("\n".join(["path,label", rows[0]]))
+    with pytest.raises(InvalidInput, match="'lmt-relative' needs at least 2 labels, and there are 1 among 1"):
+        train(*options, "--restart")
 
 
 def test_the_batch_hard_triplet_trains_without_a_teacher(

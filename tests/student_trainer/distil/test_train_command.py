@@ -70,8 +70,11 @@ class TestDistillation:
         printed = json.loads(train("--json", *QUICK))
         assert printed == {
             "student": str(run / "student.safetensors"),
+            "objective": "rank-mixup",
             "images": 18,
             "unlabelled": 0,
+            "labels": None,
+            "labels_with_one_image": None,
             "epochs": 1,
             "steps": 2,
             "recipe": load(run / "recipe.toml").digest(),
