@@ -14,6 +14,7 @@ from shared.checkpoints import read_notes
 from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.curve.document import Curve, read_curve
+from student_trainer.distil.lineage.start import ANCESTOR
 from student_trainer.distil.log.reading import TrainingLog, read_training_log
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.document import STUDENT, Evaluation, read_evaluation, sha256_of_file
@@ -65,6 +66,8 @@ class RunFacts:
     """Quality against queries, where ``curve`` was run."""
     white_box: str | None = None
     """Digest of the weights of a teacher whose feature maps the student learned from; None of a black box."""
+    ancestor: str | None = None
+    """Digest of the weights of the student that this one started from; None where it started from none."""
     bought_before: bool = False
     """The student started from one that learned from other descriptors, which nothing here counts."""
 
@@ -91,6 +94,7 @@ def gather(folder: RunFolder) -> RunFacts:
         learned_from_teacher=learned_from_teacher,
         missing=(*_absent(folder, learned_from_teacher), *_outdated(folder, evaluation, curve)),
         white_box=read_notes(folder.student).get("white_box") if folder.student.is_file() else None,
+        ancestor=read_notes(folder.student).get(ANCESTOR) if folder.student.is_file() else None,
         bought_before=folder.student.is_file() and bool(learned_before(folder.student)),
     )
 

@@ -191,5 +191,6 @@ def _make_room(folder: RunFolder, *, keep_student: bool) -> None:
     """What is left tells how the cell came about: its recipe, its training curve and its numbers."""
     for rubbish in (folder.checkpoints, folder.cache):
         shutil.rmtree(rubbish, ignore_errors=True)
-    for file in (folder.initial_student, *(() if keep_student else (folder.student, folder.head))):
+    beside = () if keep_student else (folder.student, folder.head, folder.learned_images)
+    for file in (folder.initial_student, *beside):
         file.unlink(missing_ok=True)

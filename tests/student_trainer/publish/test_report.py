@@ -20,7 +20,7 @@ from student_trainer.acquire.records import EarlierChoice, PlanFacts
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput, StorageFailed, VerificationFailed
 from student_trainer.evaluate.asymmetric.mark import PROJECTION, Mark
-from student_trainer.evaluate.document import STUDENT, read_evaluation
+from student_trainer.evaluate.document import STUDENT, LearnedImages, read_evaluation
 from student_trainer.evaluate.provenance import held
 from student_trainer.publish.commands import report
 from student_trainer.publish.facts import gather
@@ -319,6 +319,25 @@ def test_a_student_that_names_other_descriptors_does_not_count(run):
     save_network(load_network(run.student), run.student, {"transfer_set": "12" * 32})
     with pytest.raises(VerificationFailed, match="learned from other descriptors \\(121212121212"):
         call(run)
+
+
+def test_images_that_were_learned_from_and_the_start_are_told_on_page_and_card(run):
+    evaluation = read_evaluation(run.evaluation)
+    counted = LearnedImages(learned=9, measured=5, shared=2)
+    student = evaluation.models[STUDENT].model_copy(update={"learned_images": counted})
+    evaluation = evaluation.model_copy(update={"models": evaluation.models | {STUDENT: student}})
+    evaluation.write(run.evaluation)
+    told = "2 of the 5 images that it is measured on were learned from"
+    assert f"student: {told}" in page_of(run).text
+    assert f"Of this student, {told}" in run.model_card.read_text()
+    assert "started from another student" not in run.model_card.read_text()
+    save_network(
+        load_network(run.student),
+        run.student,
+        {"transfer_set": held(run.transfer_set).digest, "ancestor": "34" * 32},
+    )
+    call(run)
+    assert "started from another student (weights `343434343434`)" in run.model_card.read_text()
 
 
 def test_a_certificate_that_does_not_speak_of_an_earlier_purchase_does_not_count(run):
