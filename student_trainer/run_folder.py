@@ -21,6 +21,8 @@ class RunFolder:
     root: Path
     shared_cache: Path | None = None
     """A cache outside the folder, where several trainings on the same images follow one another."""
+    bought_in: Path | None = None
+    """A transfer set outside the folder, where what was bought is that of another run."""
 
     @classmethod
     def create(cls, root: Path) -> "RunFolder":
@@ -49,7 +51,7 @@ class RunFolder:
     @property
     def transfer_set(self) -> Path:
         """The plan, the bought descriptors and their receipts (SQLite)."""
-        return self.root / "transfer_set.sqlite"
+        return self.bought_in or self.root / "transfer_set.sqlite"
 
     @property
     def metrics(self) -> Path:

@@ -117,6 +117,14 @@ def evaluate(
             "--half", help="Keep the distractors' descriptors in float16.", rich_help_panel=BENCHMARK
         ),
     ] = False,
+    transfer_set: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN|FILE",
+            help="What the student learned from, where train was given --transfer-set: for --asymmetric and "
+            "for whether it is fit.",
+        ),
+    ] = None,
     teacher: Annotated[Path | None, typer.Option(help="The teacher's checkpoint, where you have it.")] = None,
     teacher_url: Annotated[
         str | None,
@@ -202,6 +210,7 @@ def evaluate(
         split=split,
         wishes=wishes,
         payment=Payment(key, yes),
+        transfer_set=transfer_set,
         teacher=teacher,
         also=also or (),
         scales=scales,

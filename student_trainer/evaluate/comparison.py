@@ -51,10 +51,12 @@ def compare(
     check_device(device)
     if asymmetric is not None:
         require_teacher(contestants)
-    measured = {
-        contestant.name: _measure(contestant, gallery, scales, device, on_images)
-        for contestant in contestants
-    }
+    measured: dict[str, Measured] = {}
+    for contestant in contestants:  # the teacher is the first
+        teacher_dim = measured[TEACHER].dim if TEACHER in measured else None
+        found = _measure(contestant, gallery, scales, device, on_images)
+        mark = contestant.mark(found.describer.network, teacher_dim)
+        measured[contestant.name] = replace(found, mark=mark)
     if asymmetric is not None:
         measured |= _across(measured[STUDENT], measured[TEACHER], asymmetric, gallery)
     return document_of(measured, gallery, source, tuple(scales))
@@ -95,7 +97,6 @@ def _measure(
         queries=search(rows, rows, gallery),
         describer=describer,
         rows=rows,
-        mark=contestant.mark(network),
         hash_layer=contestant.hash_layer(network),
     )
 

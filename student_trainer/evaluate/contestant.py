@@ -47,11 +47,14 @@ class Contestant:
         """The view for people; None of whole images."""
         return None if self.view == WHOLE else self.view.words(self.longest_side_px)
 
-    def mark(self, network: DescriptorNet) -> Mark | None:
-        """Whether a student, whose network this is, is fit for asymmetric search; None of the teacher."""
+    def mark(self, network: DescriptorNet, teacher_dim: int | None = None) -> Mark | None:
+        """Whether a student, whose network this is, is fit for asymmetric search; None of the teacher.
+
+        ``teacher_dim`` is that of the teacher's descriptors, where one is measured too.
+        """
         if self.name == TEACHER:
             return None
-        return NOT_YET if self.name == BEFORE else judge(network, self.upbringing)
+        return NOT_YET if self.name == BEFORE else judge(network, self.upbringing, teacher_dim)
 
     def hash_layer(self, network: DescriptorNet) -> Head | None:
         """What makes codes of the descriptors of this network, where it was trained with one.

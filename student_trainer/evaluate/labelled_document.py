@@ -75,7 +75,7 @@ class Measured:
     describer: Describer = field(repr=False)
     rows: Float32Rows = field(repr=False)
     """Of all images of the gallery."""
-    mark: Mark | None
+    mark: Mark | None = None
     hash_layer: Head | None = None
     """What makes codes of the rows, where the model was trained with one."""
     bridge: Bridge | None = None

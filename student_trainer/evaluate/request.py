@@ -15,15 +15,15 @@ from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.bridge import pairs_of
 from student_trainer.evaluate.benchmark.command import Payment, Wishes, evaluate_benchmark
 from student_trainer.evaluate.comparison import compare
-from student_trainer.evaluate.contestant import Contestant
+from student_trainer.evaluate.contestant import Contestant, require_teacher
 from student_trainer.evaluate.contestants import line_up
 from student_trainer.evaluate.destination import destination
 from student_trainer.evaluate.document import Evaluation
-from student_trainer.evaluate.gallery import gallery_of
+from student_trainer.evaluate.gallery import Gallery, gallery_of
 from student_trainer.evaluate.labelled_document import Source
 from student_trainer.evaluate.scales import parse_scales
 from student_trainer.progress import progress
-from student_trainer.run_folder import RunFolder
+from student_trainer.run_folder import RunFolder, transfer_set_file
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Request:
     wishes: Wishes = field(default_factory=Wishes)
     """What is named of public sets, and all that is about benchmarks."""
     payment: Payment = field(default_factory=Payment)
+    transfer_set: Path | None = None
+    """What the student learned from, where that does not lie in its run folder."""
     teacher: Path | None = None
     also: Sequence[str] = ()
     scales: str = "1"
@@ -59,10 +61,9 @@ def carry_out(request: Request) -> tuple[Evaluation, Path]:
         StorageFailed: descriptors cannot be kept.
         TrainerError: see :func:`student_trainer.evaluate.benchmark.command.evaluate_benchmark`.
     """
-    folder = RunFolder.existing(request.run)
+    folder = _folder(request)
     scales = parse_scales(request.scales)
     _check(request)
-    file = destination(folder, request.out)
     contestants = line_up(
         folder,
         request.teacher,
@@ -71,13 +72,34 @@ def carry_out(request: Request) -> tuple[Evaluation, Path]:
         request.teacher_image_size,
         degrade=request.degrade,
     )
+    if request.wishes.asymmetric and request.wishes.teacher_url is None:
+        require_teacher(contestants)
     if request.on_labelled_images:
-        evaluation = _on_labelled_images(request, folder, contestants, scales)
+        entries, source = _labelled(request)
+        gallery = gallery_of(entries)
+        file = destination(folder, request.out)
+        evaluation = _on_labelled_images(request, folder, contestants, gallery, source)
     else:
+        file = destination(folder, request.out)
         wishes, payment, device = request.wishes, request.payment, request.device
         evaluation = evaluate_benchmark(wishes, contestants, folder, scales, payment=payment, device=device)
     evaluation.write(file)
     return evaluation, file
+
+
+def _folder(request: Request) -> RunFolder:
+    """The run's, with the transfer set that is named.
+
+    Raises:
+        InvalidInput: one of them is not there.
+    """
+    folder = RunFolder.existing(request.run)
+    if request.transfer_set is None:
+        return folder
+    file = transfer_set_file(request.transfer_set)
+    if not file.is_file():
+        raise InvalidInput(f"--transfer-set: there is no transfer set {file}. Name the run that bought it.")
+    return replace(folder, bought_in=file)
 
 
 def _check(request: Request) -> None:
@@ -104,10 +126,12 @@ def _check(request: Request) -> None:
 
 
 def _on_labelled_images(
-    request: Request, folder: RunFolder, contestants: Sequence[Contestant], scales: tuple[float, ...]
+    request: Request,
+    folder: RunFolder,
+    contestants: Sequence[Contestant],
+    gallery: Gallery,
+    source: Source,
 ) -> Evaluation:
-    entries, source = _labelled(request)
-    gallery = gallery_of(entries)
     across = folder if request.wishes.asymmetric else None
     images = len(gallery.paths) * len(contestants) + (pairs_of(across) if across else 0)
     with progress("Describing", images, "images") as bar:
@@ -115,7 +139,7 @@ def _on_labelled_images(
             contestants,
             gallery,
             source,
-            scales,
+            parse_scales(request.scales),
             device=request.device,
             asymmetric=across,
             on_images=lambda name, done: bar.advance(done, note=name),

@@ -4,9 +4,9 @@ In: the evaluation document. Out: the protocol in words, aligned tables, what di
 the gains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from student_trainer.evaluate.document import BEFORE, Evaluation, Interval, ModelScores, SetupLine
+from student_trainer.evaluate.document import BEFORE, TEACHER, Evaluation, Interval, ModelScores, SetupLine
 from student_trainer.evaluate.sides import differences, scales_of, size_of
 
 UNKNOWN = "-"
@@ -23,8 +23,9 @@ def as_text(evaluation: Evaluation) -> str:
     """The whole evaluation, 110 columns or less for usual names."""
     facts = evaluation.protocol.benchmark
     if facts is None:
-        table = _aligned(HEADER, [_row(name, model) for name, model in evaluation.models.items()])
-        recalls = [_recall_row(name, model) for name, model in evaluation.models.items()]
+        lines = [row for name, model in evaluation.models.items() for row in _rows(name, model)]
+        table = _aligned(HEADER, lines)
+        recalls = [row for name, model in evaluation.models.items() for row in _recall_rows(name, model)]
         table += ["", *_aligned(RECALL_HEADER, recalls)]
     else:
         table = _aligned(
@@ -45,7 +46,7 @@ def as_text(evaluation: Evaluation) -> str:
     parts.extend(
         f"{name} is {model.asymmetric.sentence}."
         for name, model in evaluation.models.items()
-        if model.asymmetric
+        if model.asymmetric and TEACHER in evaluation.models
     )
     parts.extend(
         f"{name}, {model.hamming.sentence}." for name, model in evaluation.models.items() if model.hamming
@@ -67,39 +68,62 @@ def with_interval(value: float, bounds: Interval) -> str:
     return f"{value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"
 
 
+def _named(name: str, model: ModelScores) -> str:
+    return f"{name} ({model.objective})" if model.objective else name
+
+
+def _rows(name: str, model: ModelScores) -> Iterator[tuple[str, ...]]:
+    """Of a model, and of its binary codes if it makes any."""
+    yield _row(name, model)
+    if codes := model.hamming:
+        unknown = (UNKNOWN,) * 3
+        size = f"{codes.bits} bits", f"{codes.parameters:,}", _side(model)
+        yield (f"{name}, codes", with_interval(codes.map, codes.map_interval), *unknown, *size)
+
+
+def _recall_rows(name: str, model: ModelScores) -> Iterator[tuple[str, ...]]:
+    yield _recall_row(name, model)
+    if codes := model.hamming:
+        yield (f"{name}, codes", *(UNKNOWN,) * 5, _billions(codes.multiply_adds))
+
+
 def _row(name: str, model: ModelScores) -> tuple[str, ...]:
     return (
-        f"{name} ({model.objective})" if model.objective else name,
+        _named(name, model),
         with_interval(model.map_step, model.intervals["map_step"]),
         with_interval(model.map_trapezoid, model.intervals["map_trapezoid"]),
         f"{model.mp_at_10:.3f}",
         f"{model.recall_at_1:.3f}",
         f"{model.dim:,}",
         UNKNOWN if model.parameters is None else f"{model.parameters:,}",
-        UNKNOWN if model.image_size is None else f"{model.image_size:,}",
+        _side(model),
     )
+
+
+def _side(model: ModelScores) -> str:
+    return UNKNOWN if model.image_size is None else f"{model.image_size:,}"
 
 
 def _recall_row(name: str, model: ModelScores) -> tuple[str, ...]:
     recalls = (model.recall_at_1, model.recall_at_2, model.recall_at_4, model.recall_at_8)
     scores = (UNKNOWN if recall is None else f"{recall:.3f}" for recall in recalls)
-    return (name, *scores, model.fitness or UNKNOWN, _cost(model))
+    return (_named(name, model), *scores, model.fitness or UNKNOWN, _billions(model.multiply_adds))
 
 
 def _model_row(name: str, model: ModelScores, evaluation: Evaluation) -> tuple[str, ...]:
     return (
-        f"{name} ({model.objective})" if model.objective else name,
+        _named(name, model),
         f"{model.dim:,}",
         UNKNOWN if model.parameters is None else f"{model.parameters:,}",
         size_of(model),
         scales_of(model, evaluation),
         model.fitness or UNKNOWN,
-        _cost(model),
+        _billions(model.multiply_adds),
     )
 
 
-def _cost(model: ModelScores) -> str:
-    return UNKNOWN if model.multiply_adds is None else f"{model.multiply_adds / 1e9:.4g}"
+def _billions(count: int | None) -> str:
+    return UNKNOWN if count is None else f"{count / 1e9:.4g}"
 
 
 def _setup_row(name: str, setup: str, line: SetupLine) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ class Crossing:
             f"--asymmetric compares the student's descriptors with the teacher's, but the student's have "
             f"{self.student.dim:,} dimensions and the teacher's {self.teacher_dim:,}. "
             f"{self.run.transfer_set} is not there, from which a map between them could be learned: "
-            "evaluate in the run folder that bought the descriptors."
+            "name the run that bought the descriptors with --transfer-set RUN."
         )
 
     def _as_trained(self) -> Bridge:

@@ -40,8 +40,8 @@ def in_teachers_space(recipe: Recipe) -> bool:
     return unfitted_objective(recipe).facts.in_teachers_space
 
 
-def judge(student: DescriptorNet, upbringing: Upbringing) -> Mark:
-    """The mark of a student."""
+def judge(student: DescriptorNet, upbringing: Upbringing, teacher_dim: int | None = None) -> Mark:
+    """The mark of a student; ``teacher_dim`` is that of the teacher it stands beside, where there is one."""
     if upbringing.in_teachers_space is None:
         return _unfit(UNTOLD)
     if not upbringing.in_teachers_space:
@@ -50,8 +50,15 @@ def judge(student: DescriptorNet, upbringing: Upbringing) -> Mark:
     if found.wrong:
         return _unfit(found.wrong)
     if found.head is None:
-        return _without_projection(student.dim, upbringing)
-    return _with_projection(found, upbringing)
+        mark = _without_projection(student.dim, upbringing)
+    else:
+        mark = _with_projection(found, upbringing)
+    if mark.fit and teacher_dim not in (None, found.dim):
+        return _unfit(
+            f"its queries have {found.dim:,} dimensions and this teacher's descriptors {teacher_dim:,}: it "
+            "learned from another teacher"
+        )
+    return mark
 
 
 def _without_projection(dim: int, upbringing: Upbringing) -> Mark:

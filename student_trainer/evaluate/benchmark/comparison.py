@@ -97,7 +97,8 @@ class Comparison:
         for contestant in contestants:
             describer = self.describer(contestant)
             seen = view(describer, self.benchmark, self.options)
-            lines[contestant.name] = self._line(contestant, describer, seen)
+            teacher_dim = lines[TEACHER].dim if TEACHER in lines else None
+            lines[contestant.name] = self._line(contestant, describer, seen, teacher_dim)
             if asymmetric and contestant.name in (TEACHER, STUDENT):
                 views[contestant.name], describers[contestant.name] = seen, describer
         if asymmetric:
@@ -123,7 +124,9 @@ class Comparison:
             view=contestant.view,
         )
 
-    def _line(self, contestant: Contestant, describer: Describer, seen: View) -> Line:
+    def _line(
+        self, contestant: Contestant, describer: Describer, seen: View, teacher_dim: int | None
+    ) -> Line:
         network = describer.network
         return Line(
             measured=self._measured(contestant.name, seen, seen.whitened(seen.queries)),
@@ -138,7 +141,7 @@ class Comparison:
             file_bytes=contestant.checkpoint.stat().st_size,
             objective=contestant.objective,
             images_bought=contestant.images_bought,
-            mark=contestant.mark(network),
+            mark=contestant.mark(network, teacher_dim),
         )
 
     def _line_of_asked(self, asked: AskedTeacher, seen: View) -> Line:

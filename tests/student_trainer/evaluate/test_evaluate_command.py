@@ -9,12 +9,13 @@ import typer
 from made_purchases import bought_images
 from typer.testing import CliRunner
 
-from shared.checkpoints import load_network, save_network
+from shared.checkpoints import load_network, save_network, weights_digest
 from shared.extraction import describe
 from shared.vectors import encode_rows
 from student_trainer.acquire.records import PlanFacts, PlannedImage, Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.datasets.manifest import read_manifest
+from student_trainer.distil.heads import Head, save_head
 from student_trainer.distil.images import digest_files
 from student_trainer.distil.lineage.learned import IMAGES, LABELS, Inherited, Learned, keep
 from student_trainer.errors import InvalidInput, StorageFailed
@@ -125,8 +126,10 @@ def test_recall_at_1_2_4_and_8_stand_in_the_table_and_in_the_document(run, manif
     student = evaluation.models[STUDENT]
     recalls = [getattr(student, f"recall_at_{k}") for k in (1, 2, 4, 8)]
     assert recalls == sorted(recalls)
-    assert "model           recall@1  recall@2  recall@4  recall@8" in text
-    assert "student         " + "     ".join(f"{recall:.3f}" for recall in recalls) in text
+    named = f"student ({student.objective})"
+    assert f"{'model':{len(named)}}  recall@1  recall@2  recall@4  recall@8" in text
+    assert sum(line.startswith(named) for line in text.splitlines()) == 2, "the same in both tables"
+    assert f"{named}  " + "     ".join(f"{recall:.3f}" for recall in recalls) in text
     assert set(student.intervals) == set(evaluation.protocol.measures) == {*MEASURES, *RECALLS}
 
 
@@ -269,6 +272,25 @@ def test_examples_hold_the_first_ten_images_of_every_model_with_their_relevance(
 def test_json_prints_the_document_that_is_written(run, manifest):
     printed = json.loads(call("--run", run.root, "--manifest", manifest, "--json"))
     assert Evaluation.model_validate(printed) == read_evaluation(run.evaluation)
+
+
+def test_what_is_refused_replaces_nothing(run, manifest):
+    call("--run", run.root, "--manifest", manifest)
+    for wrong in (("--also", "nameless"), ("--asymmetric",), ("--split", "nowhere")):
+        result = CliRunner().invoke(app, ["--run", str(run.root), "--manifest", str(manifest), *wrong])
+        assert isinstance(result.exception, InvalidInput) and "This replaces" not in result.stderr
+
+
+def test_codes_have_a_row_of_their_own_with_what_the_hash_layer_adds(run, manifest):
+    student = load_network(run.student)
+    layer = Head("hash", student.dim, 20, bias=True, seed=4)
+    save_head(layer, run.head, objective="csq", student_digest=weights_digest(student))
+    text = call("--run", run.root, "--manifest", manifest)
+    codes = read_evaluation(run.evaluation).models[STUDENT].hamming
+    rows = [line.split() for line in text.splitlines() if line.startswith("student, codes ")][:2]
+    assert [row[2] for row in rows] == [f"{codes.map:.3f}", "-"]
+    assert rows[0][-4:-2] == ["20", "bits"] and rows[0][-2] == f"{codes.parameters:,}"
+    assert rows[1][-1] == f"{codes.multiply_adds / 1e9:.4g}"
 
 
 def test_evaluating_twice_writes_the_same_bytes(run, manifest):

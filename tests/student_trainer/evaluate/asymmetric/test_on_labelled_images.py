@@ -105,9 +105,41 @@ def test_every_student_is_marked_without_asking_across(
         (STUDENT, True),
         ("ranked", False),
     ]
+    assert "asymmetric search" in text.splitlines()[8] and ASYMMETRIC not in models
+    assert "for asymmetric search" not in text, "nobody asks of a teacher that is not there"
+
+
+def test_beside_a_teacher_the_notes_say_why_and_one_of_other_dimensions_makes_unfit(
+    trained: Callable[..., RunFolder], other_run: RunFolder, teacher: Path, manifest: Path
+) -> None:
+    run = trained("regression")
+    asked = ("--run", run.root, "--manifest", manifest, "--also", f"ranked={other_run.root}", "--teacher")
+    text = call(*asked, run.student)
     assert "student is fit for asymmetric search by own descriptors: regression trained it" in text
     assert "ranked is unfit for asymmetric search: rank leaves it in coordinates of its own." in text
-    assert "asymmetric search" in text.splitlines()[8] and ASYMMETRIC not in models
+    text = call(*asked, teacher)
+    why = "its queries have 80 dimensions and this teacher's descriptors 64: it learned from another teacher"
+    assert f"student is unfit for asymmetric search: {why}." in text
+
+
+def test_a_student_of_another_runs_purchase_finds_it_where_it_is_named(
+    trained: Callable[..., RunFolder], teacher: Path, gallery: Gallery, manifest: Path, tmp_path: Path
+) -> None:
+    run, buyer = trained("rank"), RunFolder.create(tmp_path / "buyer")
+    network = load_network(teacher)
+    buy(buyer, list(gallery.paths), describe(network, gallery.paths, SIDE_PX), None)
+    asked = ("--run", run.root, "--manifest", manifest, "--teacher", teacher, "--asymmetric")
+    with pytest.raises(InvalidInput, match=r"name the run that bought .* with --transfer-set RUN"):
+        call(*asked)
+    for place in (buyer.root, buyer.transfer_set):
+        call(*asked, "--transfer-set", place)
+        found = read_evaluation(run.evaluation).models[ASYMMETRIC]
+        assert found.bridge_way == "a map learned afterwards" and found.bridge_fit is not None
+    assert not run.transfer_set.exists()
+    with pytest.raises(
+        InvalidInput, match=r"--transfer-set: there is no transfer set .*transfer_set\.sqlite"
+    ):
+        call(*asked, "--transfer-set", run.root)
 
 
 def test_without_a_teacher_it_is_refused(trained: Callable[..., RunFolder], manifest: Path) -> None:
