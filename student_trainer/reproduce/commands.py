@@ -21,7 +21,7 @@ def reproduce(
         list[str],
         typer.Argument(
             metavar="TABLE...",
-            help="table1 to table7, figure1, mixing, selection; all: the paper's; or a TOML file of yours.",
+            help="table1 to table7, figure1, mixing, selection, methods; all: the paper's; or a TOML file.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the cells and of the page.")],

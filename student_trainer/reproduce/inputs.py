@@ -7,12 +7,15 @@ bytes: a student is not measured on labelled images that another student learned
 from dataclasses import replace
 from pathlib import Path
 
+from shared.checkpoints import weights_digest
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.distil.data import TrainingData, from_manifest, from_sfm120k, from_transfer_set
 from student_trainer.distil.labels.of_bought import unknown_in, with_labels_of
 from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.benchmark import stated
 from student_trainer.recipe import Recipe, load
 from student_trainer.reproduce.arguments import Arguments
+from student_trainer.reproduce.measures import readable
 from student_trainer.reproduce.pool import Pool
 from student_trainer.reproduce.setting import Setting
 from student_trainer.reproduce.yardsticks import Yardsticks, yardsticks
@@ -40,6 +43,8 @@ def open_setting(given: Arguments, files: FileDigests) -> Setting:
     if given.teacher is not None:
         require_teacher(given.teacher)
     pool = _pool(given.transfer_set, recipe) if given.transfer_set else None
+    if given.teacher is not None and given.transfer_set is not None:
+        _check_same_teacher(given.teacher, transfer_set_file(given.transfer_set))
     labelled, why = _labels(given)
     if labelled is not None and pool is not None:
         pool, why = _with_labels(pool, labelled)
@@ -48,6 +53,23 @@ def open_setting(given: Arguments, files: FileDigests) -> Setting:
     if labelled is not None:
         _check_apart(labelled, measured)
     return Setting(given, recipes, pool, labelled, why, measured)
+
+
+def _check_same_teacher(checkpoint: Path, file: Path) -> None:
+    """Refuse a checkpoint that is not of the teacher whose descriptors were bought, as far as can be told."""
+    with TransferSet.open(file) as opened:
+        seller, bought = opened.teacher, opened.bought()
+    if seller is None or not len(bought.vectors):
+        return
+    teacher = readable(checkpoint)
+    own, sold = weights_digest(teacher), stated.weights(seller.description)
+    if sold not in (None, own) or teacher.dim != bought.vectors.shape[1]:
+        told = f" of weights {sold[:12]}" if sold else ""
+        raise InvalidInput(
+            f"--teacher {checkpoint} has weights {own[:12]} and {teacher.dim:,} dimensions; the descriptors "
+            f"in {file} were bought from a teacher{told} with {bought.vectors.shape[1]:,}: give the "
+            "checkpoint of the teacher that was asked."
+        )
 
 
 def _check_apart(labelled: TrainingData, measured: Yardsticks) -> None:

@@ -57,9 +57,21 @@ def _rows(table: TableView) -> Iterator[str]:
         [_cells(row, table) for row in table.rows],
     )
     yield ""
-    left_out = [f"{row.title} is left out: {row.note}" for row in table.rows if row.note]
+    left_out = _left_out(table.rows)
     if said := [*left_out, *table.notes]:
         yield from (*(f"- {sentence}" for sentence in said), "")
+
+
+def _left_out(rows: Sequence[RowView]) -> list[str]:
+    """A sentence for each reason, with all of its rows."""
+    by_reason: dict[str, list[str]] = {}
+    for row in rows:
+        if row.note:
+            by_reason.setdefault(row.note, []).append(row.title)
+    return [
+        f"{', '.join(titles)} {'is' if len(titles) == 1 else 'are'} left out: {reason}"
+        for reason, titles in by_reason.items()
+    ]
 
 
 def _cells(row: RowView, table: TableView) -> list[str]:

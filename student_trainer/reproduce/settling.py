@@ -135,8 +135,14 @@ def _finding(claim: Claim, lines: Sequence[LineResult], column: Column) -> Findi
     gap = _of_rows([line.by_seed(column) for line in lines])
     idle = list(dict.fromkeys(line.title for line in lines if learned_nothing(line)))
     answer: Answer = gap.answer(claim.at_least) if gap and not idle else "cannot tell"
-    reason = f"{', '.join(idle)} learned nothing" if idle else gap.doubt if gap else "no seed has all rows"
+    reason = f"{', '.join(idle)} learned nothing" if idle else gap.doubt if gap else _no_gap(lines, column)
     return Finding(column=column.name, answer=answer, gap=gap, reason=reason)
+
+
+def _no_gap(lines: Sequence[LineResult], column: Column) -> str:
+    """Why there is no difference."""
+    without = [line.title for line in lines if not line.by_seed(column)]
+    return f"{', '.join(without)}: not measured" if without else "no seed has all rows"
 
 
 def _of_rows(rows: Sequence[BySeed]) -> Difference | None:

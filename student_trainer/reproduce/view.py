@@ -20,7 +20,7 @@ FACTS = {
     "neighbours": "neighbours",
     "first loss": "first loss",
     "last loss": "last loss",
-    "step": "step, s",
+    "step": "step, ms",
 }
 """What a table may say of the images and of the training: its heading."""
 LESSON = "learns from"
@@ -183,9 +183,15 @@ def _fact(line: LineResult, fact: str) -> str:
     known = [cell.facts[fact] for cell in line.cells if fact in cell.facts]
     if not known:
         return NOTHING
-    if fact == "alone":
-        return percent(fmean(known))
-    return f"{fmean(known):.3g}" if fact == "tau" else f"{fmean(known):.2f}"
+    mean = fmean(known)
+    match fact:
+        case "alone":
+            return percent(mean)
+        case "tau":
+            return f"{mean:.3g}"
+        case "step":
+            return f"{1000 * mean:,.0f}"
+    return f"{mean:.2f}"
 
 
 def _gaps(line: LineResult, columns: Sequence[Column]) -> str:

@@ -101,9 +101,8 @@ def _on_manifest(
         "retrieval": MeasurePair(OnManifest(labelled), OnManifest(for_teacher)),
         "cost": MeasurePair(cost, replace(cost, longest_side_px=teacher_px, view=of_teacher)),
     }
-    methods = Methods(labelled, teacher, teacher_px)
-    found["methods"] = MeasurePair(methods, replace(methods, labelled=for_teacher))
-    alone = Yardsticks(found, frozenset(files.of(gallery.paths)))
+    methods = Methods(labelled, for_teacher, teacher)
+    alone = Yardsticks({**found, "methods": _both(methods)}, frozenset(files.of(gallery.paths)))
     if bought is None:
         return alone
     if both := alone.among(bought.images):
@@ -113,10 +112,13 @@ def _on_manifest(
         )
         return replace(alone, left_out={"whitened": why})
     images = bought.images
-    found["whitened"] = MeasurePair(OnManifest(labelled, images), OnManifest(for_teacher, images))
+    whitened = MeasurePair(OnManifest(labelled, images), OnManifest(for_teacher, images))
     methods = replace(methods, bought=bought)
-    found["methods"] = MeasurePair(methods, replace(methods, labelled=for_teacher))
-    return alone
+    return replace(alone, measures={**found, "whitened": whitened, "methods": _both(methods)})
+
+
+def _both(methods: Methods) -> MeasurePair:
+    return MeasurePair(methods, replace(methods, labelled=methods.for_teacher))
 
 
 def _on_benchmarks(wish: MeasureOn, recipe: Recipe, files: FileDigests) -> Yardsticks:

@@ -61,7 +61,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inputs]:
         lines.append(f"test/{place}.png,{place % PLACES},{int(place < PLACES)},test")
     (root / "labelled.csv").write_text("\n".join(["path,label,query,split", *lines]))
     (root / "tiny.toml").write_text(TINY_RECIPE.replace("epochs = 2", "epochs = 1").replace("[1, 2]", "[1]"))
-    network = build_network(NetworkSpec("mobilenet_v2-320x0.1"), seed=9)
+    network = build_network(NetworkSpec("mobilenet_v2-320x0.1+8"), seed=9)
     save_network(network, root / "teacher.safetensors")
     yield Inputs(root, run, root / "labelled.csv", root / "teacher.safetensors", root / "tiny.toml")
     shutil.rmtree(root, ignore_errors=True)

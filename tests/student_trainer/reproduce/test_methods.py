@@ -95,9 +95,7 @@ def test_a_run_measures_them_and_says_what_each_learned_from(
     monkeypatch.setattr("student_trainer.reproduce.methods.loss_cost", cost)
     (tmp_path / "two.toml").write_text(METHODS)
     out = tmp_path / "out"
-    teacher = tmp_path / "teacher.safetensors"
-    save_network(build_network(NetworkSpec("mobilenet_v2-320x0.1+8"), seed=9), teacher)
-    options = [*inputs.options(out), "--train-split", "train", "--teacher", teacher, "--seeds", 2]
+    options = [*inputs.options(out), "--train-split", "train", "--teacher", inputs.teacher, "--seeds", 2]
     done = reproduce(tmp_path / "two.toml", *options, "--set", "training.batch_size=20")
     assert done.code == 0, done.err
     table = json.loads((out / "results.json").read_text())["tables"]["two"]
@@ -147,7 +145,7 @@ def test_the_teachers_own_student_finds_as_much_asymmetrically_as_it_does_alone(
     """A copy of the teacher has its descriptors."""
     copy = tmp_path / "student.safetensors"
     save_network(load_network(inputs.teacher), copy)
-    found = Methods(labelled, inputs.teacher, 24).measure(copy)
+    found = Methods(labelled, labelled, inputs.teacher).measure(copy)
     assert found["asymmetric"] == pytest.approx(found["mAP"])
     rows = describe(load_network(copy), labelled.gallery.paths, 24, device="cpu")
     assert found["mAP"] == pytest.approx(labelled.scores(rows)["mAP"])
@@ -156,15 +154,27 @@ def test_the_teachers_own_student_finds_as_much_asymmetrically_as_it_does_alone(
 def test_another_loss_or_batch_is_another_measurement(inputs: Any, labelled: Labelled) -> None:
     base = load(inputs.recipe)
     recipes = [base, changed(base, ["objective.tau=0.6"]), changed(base, ["training.batch_size=7"])]
-    digests = {Methods(labelled).of(recipe).digest() for recipe in recipes}
-    assert len({Methods(labelled).digest(), *digests}) == 4
+    digests = {Methods(labelled, labelled).of(recipe).digest() for recipe in recipes}
+    assert len({Methods(labelled, labelled).digest(), *digests}) == 4
 
 
 def test_another_teacher_than_the_one_that_was_asked_is_refused(
     inputs: Any, reproduce: Run, tmp_path: Path
 ) -> None:
-    (tmp_path / "two.toml").write_text(METHODS)
-    options = [*inputs.options(tmp_path / "out"), "--train-split", "train", "--teacher", inputs.teacher]
-    done = reproduce(tmp_path / "two.toml", *options, "--seeds", 1, "--only", "teacher")
-    assert done.code != 0
-    assert "describes images in 32 dimensions, and the bought descriptors have 8" in done.err
+    other = tmp_path / "other.safetensors"
+    save_network(build_network(NetworkSpec("mobilenet_v2-320x0.1"), seed=9), other)
+    done = reproduce("methods", *inputs.options(tmp_path / "out"), "--teacher", other)
+    assert done.code == 2
+    assert "has weights" in done.err and "32 dimensions" in done.err
+    assert "bought from a teacher" in done.err and "with 8: give the checkpoint" in done.err
+
+
+def test_without_the_teachers_file_it_says_why_columns_are_empty(
+    inputs: Any, reproduce: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = reproduce("methods", *inputs.options(out), "--seeds", 1, "--only", "rank", "--only", "before")
+    assert done.code == 0, done.err
+    page = (out / "reproduce.md").read_text()
+    assert "no asymmetric search without the teacher's checkpoint (--teacher FILE)" in page
+    assert "contrastive, triplet, multi-similarity" in page and "are left out: no labels" in page

@@ -51,9 +51,9 @@ def test_two_students_share_the_teacher_and_have_each_their_own_of_the_paper_s_n
     }
     text = as_text(Results(tables={"t": tables_of(read_table("table2"), numbers)}), ["t"])
     found = {row[0]: row[1:] for row in cells(text)}
-    assert found["teacher"][2:4] == ["60.0", "81.2"]
-    assert found["ours, resnet34"][3] == "78.1"
-    assert found["ours, mobilenet_v2-320"][3] == "78.7"
+    assert found["teacher"][3:5] == ["60.0", "81.2"]
+    assert found["ours, resnet34"][4] == "78.1"
+    assert found["ours, mobilenet_v2-320"][4] == "78.7"
     assert found["The student stays below its teacher (mobilenet_v2-320)"][1] == "+19.5 [+13.1, +25.9]"
     assert found["Mixing beats no mixing (mobilenet_v2-320)"][2] == "**not held**"
 

@@ -28,7 +28,8 @@ def rows(text: str) -> dict[str, list[str]]:
 def test_each_measure_stands_beside_the_paper_s_in_the_paper_s_order() -> None:
     made = table_of(read_table("table2"), NUMBERS, columns=COLUMNS)
     found = rows(as_text(Results(tables={"table2": made}), ["table2"]))
-    assert found["row"][2:] == [
+    assert found["row"][1:3] == ["learns from", "seeds"]
+    assert found["row"][3:] == [
         "Oxf (mAP, trapezoidal, %): ours / paper",
         "ROxf E (mAP, trapezoidal, %): ours / paper",
         "ROxf M (mAP, trapezoidal, %): ours / paper",
@@ -38,9 +39,9 @@ def test_each_measure_stands_beside_the_paper_s_in_the_paper_s_order() -> None:
         "RPar H (mAP, trapezoidal, %): ours / paper",
         "paper Par",
     ]
-    assert found["ours"][2] == "57.3 [53.5, 61.1] / 78.1"
-    assert found["ours"][4].endswith("/ 55.1") and found["ours"][-1] == "85.4"
-    assert found["student before"][2] == "– / –"
+    assert found["ours"][3] == "57.3 [53.5, 61.1] / 78.1"
+    assert found["ours"][5].endswith("/ 55.1") and found["ours"][-1] == "85.4"
+    assert found["student before"][3] == "– / –"
 
 
 def test_on_benchmarks_a_claim_has_the_paper_s_number_of_its_own_measure_or_a_dash() -> None:

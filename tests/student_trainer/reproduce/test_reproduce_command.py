@@ -164,7 +164,7 @@ def test_supervised_rows_learn_from_labels_of_the_same_images_or_of_all(
     assert ended.code == 2
     assert "None of the rows can be had: no labels to learn from: --manifest FILE --train-split" in ended.err
     assert (
-        "all labels is left out: no labels to learn from"
+        "all labels, supervised AP, the same images are left out: no labels to learn from"
         in reproduce("table2", *inputs.options(tmp_path / "out"), "--page-only").out
     )
     assert trainings == []
