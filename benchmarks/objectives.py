@@ -56,9 +56,7 @@ def label_free() -> Iterator[str]:
     """The objectives that learn from bought descriptors alone."""
     for name, kind in OBJECTIVES.items():
         objective = kind()
-        if objective.needs_teacher and not (
-            objective.needs_labels or objective.facts.needs_white_box
-        ):
+        if objective.needs_teacher and not (objective.needs_labels or objective.facts.needs_white_box):
             yield name
 
 
