@@ -12,7 +12,7 @@ from student_trainer.reproduce.on_manifest import OnManifest
 from student_trainer.trials.yardsticks import Labelled
 
 
-@pytest.mark.parametrize("measure", [OnManifest, Methods])
+@pytest.mark.parametrize("measure", [OnManifest, lambda labelled: Methods(labelled, for_teacher=labelled)])
 def test_images_of_several_labels_are_not_said_to_need_the_same_one(inputs: Any, measure: Any) -> None:
     entries = labelled_entries(inputs.manifest, "test")
     several = [replace(entry, label=(str(entry.label), "photograph")) for entry in entries]
