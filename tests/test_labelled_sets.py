@@ -1,19 +1,15 @@
 """Public sets of labelled images by their names, from plan to evaluation, with a service in a process."""
 
-import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
+from command_line import Trainer, json_trainer
 from made_datasets import make_cars196, make_cifar10, make_cub200, make_nus_wide, make_online_products
 
 from shared.checkpoints import save_network
 from shared.network import NetworkSpec, build_network
-from student_trainer.cli import main
 from student_trainer.datasets.labelled.catalogue import LABELLED
 from student_trainer.demo.teacher_process import create_key, running_teacher
 
@@ -25,23 +21,10 @@ SETTINGS = (
 )
 TINY = tuple(part for setting in SETTINGS for part in ("--set", setting))
 
-Trainer = Callable[..., Any]
-
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Trainer:
-    """Runs a verb as its command does, and returns what it prints with ``--json``."""
-
-    def run(*words: object) -> Any:
-        torch.set_num_threads(1)
-        monkeypatch.setattr(sys, "argv", ["student-trainer", *map(str, words), "--json"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert not ended.value.code, printed.err
-        return json.loads(printed.out)
-
-    return run
+    return json_trainer(monkeypatch, capsys)
 
 
 @dataclass(frozen=True)

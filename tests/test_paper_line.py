@@ -1,20 +1,16 @@
 """The way to the paper's tables, on tiny copies of the public files: every command, the service a process."""
 
 import hashlib
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from command_line import Trainer, json_trainer
 from made_benchmarks import make_old, make_revisited, make_sfm120k
 from made_public_networks import calibrated_resnet18, public_content
 from PIL import Image
 
 from shared.checkpoints import load_network
-from student_trainer.cli import main
 from student_trainer.demo.teacher_process import create_key, running_teacher
 
 QUERIES = 16
@@ -31,23 +27,10 @@ TINY = (
     ),
 )
 
-Trainer = Callable[..., Any]
-
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Trainer:
-    """Runs a verb as its command does, and returns what it prints with ``--json``."""
-
-    def run(*words: object) -> Any:
-        torch.set_num_threads(1)
-        monkeypatch.setattr(sys, "argv", ["student-trainer", *map(str, words), "--json"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert not ended.value.code, printed.err
-        return json.loads(printed.out)
-
-    return run
+    return json_trainer(monkeypatch, capsys)
 
 
 @pytest.fixture
