@@ -3,20 +3,12 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from tests.patience import until
 
 SCRIPT = Path(__file__).with_name("side_by_side.py")
 ROOT = Path(__file__).parents[3]
-PATIENCE_S = 60.0
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not happened():
-        assert time.monotonic() < deadline, "waited for too long"
-        time.sleep(0.02)
 
 
 def ended(pid: int) -> bool:
