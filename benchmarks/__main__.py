@@ -9,7 +9,17 @@ import time
 import traceback
 from collections.abc import Sequence
 
-BENCHMARKS = ("extraction", "hamming", "ledger", "loss", "objectives", "search", "serving", "training")
+BENCHMARKS = (
+    "allocator",
+    "extraction",
+    "hamming",
+    "ledger",
+    "loss",
+    "objectives",
+    "search",
+    "serving",
+    "training",
+)
 
 
 def main(names: Sequence[str]) -> int:

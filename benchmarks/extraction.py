@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from shared.allocator import keep_pages
 from shared.extraction import MAX_BATCH_PIXELS, describe, describe_pixels, pick_device
 from shared.images import Preprocessing, load_pixels
 from shared.network import DescriptorNet, NetworkSpec, build_network
@@ -50,6 +51,7 @@ GPU_CASES = (Case("resnet101-gem", 1024, 512), Case("resnet34-gem", 1024, 512))
 
 def run() -> None:
     """Print the table, with a GPU's cases where there is one."""
+    keep_pages()  # as the commands do
     device = pick_device("auto")
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores"
     print(

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import torch
 
+from shared.allocator import keep_pages
 from shared.network import NetworkSpec, build_network, calibrate_batch_norm, freeze_batch_norm
 from student_trainer.distil.objectives import OBJECTIVES
 from student_trainer.trials.loss_cost import LossShape, loss_cost
@@ -29,6 +30,7 @@ GOAL_SHARE, GOAL_MIB = 0.05, 1024
 
 def run() -> None:
     """Print the table."""
+    keep_pages()  # as the commands do
     torch.set_num_threads(1)
     step = Step()
     print(f"{platform.platform()}, 1 thread, torch {torch.__version__}, float32")

@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from benchmarks.processes import ECHO, SERVE, Served, process
+from shared.allocator import keep_pages
 from shared.protocol import EMBEDDINGS_PATH, OCTET_STREAM
 from teacher_service.inference.teacher import Teacher, build_teacher
 from teacher_service.settings import Settings
@@ -41,6 +42,7 @@ REPLAY_ROUNDS = 16
 
 def run() -> None:
     """Print both tables and the environment they were measured in."""
+    keep_pages()  # as the commands do
     where = f"{platform.platform()}, {os.cpu_count()} cores, torch {torch.__version__}"
     print(f"{where}, load before {os.getloadavg()[0]:.1f} (on a busy machine these numbers mean little)")
     with tempfile.TemporaryDirectory() as folder:

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from shared.allocator import keep_pages
 from shared.images import Preprocessing
 from student_trainer.distil import backward
 from student_trainer.distil.batches import BatchSource
@@ -31,6 +32,7 @@ from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import digest_files, open_store
 from student_trainer.distil.objectives import Objective
 from student_trainer.distil.preflight import make_objective
+from student_trainer.distil.push import Push
 from student_trainer.distil.schedule import Moment
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.step import take_step
@@ -53,6 +55,7 @@ _SAMPLE_EVERY_S = 0.002
 
 def run() -> None:
     """Print both tables."""
+    keep_pages()  # as the commands do
     print(f"{platform.platform()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{ARCH}, {LONGEST_SIDE_PX} px, rank-mixup with R=10, teacher {TEACHER_DIM}-d\n")
     print(f"{'batch':>6} {'chunk':>6} {'peak MiB above the idle process':>32}")
@@ -67,8 +70,8 @@ def run() -> None:
 def _outside_the_trunk() -> str:
     """Of the step with the smallest share outside the trunk; the first warms up."""
     with _scratch_run() as folder:
-        state, source, objective, moment = _training(folder, TIMED_BATCH, CHUNK)
-        found = [_watched_step(state, source, objective, moment) for _ in range(REPEATS + 1)]
+        state, source, objective, moment = prepare(folder, TIMED_BATCH, CHUNK)
+        found = [watched_step(state, source, objective, moment) for _ in range(REPEATS + 1)]
     total_s, parts_s = min(found[1:], key=lambda times: 1 - times[1]["trunk"] / times[0])
     rest = {name: seconds / total_s for name, seconds in parts_s.items() if name != "trunk"}
     outside = 1 - parts_s["trunk"] / total_s
@@ -77,10 +80,10 @@ def _outside_the_trunk() -> str:
     return f"{total_s:.2f} s, {outside:.2%} outside the trunk ({named}, all else {unnamed:.2%})"
 
 
-def _watched_step(
+def watched_step(
     state: TrainingState, source: BatchSource, objective: Objective, moment: Moment
 ) -> tuple[float, dict[str, float]]:
-    """Seconds of a step, and of its parts."""
+    """Seconds of a step, and of its parts: trunk, loss, Adam."""
     spent: dict[str, float] = defaultdict(float)
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,7 +98,7 @@ def _watched_step(
 
     forward = state.student.forward
     with (
-        patch.object(backward, "_push", timed("trunk", backward._push)),
+        patch.object(Push, "__call__", timed("trunk", Push.__call__)),
         patch.object(
             state.student, "forward", lambda x: timed("trunk", forward)(x) if _stage_one() else forward(x)
         ),
@@ -121,7 +124,7 @@ def _peak_in_a_fresh_process(batch: int, chunk: int) -> float:
 def _peak_of_a_step(batch: int, chunk: int) -> float:
     """MiB by which a step's peak exceeds the process with student and optimiser in it."""
     with _scratch_run() as folder:
-        state, source, objective, moment = _training(folder, batch, chunk)
+        state, source, objective, moment = prepare(folder, batch, chunk)
         warm_up = Moment(1, 1, moment.batch[:2], 1e-4, False)
         take_step(state, warm_up, source, objective)  # Adam's own state, and the libraries' buffers
         idle = _anonymous_mib()
@@ -146,7 +149,7 @@ def _anonymous_mib() -> float:
     raise RuntimeError("this benchmark reads /proc/self/status: it needs Linux")
 
 
-def _training(folder: Path, batch: int, chunk: int) -> tuple[TrainingState, BatchSource, Objective, Moment]:
+def prepare(folder: Path, batch: int, chunk: int) -> tuple[TrainingState, BatchSource, Objective, Moment]:
     """A student ready for a step on ``batch`` images, of which ``DISTINCT_IMAGES`` are different."""
     recipe = _recipe()
     rng = np.random.default_rng(0)
@@ -182,6 +185,7 @@ def _scratch_run() -> Iterator[Path]:
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:
+        keep_pages()  # as the commands do
         print(json.dumps({"peak_mib": _peak_of_a_step(int(sys.argv[1]), int(sys.argv[2]))}))
     else:
         run()

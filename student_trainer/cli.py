@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from shared.allocator import keep_pages
 from student_trainer.acquire import commands as acquire
 from student_trainer.acquire.plan_command import plan
 from student_trainer.curve import commands as curve
@@ -44,6 +45,7 @@ app.command("demo")(demo.demo)
 
 def main() -> None:
     """Entry point of the command. Ctrl-C ends it with 130; verbs that can continue say so themselves."""
+    keep_pages()
     try:
         app(standalone_mode=True)
     except TrainerError as error:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from shared.allocator import keep_pages
 from teacher_service.access import commands as keys
 from teacher_service.errors import CommandFailed
 from teacher_service.inference import commands as model
@@ -105,6 +106,7 @@ def serve(
 
 def main() -> None:
     """Entry point of the command."""
+    keep_pages()
     try:
         app(standalone_mode=True)
     except CommandFailed as error:

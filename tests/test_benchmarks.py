@@ -10,6 +10,7 @@ from benchmarks.hamming import CASES, Case, measure
 from benchmarks.ledger_desk import open_desk
 from benchmarks.ledger_targets import Target, print_targets
 from benchmarks.objectives import label_free
+from benchmarks.training import prepare, watched_step
 from teacher_service.metering.archive import LedgerNotEmpty
 from teacher_service.metering.ledger import LedgerUnavailable
 from teacher_service.metering.sqlite.store import SqliteLedger
@@ -59,3 +60,10 @@ def test_every_line_of_hamming_search_is_measured(case: Case) -> None:
     finally:
         torch.set_num_threads(threads)
     assert 0 < seconds < 10 and 0 < gigabytes < 100
+
+
+def test_the_parts_of_a_training_step_are_timed_inside_it(tmp_path: Path) -> None:
+    total_s, parts_s = watched_step(*prepare(tmp_path, batch=4, chunk=2))
+    assert set(parts_s) == {"trunk", "loss", "Adam"}
+    assert all(seconds > 0 for seconds in parts_s.values())
+    assert sum(parts_s.values()) < total_s

@@ -18,6 +18,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import MappingProxyType
 
+from shared.allocator import keep_pages
 from student_trainer.errors import TrainerError
 from student_trainer.trials import cells
 from student_trainer.trials.cells import Task
@@ -153,6 +154,7 @@ def _attempt(task: Task, root: Path, cache: Path) -> str | None:
 
 def _in_a_process(task: Task, root: Path, cache: Path, threads: int | None) -> None:
     """The whole life of a process that runs one cell."""
+    keep_pages()
     _end_with_parent()
     if threads is not None:
         import torch

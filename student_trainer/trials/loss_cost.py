@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shared.allocator import keep_pages
 from shared.extraction import pick_device
 from student_trainer.distil import objectives
 from student_trainer.errors import TrainingFailed
@@ -142,4 +143,5 @@ def _status_bytes(name: str) -> int:
 
 
 if __name__ == "__main__":
+    keep_pages()  # as the commands do; not where memory is measured, whose allocator has settings
     print(json.dumps(_measure(LossShape(**json.loads(sys.stdin.read())), sys.argv[1])))
