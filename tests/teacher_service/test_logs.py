@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+from patience import until
 
 from shared.protocol import Header
 from teacher_service.logs import configure_logs, log
-from tests.patience import until
 
 URL = "/v1/embeddings"
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.patience import until
+from patience import until
 
 SCRIPT = Path(__file__).with_name("side_by_side.py")
 ROOT = Path(__file__).parents[3]
