@@ -1,6 +1,7 @@
 """``student-trainer``: the verbs, in the order of the work, and the exit codes.
 
-Each folder's ``commands.py`` holds its verbs; this module wires them and turns errors into messages.
+Each folder's ``commands.py`` holds its verbs, and ``plan_command.py`` the one for which buying and training meet;
+this module wires them and turns errors into messages.
 """
 
 import sys
@@ -9,13 +10,13 @@ import typer
 
 from shared.allocator import keep_pages
 from student_trainer.acquire import commands as acquire
-from student_trainer.acquire.plan_command import plan
 from student_trainer.curve import commands as curve
 from student_trainer.datasets.commands import datasets
 from student_trainer.demo import commands as demo
 from student_trainer.distil import commands as distil
 from student_trainer.errors import TrainerError
 from student_trainer.evaluate import commands as evaluate
+from student_trainer.plan_command import plan
 from student_trainer.publish import commands as publish
 from student_trainer.publish.codes_command import codes
 from student_trainer.publish.export_command import export

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.vectors import Float32Rows
-from student_trainer.acquire.selection.network import open_eye
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.eye import open_eye
 from student_trainer.recipe import Recipe
 from student_trainer.reproduce.arguments import Arguments
 from student_trainer.reproduce.pool import Pool

@@ -10,8 +10,8 @@ from made_purchases import bought_run
 
 from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.selection.choice import METHODS
-from student_trainer.acquire.selection.network import open_eye
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.distil.eye import open_eye
 from student_trainer.reproduce.arguments import Arguments, MeasureOn
 from student_trainer.reproduce.inputs import open_setting
 from student_trainer.reproduce.run import Reproduction, planned

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from shared.images import ImageLimits
     from student_trainer.acquire.plan import Choice, Inventory
     from student_trainer.acquire.records import PlanFacts
-    from student_trainer.acquire.selection.network import Eye
     from student_trainer.acquire.sources import Source
+    from student_trainer.distil.eye import Eye
 
 
 def plan(
@@ -127,7 +127,7 @@ def plan(
 
 
 def _open_eye(recipe: str, weights: str | None) -> "Eye":
-    from student_trainer.acquire.selection.network import open_eye
+    from student_trainer.distil.eye import open_eye
     from student_trainer.recipe import load
 
     return open_eye(load(recipe, [] if weights is None else [f"student.weights={weights}"]))
