@@ -1,7 +1,7 @@
 """``student-trainer``: the verbs, in the order of the work, and the exit codes.
 
-Each folder's ``commands.py`` holds its verbs, and ``plan_command.py`` the one for which buying and training meet;
-this module wires them and turns errors into messages.
+Each folder's ``commands.py`` holds its verbs, and ``plan_command.py`` the one for which buying and training
+meet; this module wires them and turns errors into messages.
 """
 
 import sys
