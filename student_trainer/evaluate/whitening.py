@@ -16,6 +16,8 @@ ATTENUATED = 0.25
 """Half the way: the square root of that weight."""
 _RANK_TOLERANCE = 1e-9
 """Eigenvalues below this part of the largest are rounding, not variance."""
+_BLOCK_ROWS = 4096
+"""Rows that are in float64 at a time."""
 
 
 def learn_pca(
@@ -92,8 +94,8 @@ def learn_from_pairs(
 def _second_moment(rows: NDArray[np.floating], mean: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum of (x - m) (x - m)^T in float64, without a copy of all rows in it."""
     total = np.zeros((rows.shape[1], rows.shape[1]))
-    for start in range(0, len(rows), 4096):
-        part = rows[start : start + 4096] - mean
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        part = rows[start : start + _BLOCK_ROWS] - mean
         total += part.T @ part
     return total
 

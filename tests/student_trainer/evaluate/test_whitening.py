@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from student_trainer.evaluate import whitening
 from student_trainer.evaluate.whitening import ATTENUATED, learn_from_pairs, learn_pca
 
 
@@ -42,6 +43,21 @@ def test_square_rooted_pca_gives_all_components_variance_one():
     learned = learn_pca(rows)
     white = (rows - learned.mean) @ learned.projection.T
     np.testing.assert_allclose(white.T @ white / len(rows), np.eye(5), atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [8, 9, 15, 16, 17])
+def test_rows_are_taken_block_by_block_and_none_is_left_out(n, monkeypatch):
+    """P of square-rooted PCA is a root of the inverse covariance: P^T P C = 1."""
+    monkeypatch.setattr(whitening, "_BLOCK_ROWS", 8)
+    rows = descriptors(4, n, 3)
+    learned = learn_pca(rows)
+    covariance = np.cov(rows.T.astype(np.float64), bias=True)
+    np.testing.assert_allclose(learned.projection.T @ learned.projection @ covariance, np.eye(3), atol=1e-9)
+    queries, positives = np.arange(0, n - 1), np.arange(1, n)
+    learned = learn_from_pairs(rows, queries, positives)
+    white = (rows.astype(np.float64) - learned.mean) @ learned.projection.T
+    moment = white.T @ white
+    np.testing.assert_allclose(moment, np.diag(np.diag(moment)), atol=1e-9 * moment.max())
 
 
 def test_the_first_dimensions_are_kept_and_rows_end_as_unit_rows():
