@@ -45,15 +45,25 @@ def test_a_package_imports_only_what_it_may(package: str, forbidden: set[str]) -
     assert not {file: found for file, found in wrong.items() if found}
 
 
-@pytest.mark.parametrize("later", ["evaluate", "publish", "reproduce", "trials", "curve", "demo"])
-def test_training_knows_nothing_of_what_is_done_with_its_students(later: str) -> None:
-    files = sorted((ROOT / "student_trainer" / "distil").rglob("*.py"))
+LATER = ("evaluate", "publish", "reproduce", "trials", "curve", "demo")
+
+
+@pytest.mark.parametrize(
+    ("room", "other"),
+    [
+        *(("distil", later) for later in LATER),  # training knows nothing of what is done with its students
+        ("acquire", "distil"),
+        ("curve", "publish"),
+    ],
+)
+def test_a_room_of_the_trainer_imports_nothing_of_one_that_stands_on_it(room: str, other: str) -> None:
+    files = sorted((ROOT / "student_trainer" / room).rglob("*.py"))
     assert files
     wrong = {
         str(file.relative_to(ROOT)): name
         for file in files
         for name in imported_modules(file)
-        if f"{name}.".startswith(f"student_trainer.{later}.")
+        if f"{name}.".startswith(f"student_trainer.{other}.")
     }
     assert not wrong
 

@@ -63,10 +63,10 @@ def curve(
     May be stopped at any time: the same command continues, and a training that is finished is not run again.
     """
     from student_trainer.curve.curve import Plan, trace
+    from student_trainer.curve.figure import quality_picture
     from student_trainer.curve.grid import sizes_of
     from student_trainer.distil.data import from_transfer_set
     from student_trainer.distil.preflight import say
-    from student_trainer.publish.curve_figure import quality_picture
     from student_trainer.recipe import load
     from student_trainer.trials.subsets import bought_in_order
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from student_trainer.canvas import Palette, svg
 from student_trainer.distil.log.reading import Step, Watched
 from student_trainer.evaluate.document import ModelScores
 from student_trainer.evaluate.protocol import Headline
-from student_trainer.publish.canvas import Palette, svg
 
 _MAX_POINTS = 300
 _MAX_NAME = 24

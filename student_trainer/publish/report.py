@@ -12,11 +12,11 @@ from pathlib import Path, PurePath
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from student_trainer.curve.figure import quality_curve
 from student_trainer.evaluate.document import BEFORE, Evaluation, Example, ModelScores, Ranking
 from student_trainer.evaluate.examples import RULE
 from student_trainer.evaluate.sides import differences, scales_of
 from student_trainer.publish import figures, wording
-from student_trainer.publish.curve_figure import quality_curve
 from student_trainer.publish.facts import RunFacts
 from student_trainer.publish.thumbnails import Thumbnails
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from markupsafe import Markup
 
 from student_trainer.publish.report import environment
-from student_trainer.publish.sweep_figure import sweep_figure, sweep_picture
 from student_trainer.reproduce.claims import RULE
 from student_trainer.reproduce.markdown import as_markdown
 from student_trainer.reproduce.plots import sweeps
 from student_trainer.reproduce.results import Results
+from student_trainer.reproduce.sweep_figure import sweep_figure, sweep_picture
 from student_trainer.reproduce.view import TableView, headline, view
 from student_trainer.trials.files import write_whole
 

@@ -6,11 +6,11 @@ In: a measured table. Out: sweeps, one for each plot and each column that claims
 from collections.abc import Iterator, Mapping
 from statistics import fmean
 
-from student_trainer.publish.sweep_figure import Point, Sweep, SweepLine
 from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.definition import Plot
 from student_trainer.reproduce.expand import IMAGES
 from student_trainer.reproduce.results import LineResult, TableResult
+from student_trainer.reproduce.sweep_figure import Point, Sweep, SweepLine
 from student_trainer.trials.seeds import interval
 
 _AXES = {IMAGES: "images that were learned from", "rounds": "rounds of mixing (R)"}

@@ -1,16 +1,14 @@
 """Figures: repeatable, small, coloured by the page, and safe with any name."""
 
-import io
 import re
 from xml.etree import ElementTree
 
 import pytest
 from made_curves import curve_of
-from PIL import Image
 
+from student_trainer.curve.figure import quality_curve
 from student_trainer.distil.log.reading import Step, Watched
 from student_trainer.evaluate.document import ModelScores
-from student_trainer.publish.curve_figure import quality_curve, quality_picture
 from student_trainer.publish.figures import score_chart, training_curve, validation_curve
 
 MATPLOTLIB_COLOURS = re.compile(r"#[0-9a-f]{6}")
@@ -74,23 +72,6 @@ def test_a_figure_is_one_wellformed_element_that_takes_the_page_s_colours(figure
     assert not MATPLOTLIB_COLOURS.search(re.sub(r'(href="#|url\(#)[^")]*', "", figure))
     assert "<style" not in figure
     assert "http" not in figure
-
-
-def test_quality_is_drawn_at_every_size_beside_the_student_before():
-    svg = quality_curve(CURVE)
-    assert {"50", "100", "200", "overlap@10", "student before 0.300"} <= set(texts(svg))
-    assert "100 queries 0.305" in ElementTree.fromstring(svg).find("title").text
-    assert quality_curve(CURVE) == svg
-
-
-def test_one_size_and_one_seed_are_drawn_too():
-    assert "student before" not in quality_curve(curve_of({50: [0.2]}, before=None))
-
-
-def test_the_picture_of_quality_is_a_repeatable_png():
-    picture = quality_picture(CURVE)
-    assert picture == quality_picture(CURVE)
-    assert Image.open(io.BytesIO(picture)).size == (1000, 640)
 
 
 @pytest.mark.parametrize("other", [score_chart({"a": scores(0.5)}), quality_curve(CURVE)])

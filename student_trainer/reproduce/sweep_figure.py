@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from student_trainer.publish.canvas import Palette, png, svg
+from student_trainer.canvas import Palette, png, svg
 
 _HEIGHT_IN = 3.2
 _MARKS = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"), ("-", "v"), ("--", "P"), ("-.", "X"), (":", "*"))

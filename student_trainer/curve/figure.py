@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from student_trainer.canvas import Palette, png, svg
 from student_trainer.curve.document import Curve
-from student_trainer.publish.canvas import Palette, png, svg
 from student_trainer.trials.seeds import interval
 
 _HEIGHT_IN = 3.2
