@@ -1,11 +1,13 @@
-"""Digests that both sides compute alike: of bytes, of JSON documents and of lists.
+"""Digests that both sides compute alike: of bytes, of files, of JSON documents and of lists.
 
-In: image bytes, plain JSON values. Out: lower-case hexadecimal SHA-256. No I/O.
+In: image bytes, plain JSON values; a path for the digest of a file, which alone does I/O. Out: lower-case
+hexadecimal SHA-256.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import orjson
@@ -16,6 +18,16 @@ JsonValue: TypeAlias = "str | int | bool | Sequence[JsonValue] | Mapping[str, Js
 def sha256_hex(data: bytes | bytearray | memoryview) -> str:
     """SHA-256 of ``data`` as 64 lower-case hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of what a file holds, read in parts.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def canonical_json(value: JsonValue) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.digest import sha256_of_file
 from shared.vectors import Float32Rows
 from student_trainer.distil.heads import Head
 from student_trainer.distil.images import digest_files
@@ -34,7 +35,6 @@ from student_trainer.evaluate.document import (
     LearnedLabels,
     ModelScores,
     Ranking,
-    sha256_of_file,
 )
 from student_trainer.evaluate.gallery import Gallery
 from student_trainer.evaluate.hamming.line import HammingScores

@@ -4,12 +4,12 @@ In: a run folder with a student, and perhaps whitenings learned for it. Out: a f
 weights bit for bit, and what is in it.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from shared.checkpoints import load_network, read_notes, save_network
+from shared.digest import sha256_of_file
 from shared.network import CheckpointError, DescriptorNet
 from shared.public_export import Whitenings, save_public_network
 from shared.public_networks import read_learned_whitenings
@@ -61,8 +61,7 @@ def export_student(run: RunFolder, out: Path, whitening: Path | None = None) -> 
     try:
         learned = read_learned_whitenings(whitening) if whitening is not None else {}
         file = _write(run, network, out, chosen, learned)
-        with file.open("rb") as written:
-            digest = hashlib.file_digest(written, "sha256").hexdigest()
+        digest = sha256_of_file(file)
     except ValueError as error:
         raise InvalidInput(str(error)) from None
     except OSError as error:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.checkpoints import read_notes
+from shared.digest import sha256_of_file
 from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.curve.document import Curve, read_curve
 from student_trainer.distil.lineage.start import ANCESTOR
 from student_trainer.distil.log.reading import TrainingLog, read_training_log
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.document import STUDENT, Evaluation, read_evaluation, sha256_of_file
+from student_trainer.evaluate.document import STUDENT, Evaluation, read_evaluation
 from student_trainer.evaluate.provenance import held, learned_before, learned_from
 from student_trainer.publish.budget import Budget, check_budget
 from student_trainer.run_folder import RunFolder

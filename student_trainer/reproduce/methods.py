@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from shared.digest import digest_of_document, digest_of_list, float_text
+from shared.digest import digest_of_document, digest_of_list, float_text, sha256_of_file
 from shared.extraction import pick_device
 from shared.learned_map import learn_projection
 from shared.vectors import Float32Rows
@@ -20,7 +20,6 @@ from student_trainer.distil.data import TrainingData
 from student_trainer.distil.threshold import HIGHEST, with_threshold
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.as_trained import as_trained
-from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import AUTO, THRESHOLD
 from student_trainer.reproduce.columns import Column

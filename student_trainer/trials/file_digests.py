@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from shared.digest import sha256_of_file
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.progress import progress
 from student_trainer.trials.files import write_whole
 

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 
 from shared.checkpoints import save_network
-from shared.digest import digest_of_list
+from shared.digest import digest_of_list, sha256_of_file
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import open_store
 from student_trainer.distil.log.reading import read_training_log
@@ -22,7 +22,6 @@ from student_trainer.distil.threshold import fitted
 from student_trainer.distil.train import train
 from student_trainer.distil.views import preprocessing_in_use
 from student_trainer.errors import TrainingFailed
-from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import THRESHOLD
 from student_trainer.recipe_sections import IMAGENET, RANDOM

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.checkpoints import load_network
-from shared.digest import canonical_json, digest_of_list, float_text
+from shared.digest import canonical_json, digest_of_list, float_text, sha256_of_file
 from shared.extraction import ImageSource, describe
 from shared.images import InvalidImage, Preprocessing
 from shared.tensor_files import CheckpointError
@@ -18,7 +18,6 @@ from shared.views import WHOLE, ImageView
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.threshold import choose
 from student_trainer.errors import InvalidInput
-from student_trainer.evaluate.document import sha256_of_file
 from student_trainer.evaluate.gallery import Gallery
 from student_trainer.evaluate.labelled import MEASURES, search
 from student_trainer.recipe import Recipe

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -18,6 +19,7 @@ from shared.digest import (
     float_text,
     parse_canonical,
     sha256_hex,
+    sha256_of_file,
 )
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -36,6 +38,15 @@ class Price:
 def test_a_known_digest() -> None:
     assert sha256_hex(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_hex(memoryview(b"abc")) == sha256_hex(bytearray(b"abc")) == sha256_hex(b"abc")
+
+
+def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for data in (b"", bytes(range(256)) * 2_000):
+        path.write_bytes(data)
+        assert sha256_of_file(path) == sha256_hex(data)
+    with pytest.raises(FileNotFoundError):
+        sha256_of_file(tmp_path / "none")
 
 
 def test_the_canonical_form_is_sorted_and_compact_and_in_utf8() -> None:

@@ -7,6 +7,7 @@ same files in its own way; what differs between networks (longest side, whitenin
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from shared.digest import sha256_of_file
 from shared.multiply_adds import parameter_count
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.present import require_files, require_images
@@ -17,7 +18,7 @@ from student_trainer.evaluate.benchmark.document import Line, document_of
 from student_trainer.evaluate.benchmark.scoring import Measured, Options, View, measure, view
 from student_trainer.evaluate.contestant import Contestant, check_device, open_network, require_teacher
 from student_trainer.evaluate.describing import Describer
-from student_trainer.evaluate.document import STUDENT, TEACHER, Evaluation, sha256_of_file
+from student_trainer.evaluate.document import STUDENT, TEACHER, Evaluation
 from student_trainer.evaluate.ranking import Float32Rows
 from student_trainer.run_folder import RunFolder
 
