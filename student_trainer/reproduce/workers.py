@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import MappingProxyType
@@ -129,9 +129,22 @@ def _threads_each(processes: int) -> int | None:
 
 
 def _begin(task: Task, root: Path, cache: Path, threads: int | None) -> _Running:
+    """Start a process and send it its task; that it died meanwhile is seen where its end is waited for.
+
+    The task is not among the arguments: :meth:`SpawnProcess.start` writes those into a pipe whose other end
+    this process holds too, so more than the pipe takes (64 KiB) would wait for ever for a dead reader.
+    """
+    (task.folder(root) / FAILURE).unlink(missing_ok=True)  # of an earlier run; it may die before it does so
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_in_a_process, args=(task, root, cache, threads), daemon=True)
-    process.start()
+    receiver, sender = context.Pipe(duplex=False)
+    with sender:
+        with receiver:
+            process = context.Process(
+                target=_in_a_process, args=(receiver, root, cache, threads), daemon=True
+            )
+            process.start()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            sender.send(task)
     return _Running(process, task.making.name, cache)
 
 
@@ -152,10 +165,12 @@ def _attempt(task: Task, root: Path, cache: Path) -> str | None:
     return reason
 
 
-def _in_a_process(task: Task, root: Path, cache: Path, threads: int | None) -> None:
+def _in_a_process(receiver: "Connection[None, Task]", root: Path, cache: Path, threads: int | None) -> None:
     """The whole life of a process that runs one cell."""
     keep_pages()
     _end_with_parent()
+    with receiver:
+        task = receiver.recv()
     if threads is not None:
         import torch
 

@@ -37,3 +37,18 @@ def test_a_death_is_told_and_a_killed_run_takes_its_processes_along(tmp_path: Pa
     until(lambda: ended(waiting))
     assert "dies failed: its process ended with code 9 and said nothing; its log: " in said
     assert said.splitlines()[:2] == ["[1/3] dies ...", "[2/3] waits ..."]
+
+
+def test_a_process_that_dies_before_it_has_its_task_fails_alone(tmp_path: Path) -> None:
+    """Whatever the size of the task: a pipe takes 64 KiB before someone has to read."""
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name("dies_at_its_start.py")), str(tmp_path)],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    log = tmp_path / "first" / "log.txt"
+    assert done.stdout == f"first: its process ended with code 9 and said nothing; its log: {log}\n"
+    assert sorted(path.parent.name for path in tmp_path.glob("*/measured-*.json")) == ["second", "third"]
