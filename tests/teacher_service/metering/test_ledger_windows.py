@@ -212,6 +212,17 @@ class TestAClockSetBack:
         ledger_desk.clock.now_ms = MIDNIGHT_MS - 5000
         assert ledger_desk.buy(key, "c").remaining == 1
 
+    def test_dates_grants_and_revocations_in_the_window_that_has_begun(self, ledger_desk: Any) -> None:
+        """They too stand on the chain, where nothing later may claim to be older than the window."""
+        key = ledger_desk.new_key(budget=1, window="day")
+        ledger_desk.clock.now_ms = MIDNIGHT_MS + 1000
+        ledger_desk.buy(key, "a")
+        ledger_desk.clock.now_ms = MIDNIGHT_MS - HOUR_MS
+        ledger_desk.run(ledger_desk.ledger.grant(key, 1))
+        ledger_desk.run(ledger_desk.ledger.revoke(key))
+        dated = {link.record["kind"]: link.record["at_ms"] for link in ledger_desk.links(key)}
+        assert (dated["grant"], dated["revoke"]) == (MIDNIGHT_MS, MIDNIGHT_MS)
+
     def test_leaves_a_budget_in_total_as_it_was(self, ledger_desk: Any) -> None:
         key = ledger_desk.new_key(budget=2)
         ledger_desk.buy(key, "a")
