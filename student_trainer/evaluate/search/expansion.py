@@ -84,7 +84,8 @@ def augment_database(
     """
     found = top_k(database, database, expansion.images + 1, on_rows)
     others = found.indices != np.arange(len(database))[:, None]
-    # Where exact duplicates stand before it, an image is not among its own best: the last gives way.
+    # Where others that are as similar in float32 stand before it, an image is not among its own best: the
+    # last gives way. Among exact duplicates that changes nothing; others may be 1e-4 apart.
     others[others.all(axis=1), -1] = False
     weights = np.where(others, _weights(found.similarities, expansion.alpha), 0)
     mixed = np.empty_like(database)

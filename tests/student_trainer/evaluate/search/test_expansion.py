@@ -56,9 +56,21 @@ def test_what_is_not_similar_weighs_nothing_for_an_alpha_of_0_either():
     np.testing.assert_allclose(augment_database(database, Expansion(3, 0))[:1], expected, atol=1e-6)
 
 
-def test_exact_duplicates_are_neighbours_like_any_other():
-    database = np.repeat(unit_rows(0, 1), 4, axis=0)
-    np.testing.assert_allclose(augment_database(database, Expansion(2, 1.0)), database, atol=1e-6)
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_exact_duplicates_are_neighbours_like_any_other(n):
+    copied, different = np.array([[1, 0], [0.6, 0.8]], dtype=np.float32)
+    database = np.stack([copied, copied, different, copied])
+    augmented = augment_database(database, Expansion(n, 1.0))
+    for index, own in enumerate(database):
+        expected = mixed(own, nearest(own, database, n, without=index), 1.0)
+        np.testing.assert_allclose(augmented[index], expected, atol=1e-6)
+
+
+def test_an_image_that_is_not_among_its_own_best_is_mixed_with_no_more_than_asked():
+    """Both others are as similar to the last as it is to itself, in float32, and have a lower index."""
+    database = np.array([[1, 1e-4], [1, -1e-4], [1, 0]], dtype=np.float32)
+    augmented = augment_database(database, Expansion(1, 1.0))
+    np.testing.assert_allclose(augmented[2], [1, 0.5e-4], rtol=0, atol=1e-7)
 
 
 def test_what_is_expanded_is_of_unit_length():
