@@ -1,5 +1,6 @@
 """A checkpoint is whole or the old one, and is refused for another recipe or other data."""
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,29 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, checkpoint: Ch
     assert loaded is not None
     assert loaded.step == 4
     assert [file.name for file in folder.iterdir()] == ["last.pt"]
+
+
+def test_all_bytes_are_on_the_disk_before_the_file_takes_the_place_of_the_old_one(
+    tmp_path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut after the move would otherwise leave an empty file, and the old one would be gone."""
+    synced: dict[int, int] = {}
+    moved: list[tuple[str, str, bool]] = []
+    fsync, replace_file = os.fsync, Path.replace
+
+    def noting_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        synced[os.fstat(descriptor).st_ino] = os.fstat(descriptor).st_size
+
+    def noting_replace(path: Path, target: Path) -> Path:
+        whole = synced.get(path.stat().st_ino) == path.stat().st_size
+        moved.append((path.name, target.name, whole))
+        return replace_file(path, target)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(Path, "replace", noting_replace)
+    checkpoint.save(tmp_path)
+    assert moved == [("last.pt.part", "last.pt", True)]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut"])
