@@ -206,7 +206,7 @@ class Bench:
             found[gallery.database],
             gallery.query_labels,
             gallery.database_labels,
-            gallery.own_index,
+            gallery.own_places,
         ).map_step
 
     def _student(self) -> DescriptorNet:

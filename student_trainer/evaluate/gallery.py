@@ -3,7 +3,8 @@
 In: the entries of a labelled manifest. Out: paths and labels, and who is query and who is database.
 
 Entries marked ``query`` rank the entries that are not. Where none is marked, every image ranks all the
-others (leave-one-out).
+others (leave-one-out). In both cases no query is to find itself: the images of the database that are the
+same file, or have the same bytes under another name, stand in ``own_places``.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from student_trainer.datasets.manifest import Entry, Label
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.relevance import Relevance, relevance, what_is_relevant
+from student_trainer.evaluate.same_bytes import Places, places_among
 
 NAMED_AT_MOST = 5
 
@@ -32,11 +34,13 @@ class Gallery:
     database: NDArray[np.int64]
     """[N] places in ``paths``."""
     leave_one_out: bool
+    own_places: tuple[Places, ...]
+    """Per query where its own image stands in the database, with all its copies; empty where it does not."""
 
     @property
-    def own_index(self) -> NDArray[np.int64] | None:
-        """[Q] each query's own place in the database, or None when queries are not searched."""
-        return np.arange(len(self.paths)) if self.leave_one_out else None
+    def queries_with_copies(self) -> int:
+        """Queries whose image stands in the database once more than the protocol has it there."""
+        return sum(len(places) > self.leave_one_out for places in self.own_places)
 
     @property
     def query_labels(self) -> list[Label]:
@@ -69,7 +73,7 @@ def gallery_of(entries: Sequence[Entry]) -> Gallery:
 
     Raises:
         InvalidInput: fewer than two images, an entry without a label, no image to search, or files that
-            are missing (their number, and the first five by name).
+            are missing (their number, and the first five by name) or cannot be read.
     """
     if len(entries) < 2:
         raise InvalidInput(
@@ -91,12 +95,16 @@ def gallery_of(entries: Sequence[Entry]) -> Gallery:
         )
     leave_one_out = not is_query.any()
     everything = np.arange(len(entries))
+    queries = everything if leave_one_out else np.flatnonzero(is_query)
+    database = everything if leave_one_out else np.flatnonzero(~is_query)
+    paths = tuple(entry.path for entry in entries)
     return Gallery(
-        paths=tuple(entry.path for entry in entries),
+        paths=paths,
         labels=labels,
-        queries=everything if leave_one_out else np.flatnonzero(is_query),
-        database=everything if leave_one_out else np.flatnonzero(~is_query),
+        queries=queries,
+        database=database,
         leave_one_out=leave_one_out,
+        own_places=places_among([paths[place] for place in queries], [paths[place] for place in database]),
     )
 
 

@@ -2,7 +2,8 @@
 
 In: descriptors and labels of queries and database. Out: one score per query, and their means. No I/O.
 
-A query image that also stands in the database is left out of its own ranking when its index is given.
+A query image that also stands in the database, once or several times, is left out of its own ranking: its
+places there are given.
 A query without a relevant image leaves the mean and is counted apart.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from student_trainer.datasets.manifest import Label
 from student_trainer.evaluate.gallery import Gallery
@@ -24,9 +25,9 @@ from student_trainer.evaluate.ranking import (
     recall_at_k,
 )
 from student_trainer.evaluate.relevance import relevance
+from student_trainer.evaluate.same_bytes import Places
 
 Scores = NDArray[np.float64]
-NOT_IN_DATABASE = -1
 MEASURES = {
     "map_step": "mAP (step): mean over queries of the step average precision, scikit-learn's definition",
     "map_trapezoid": "mAP (trapezoidal): the same by the trapezoidal rule, as for Oxford and Paris",
@@ -92,7 +93,7 @@ class QueryScores:
         if not scored.any():
             raise ValueError(
                 f"None of the {len(scored)} queries has a relevant image in the database: "
-                "no label occurs in both."
+                "no label occurs in both, the image that asks aside."
             )
         means = {name: float(getattr(self, name)[scored].mean()) for name in (*MEASURES, *RECALLS)}
         return RetrievalScores(
@@ -108,7 +109,7 @@ def score(
     database_descriptors: Float32Rows,
     query_labels: Sequence[Label],
     database_labels: Sequence[Label],
-    own_index: Sequence[int] | NDArray[np.int64] | None = None,
+    own_places: Sequence[ArrayLike] | None = None,
 ) -> RetrievalScores:
     """Mean retrieval scores; arguments as :func:`score_queries`.
 
@@ -116,7 +117,7 @@ def score(
         ValueError: lengths that differ, descriptors that are not finite, or no query with a relevant image.
     """
     return score_queries(
-        query_descriptors, database_descriptors, query_labels, database_labels, own_index
+        query_descriptors, database_descriptors, query_labels, database_labels, own_places
     ).means()
 
 
@@ -125,7 +126,7 @@ def score_queries(
     database_descriptors: Float32Rows,
     query_labels: Sequence[Label],
     database_labels: Sequence[Label],
-    own_index: Sequence[int] | NDArray[np.int64] | None = None,
+    own_places: Sequence[ArrayLike] | None = None,
     *,
     top_k: int = 10,
 ) -> QueryScores:
@@ -136,21 +137,21 @@ def score_queries(
         database_descriptors: float32 [N, d], unit rows.
         query_labels: Q labels, one each or several.
         database_labels: N labels.
-        own_index: per query its own place in the database, or ``NOT_IN_DATABASE``; None when no query
-            stands in the database.
+        own_places: per query the places of its own image in the database, none where it does not stand
+            there; None when no query does.
         top_k: how many of the best images to keep per query.
 
     Raises:
         ValueError: lengths that differ, or descriptors that are not finite.
     """
-    own = np.full(len(query_labels), NOT_IN_DATABASE) if own_index is None else np.asarray(own_index)
+    own = as_places(own_places, len(query_labels))
     _check_lengths(len(query_descriptors), len(database_descriptors), query_labels, database_labels, own)
     relevant = relevance(query_labels, database_labels)
     values = np.full((len(MEASURES) + len(RECALLS), len(query_labels)), np.nan)
     top: list[Ranks] = []
     for start, orders in rank_blocks(query_descriptors, database_descriptors):
         for query, order in enumerate(orders, start):
-            kept = order[order != own[query]]
+            kept = order[~np.isin(order, own[query])] if len(own[query]) else order
             top.append(kept[:top_k].copy())
             ranks = np.flatnonzero(relevant.of(query)[kept])
             if len(ranks):
@@ -166,7 +167,7 @@ def search(queries: Float32Rows, database: Float32Rows, gallery: Gallery) -> Que
         queries: float32 [n, D], unit rows of all images of the gallery, as those that ask are described.
         database: float32 [n, D], unit rows of the same images, as those that are searched are: another
             network's in asymmetric search.
-        gallery: n images; one that asks and is searched is left out of its own ranking.
+        gallery: n images; one that asks and is searched is left out of its own ranking, with its copies.
 
     Raises:
         ValueError: as :func:`score_queries`.
@@ -176,8 +177,15 @@ def search(queries: Float32Rows, database: Float32Rows, gallery: Gallery) -> Que
         database[gallery.database],
         gallery.query_labels,
         gallery.database_labels,
-        own_index=gallery.own_index,
+        own_places=gallery.own_places,
     )
+
+
+def as_places(own: Sequence[ArrayLike] | None, queries: int) -> list[Places]:
+    """Per query int64 [its places in the database]; none of any query where nothing is given."""
+    if own is None:
+        return [np.empty(0, dtype=np.int64)] * queries
+    return [np.asarray(places, dtype=np.int64) for places in own]
 
 
 def _measures(ranks: Ranks) -> tuple[float, ...]:
@@ -195,14 +203,12 @@ def _check_lengths(
     database: int,
     query_labels: Sequence[Label],
     database_labels: Sequence[Label],
-    own: NDArray[np.integer],
+    own: Sequence[Places],
 ) -> None:
     if (queries, database) != (len(query_labels), len(database_labels)) or len(own) != queries:
         raise ValueError(
             f"{queries} query and {database} database descriptors do not fit {len(query_labels)} and "
-            f"{len(database_labels)} labels and {len(own)} own indices."
+            f"{len(database_labels)} labels and own places of {len(own)} queries."
         )
-    if len(own) and (own.min() < NOT_IN_DATABASE or own.max() >= database):
-        raise ValueError(
-            f"Own indices must lie in the database of {database} images or be {NOT_IN_DATABASE}."
-        )
+    if any(len(places) and not 0 <= places.min() <= places.max() < database for places in own):
+        raise ValueError(f"Own places must lie in the database of {database} images.")

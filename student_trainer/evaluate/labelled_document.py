@@ -104,6 +104,7 @@ def document_of(
             queries_without_positives=means.queries_without_positives,
             database=means.database,
             leave_one_out=gallery.leave_one_out,
+            queries_with_copies=gallery.queries_with_copies,
             scales=scales,
             measures=_MEASURES,
             several_labels=gallery.several_labels,
@@ -197,7 +198,8 @@ def _examples(measured: Mapping[str, Measured], gallery: Gallery, root: Path) ->
 
 def _example(query: int, why: str, measured: Mapping[str, Measured], gallery: Gallery, root: Path) -> Example:
     place = gallery.queries[query]
-    relatives = int(np.count_nonzero(gallery.relevance.of(query))) - gallery.leave_one_out
+    relevant = gallery.relevance.of(query)
+    relatives = int(relevant.sum() - relevant[gallery.own_places[query]].sum())
     return Example(
         query=_relative(gallery.paths[place], root),
         label=in_words(gallery.labels[place]),

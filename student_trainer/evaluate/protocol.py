@@ -89,6 +89,10 @@ class Protocol(Part):
     queries_without_positives: int
     database: int
     leave_one_out: bool
+    queries_with_copies: int = 0
+    """Queries whose very image stands in the database too (where each ranks all the others: once more), by
+    its bytes; it is left out of their own rankings wherever it stands. 0 in older files, which did not look,
+    and on benchmarks, whose ground truth says what is ignored."""
     scales: tuple[float, ...]
     """Of the networks at hand; a teacher behind an API has its own."""
     headline_measure: Headline = "map_step"
@@ -133,7 +137,18 @@ class Protocol(Part):
             else f"{self.queries:,} queries rank {self.database:,} database images"
         )
         split = f", split {self.split}" if self.split else ""
-        return f"{who} ({self.manifest}{split}){without}. {self._relevant()} {self._scales()}."
+        apart = f"{without}{self._copies()}"
+        return f"{who} ({self.manifest}{split}){apart}. {self._relevant()} {self._scales()}."
+
+    def _copies(self) -> str:
+        """What is said of images that a query would find because they are itself."""
+        if not self.queries_with_copies:
+            return ""
+        where = "have copies among the others" if self.leave_one_out else "stand in the database too"
+        return (
+            f"; the images of {self.queries_with_copies:,} queries {where} (the same bytes), and are left "
+            "out of their own rankings"
+        )
 
     def _relevant(self) -> str:
         return f"Relevant means: {what_is_relevant(several_labels=self.several_labels)}."

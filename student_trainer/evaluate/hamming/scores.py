@@ -42,12 +42,12 @@ def score_gallery(
         codes[gallery.database],
         bits,
         gallery.relevance,
-        gallery.own_index,
+        gallery.own_places,
     )
     images, relevant = counts.sum(axis=1), counts[:, 1]
     scored = relevant.any(axis=1)
     aps = tie_aware_ap(images, relevant)[scored]
-    ranked = int(images[0].sum())
+    ranked = int(images.sum(axis=1).min())
     return HammingScores(
         bits=bits,
         map=float(aps.mean()),

@@ -7,7 +7,7 @@ A thousand queries in a million codes of 64 bits take about a second; the memory
 more as words, and of what is returned.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -26,6 +26,7 @@ from student_trainer.evaluate.hamming.kernels import (
 from student_trainer.evaluate.hamming.packing import Codes, as_words, check_codes
 from student_trainer.evaluate.ranking import Ranks
 from student_trainer.evaluate.relevance import Relevance, SameLabel, SharedLabel
+from student_trainer.evaluate.same_bytes import Places
 
 Counts = NDArray[np.int64]
 
@@ -68,17 +69,17 @@ def count_by_distance(
     database: Codes,
     bits: int,
     relevance: Relevance,
-    own_index: NDArray[np.int64] | None = None,
+    own_places: Sequence[Places] | None = None,
 ) -> Counts:
     """How many images of the database stand at each distance from each query: int64 [Q, 2, bits + 1].
 
     Args:
         queries: packed codes [Q, bytes]. database: packed codes [N, bytes]. bits: of a code. relevance: by
-        labels of the same Q and N; ``[q, 1]`` counts the relevant images, ``[q, 0]`` the others. own_index:
-        [Q] each query's own place in the database, which is not counted, or -1.
+        labels of the same Q and N; ``[q, 1]`` counts the relevant images, ``[q, 0]`` the others. own_places:
+        per query the places of its own image in the database, which are not counted.
 
     Raises:
-        ValueError: not codes of so many bits, or labels or own indices that do not fit them.
+        ValueError: not codes of so many bits, or labels or own places that do not fit them.
     """
     codes = _sides(queries, database, bits)
     labels, count = _labels(relevance)
@@ -90,8 +91,8 @@ def count_by_distance(
         )
     counts = np.zeros((len(queries), 2, bits + 1), np.int64)
     _share_out(len(queries), lambda start, stop: count(start, stop, codes, labels, counts))
-    if own_index is not None:
-        _take_out_own(counts, queries, database, own_index, relevance)
+    if own_places is not None:
+        _take_out_own(counts, queries, database, own_places, relevance)
     return counts
 
 
@@ -121,18 +122,20 @@ def _share_out(queries: int, work: Callable[[int, int], None]) -> None:
 
 
 def _take_out_own(
-    counts: Counts, queries: Codes, database: Codes, own_index: NDArray[np.int64], relevance: Relevance
+    counts: Counts, queries: Codes, database: Codes, own_places: Sequence[Places], relevance: Relevance
 ) -> None:
     """A query that stands in the database is not to find itself."""
-    own = np.asarray(own_index)
-    if own.shape != (len(queries),) or (len(own) and not -1 <= own.min() <= own.max() < len(database)):
+    every = np.concatenate([np.empty(0, np.int64), *own_places])
+    if len(own_places) != len(queries) or (
+        len(every) and not 0 <= every.min() <= every.max() < len(database)
+    ):
         raise ValueError(
-            f"Own indices are one for each of {len(queries)} queries, in a database of {len(database)} or -1."
+            f"Own places are those of each of {len(queries)} queries in a database of {len(database)}."
         )
-    for query in np.flatnonzero(own >= 0):
-        place = own[query]
-        distance = int(np.unpackbits(queries[query] ^ database[place]).sum())
-        counts[query, int(_is_relevant(relevance, int(query), int(place))), distance] -= 1
+    for query, places in enumerate(own_places):
+        for place in places.tolist():
+            distance = int(np.unpackbits(queries[query] ^ database[place]).sum())
+            counts[query, int(_is_relevant(relevance, query, place)), distance] -= 1
 
 
 def _is_relevant(relevance: Relevance, query: int, place: int) -> bool:

@@ -246,6 +246,40 @@ def test_a_folder_of_labelled_subfolders_is_ranked_leaving_each_query_out(run, p
             assert example.query not in {hit.path for hit in ranking.top}
 
 
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_query_does_not_find_its_own_image_under_any_name(run, manifest, photographs, copied):
+    """A gallery in which every query stands too, by the same path or by copies, gives the same numbers."""
+    call("--run", run.root, "--manifest", manifest)
+    alone = read_evaluation(run.evaluation)
+    rows = manifest.read_text()
+    for label in ("arch", "dome"):
+        for name in ("0.png", "copy.png", "again.png") if copied else ("0.png",):
+            if name != "0.png":
+                (photographs / label / name).write_bytes((photographs / label / "0.png").read_bytes())
+            rows += f"{label}/{name},{label},test,0\n"
+    manifest.write_text(rows)
+    text = call("--run", run.root, "--manifest", manifest)
+    said = "the images of 2 queries stand in the database too (the same bytes), and are left out of their own"
+    assert said in text
+    evaluation = read_evaluation(run.evaluation)
+    assert evaluation.protocol.queries_with_copies == 2 and alone.protocol.queries_with_copies == 0
+    queries = {name: [example.query for example in found.examples] for name, found in
+               (("alone", alone), ("with", evaluation))}  # fmt: skip
+    assert queries["alone"] == queries["with"]
+    for example in evaluation.examples:
+        hits = [Path(hit.path) for hit in example.rankings[STUDENT].top]
+        own = Path(example.query).parent
+        assert not {own / name for name in ("0.png", "copy.png", "again.png")} & set(hits)
+        assert example.relevant_in_database == 4
+
+
+def test_copies_among_images_that_all_ask_are_left_out_and_counted(run, photographs, manifest):
+    (photographs / "arch" / "copy.png").write_bytes((photographs / "arch" / "0.png").read_bytes())
+    manifest.unlink()
+    text = call("--run", run.root, "--manifest", photographs)
+    assert "; the images of 2 queries have copies among the others (the same bytes), and are left" in text
+
+
 def test_a_query_without_a_relevant_image_is_counted_in_words(run, photographs, manifest):
     (photographs / "lonely.png").write_bytes((photographs / "arch" / "0.png").read_bytes())
     with manifest.open("a") as file:

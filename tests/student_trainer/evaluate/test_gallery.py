@@ -21,17 +21,30 @@ def test_marked_queries_rank_the_images_that_are_not_marked(manifest):
     assert gallery.query_labels == ["arch", "dome", "tower"]
     assert len(gallery.database) == 12
     assert not set(gallery.queries) & set(gallery.database)
-    assert gallery.own_index is None
+    assert [len(places) for places in gallery.own_places] == [0, 0, 0]
+    assert gallery.queries_with_copies == 0
 
 
 def test_without_marked_queries_every_image_ranks_all_the_others(photographs):
     (photographs / "manifest.csv").unlink()
     gallery = gallery_of(scan_folder(photographs))
     assert gallery.leave_one_out
-    assert (
-        gallery.queries.tolist() == gallery.database.tolist() == gallery.own_index.tolist() == list(range(15))
-    )
+    assert gallery.queries.tolist() == gallery.database.tolist() == list(range(15))
+    assert [places.tolist() for places in gallery.own_places] == [[place] for place in range(15)]
+    assert gallery.queries_with_copies == 0
     assert gallery.database_labels == ["arch"] * 5 + ["dome"] * 5 + ["tower"] * 5
+
+
+def test_the_image_of_a_query_is_known_in_the_database_by_its_file_and_by_its_bytes(tmp_path):
+    rows = entries(tmp_path, ("q", "x", True), ("r", "y", True), ("b", "x", False), ("copy", "x", False))
+    for entry, content in zip(rows, ("one", "two", "six", "one"), strict=True):
+        entry.path.write_text(content)
+    gallery = gallery_of([*rows, Entry(rows[0].path, "x"), Entry(rows[3].path, "z")])
+    assert [places.tolist() for places in gallery.own_places] == [[1, 2, 3], []]
+    assert gallery.queries_with_copies == 1
+    unmarked = gallery_of([Entry(entry.path, entry.label) for entry in rows])
+    assert [places.tolist() for places in unmarked.own_places] == [[0, 3], [1], [2], [0, 3]]
+    assert unmarked.queries_with_copies == 2
 
 
 def test_a_manifest_without_labels_is_refused_with_what_to_add(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from student_trainer.evaluate.labelled import MEASURES, NOT_IN_DATABASE, score, score_queries
+from student_trainer.evaluate.labelled import MEASURES, score, score_queries
 
 
 def unit_rows(seed: int, n: int, dim: int = 16) -> np.ndarray:
@@ -41,7 +41,7 @@ def test_map_step_is_scikit_learns_average_over_the_queries_that_have_positives(
 @given(st.integers(0, 10_000), st.integers(4, 20))
 def test_leaving_a_query_out_of_its_own_ranking_equals_a_database_without_it(seed, n):
     rows, names = unit_rows(seed, n), labels(seed, n, "ab")
-    together = score_queries(rows, rows, names, names, own_index=range(n))
+    together = score_queries(rows, rows, names, names, own_places=[[i] for i in range(n)])
     for query in range(n):
         others = [index for index in range(n) if index != query]
         alone = score_queries(
@@ -57,7 +57,7 @@ def test_without_its_index_a_query_in_the_database_would_find_itself():
     names = ["a", "b", "c", "d"]
     assert score(rows, rows, names, names).recall_at_1 == 1.0
     with pytest.raises(ValueError, match="None of the 4 queries has a relevant image"):
-        score(rows, rows, names, names, own_index=range(4))
+        score(rows, rows, names, names, own_places=[[i] for i in range(4)])
 
 
 def test_a_query_without_positives_leaves_the_mean_and_is_counted():
@@ -94,7 +94,7 @@ def test_recall_grows_with_depth_and_asks_every_image_among_the_rest(seed, n):
     asked = [query for query in range(n) if names.count(names[query]) > 1]
     if not asked:
         return
-    scores = score(rows, rows, names, names, own_index=range(n))
+    scores = score(rows, rows, names, names, own_places=[[i] for i in range(n)])
     for k in (1, 2, 4, 8):
         found = [any(names[i] == names[query] for i in best[query, : min(k, n - 1)]) for query in asked]
         assert getattr(scores, f"recall_at_{k}") == pytest.approx(np.mean(found))
@@ -103,9 +103,18 @@ def test_recall_grows_with_depth_and_asks_every_image_among_the_rest(seed, n):
 
 def test_only_some_queries_may_stand_in_the_database():
     rows = np.eye(3, dtype=np.float32)
-    found = score_queries(rows[:2], rows, ["a", "b"], ["a", "b", "a"], own_index=[0, NOT_IN_DATABASE])
+    found = score_queries(rows[:2], rows, ["a", "b"], ["a", "b", "a"], own_places=[[0], []])
     assert found.top[0].tolist() == [1, 2]
     assert found.top[1].tolist() == [1, 0, 2]
+
+
+def test_a_query_that_stands_in_the_database_several_times_is_left_out_everywhere():
+    rows = np.eye(4, dtype=np.float32)[[0, 1, 2, 0, 0]]
+    found = score_queries(rows[:1], rows, ["a"], ["a", "a", "b", "a", "b"], own_places=[[0, 3, 4]])
+    assert found.top[0].tolist() == [1, 2]
+    assert found.means().queries == 1
+    with pytest.raises(ValueError, match="the image that asks aside"):
+        score(rows[:1], rows, ["a"], ["a", "b", "b", "a", "a"], own_places=[[0, 3, 4]])
 
 
 def test_the_best_images_of_every_query_are_kept_as_asked():
@@ -125,11 +134,11 @@ def test_no_measure_is_described_as_a_bare_map():
     [
         (["a"], ["a", "b"], None, "do not fit 1 and 2 labels"),
         (["a", "b"], ["a"], None, "do not fit 2 and 1 labels"),
-        (["a", "b"], ["a", "b"], [0], "1 own indices"),
-        (["a", "b"], ["a", "b"], [0, 2], "Own indices must lie in the database of 2 images"),
-        (["a", "b"], ["a", "b"], [0, -2], "Own indices must lie"),
+        (["a", "b"], ["a", "b"], [[0]], "own places of 1 queries"),
+        (["a", "b"], ["a", "b"], [[0], [1, 2]], "Own places must lie in the database of 2 images"),
+        (["a", "b"], ["a", "b"], [[0], [-1]], "Own places must lie"),
     ],
 )
 def test_lengths_that_do_not_fit_are_refused(query_labels, database_labels, own, message):
     with pytest.raises(ValueError, match=message):
-        score_queries(unit_rows(0, 2), unit_rows(1, 2), query_labels, database_labels, own_index=own)
+        score_queries(unit_rows(0, 2), unit_rows(1, 2), query_labels, database_labels, own_places=own)

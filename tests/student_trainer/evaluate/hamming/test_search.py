@@ -77,11 +77,18 @@ def test_images_are_counted_by_relevance_and_distance(
 def test_a_query_does_not_find_itself() -> None:
     both = codes(7, 32, 5)
     names = ["a", "b", "a", "b", "c", "a", "b"]
-    own = np.array([0, 1, 2, -1, 4, 5, 6])
+    own = [np.arange(i, i + (i != 3)) for i in range(7)]  # the fourth stands nowhere
     found = count_by_distance(both, both, 32, relevance(names, names), own)
     assert found.sum(axis=(1, 2)).tolist() == [6, 6, 6, 7, 6, 6, 6]
     assert found[:, 1].sum(axis=1).tolist() == [2, 2, 2, 3, 0, 2, 2]
     assert found[3, 1, 0] == 1 and not found[[0, 1, 2, 4, 5, 6], 1, 0].any()
+
+
+def test_copies_of_a_query_are_not_counted_either() -> None:
+    left, right = codes(1, 32, 5), np.concatenate([codes(1, 32, 5), codes(4, 32, 6), codes(1, 32, 5)])
+    matching = relevance(["a"], ["a", "b", "a", "b", "b", "b"])
+    found = count_by_distance(left, right, 32, matching, [np.array([0, 5])])
+    assert found.sum() == 4 and found[0, 1].sum() == 1 and not found[0, :, 0].any()
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -120,8 +127,8 @@ def test_labels_and_own_places_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="do not fit the labels of 2 and 2"):
         count_by_distance(left, right, 16, relevance(["a", "b"], ["a", "b"]))
     fitting = relevance(["a", "b"], ["a", "b", "c"])
-    for own in (np.array([0]), np.array([0, 3]), np.array([-2, 0])):
-        with pytest.raises(ValueError, match="one for each of 2 queries, in a database of 3"):
+    for own in ([np.array([0])], [np.array([0]), np.array([3])], [np.array([-1]), np.array([0])]):
+        with pytest.raises(ValueError, match="each of 2 queries in a database of 3"):
             count_by_distance(left, right, 16, fitting, own)
     with pytest.raises(ValueError, match="Codes of 24 bits"):
         nearest(left, right, 24, 1)
