@@ -7,9 +7,11 @@ Two average precisions are in use and differ by a few points on the same ranking
 by name everywhere: ``ap_step`` (a sum of precisions at each positive; scikit-learn's) and
 ``ap_trapezoid`` (the area under straight lines; the one of the Oxford and Paris benchmarks).
 
-Ties: database images of equal float32 similarity stand in the order of their database index.
+Ties: database images of equal float32 similarity stand in the order of their database index. Images of
+bit-equal descriptors always tie.
 """
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -52,10 +54,24 @@ def rank_blocks(queries: Float32Rows, database: Float32Rows) -> Iterator[tuple[i
     if left.shape[1] != right.shape[1]:
         raise ValueError(f"Queries have {left.shape[1]} dimensions, the database {right.shape[1]}.")
     rows = max(1, BLOCK_BYTES // (BYTES_PER_PAIR * max(1, len(right))))
+    copies, firsts = _copies(right)
     for start in range(0, len(left), rows):
         similarity = left[start : start + rows] @ right.T
+        # A product of matrices may round the same row differently in another place.
+        similarity[:, copies] = similarity[:, firsts]
         np.negative(similarity, out=similarity)
         yield start, np.argsort(similarity, axis=1, kind="stable")
+
+
+def _copies(rows: Float32Rows) -> tuple[Ranks, Ranks]:
+    """Places of rows that are bit for bit an earlier one, and of the first such one."""
+    first: dict[bytes, int] = {}
+    firsts = np.array(
+        [first.setdefault(hashlib.sha256(row).digest(), place) for place, row in enumerate(rows)],
+        dtype=np.int64,
+    )
+    copies = np.flatnonzero(firsts != np.arange(len(rows)))
+    return copies, firsts[copies]
 
 
 def ap_step(ranks_of_positives: ArrayLike, n_positives: int) -> float:

@@ -37,7 +37,7 @@ from student_trainer.evaluate.revisited import HEADLINE, MEASURES, SETUPS, posit
 
 COMPARED: Headline = "map_trapezoid"
 """The average precision in which these benchmarks' published numbers are."""
-TIES = "images of equal similarity stand in the order of the database"
+TIES = "images of equal similarity, as computed in float32, stand in the order of the database"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 In: query descriptors, and a database as an array, a memory map or a file that gives slices, stored in float32
 or float16. Out: the similarities of each block to every query. Where the blocks are cut depends on the shapes
-alone, so a second pass gives the same bits.
+alone, so a second pass gives the same bits. Equal rows in different places need not get the same ones: a
+product of matrices may round them differently.
 """
 
 from collections.abc import Iterator, Sequence

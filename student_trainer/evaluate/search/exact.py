@@ -1,8 +1,10 @@
 """Exact search in a database that need not fit in memory.
 
 In: query descriptors, and a database that is read block by block. Out: the best k images of every query, or
-the exact ranks of a few listed images. No approximation: the order is that of
-:func:`student_trainer.evaluate.ranking.rank`, ties by database index.
+the exact ranks of a few listed images. No approximation: the order is that of the float32 similarities as
+they are computed block by block, equal ones by database index. It is that of
+:func:`student_trainer.evaluate.ranking.rank` but among images whose similarities differ by no more than the
+rounding of a product; bit-equal descriptors, which tie there, are such images.
 
 Average precision over a million distractors needs the ranks of a few hundred images, not the order of all:
 an image's rank is the number of those that stand before it, which is counted and never sorted.
@@ -20,7 +22,7 @@ from student_trainer.evaluate.search.blocks import Rows, checked, compared, len_
 
 @dataclass(frozen=True)
 class Found:
-    """The best images of every query, best first; ties by database index."""
+    """The best images of every query, best first; equal similarities by database index."""
 
     indices: Ranks
     """int64 [Q, k]."""

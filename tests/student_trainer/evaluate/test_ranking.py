@@ -63,6 +63,20 @@ def test_a_ranking_is_best_first_and_ties_stand_by_database_index(seed, queries,
     assert rank(left, right).T.tolist() == slow_rank(left, right)
 
 
+@pytest.mark.parametrize("copies", [7, 101, 1_003])
+@pytest.mark.parametrize("dim", [64, 320, 2_048])
+@pytest.mark.parametrize("queries", [1, 3, 40])
+def test_bit_equal_descriptors_tie_wherever_they_stand(dim, copies, queries):
+    random = np.random.default_rng(dim)
+    rows = random.standard_normal((queries + 2, dim)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    order = rank(rows[2:], np.repeat(rows[:1], copies, axis=0))
+    assert (order == np.arange(copies)[:, None]).all()
+    mixed = rank(rows[2:], np.tile(rows[:2], (copies, 1))).T
+    for query in mixed:
+        assert (np.diff(query[query % 2 == 0]) > 0).all() and (np.diff(query[query % 2 == 1]) > 0).all()
+
+
 def test_the_ranks_are_int64_database_by_query():
     order = rank(np.eye(3, 4, dtype=np.float32), np.eye(5, 4, dtype=np.float32))
     assert order.shape == (5, 3)
