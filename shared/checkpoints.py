@@ -26,8 +26,8 @@ from shared.tensor_files import (
     read_safetensors,
     read_safetensors_metadata,
     sorted_metadata,
-    write_whole,
 )
+from shared.whole_files import write_whole
 
 __all__ = ["CheckpointError", "load_network", "read_notes", "save_network", "weights_digest"]
 

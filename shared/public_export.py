@@ -22,8 +22,8 @@ from shared.images import IMAGENET_MEAN, IMAGENET_STD
 from shared.learned_whitening import LearnedWhitening
 from shared.network import DescriptorNet, NetworkSpec
 from shared.public_networks import public_name
-from shared.tensor_files import write_whole
 from shared.trunks import RESNETS, VGG16
+from shared.whole_files import write_whole
 
 HASH_DIGITS = 7
 SUFFIX = ".pth"

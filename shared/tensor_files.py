@@ -1,4 +1,4 @@
-"""Tensors from files, their exact fit into a module, and files that are written whole or not at all.
+"""Tensors from files, and their exact fit into a module.
 
 In: a path to a safetensors file or to a PyTorch pickle. Out: named tensors on the CPU, or
 :class:`CheckpointError` with the file, the fault and the next step. Pickles are read by PyTorch's
@@ -6,7 +6,6 @@ restricted unpickler alone: a file that names anything but tensors, plain values
 """
 
 import hashlib
-import os
 import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -96,20 +95,6 @@ def read_pickle(path: Path) -> Any:
         raise CheckpointError(
             f"{path} is not a whole PyTorch file: {type(error).__name__}: {error}. Fetch it again."
         ) from error
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file by these bytes, or leave it as it was; several processes may write the same at a time.
-
-    Raises:
-        OSError: the folder cannot be written, or is full.
-    """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def check_hash_in_name(path: Path) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from shared.learned_whitening import LearnedWhitening
-from shared.tensor_files import CheckpointError, read_safetensors, write_whole
+from shared.tensor_files import CheckpointError, read_safetensors
+from shared.whole_files import write_whole
 
 FORMAT = "ration-whitening/1"
 

@@ -5,7 +5,6 @@ In: a transfer set and, over HTTP, the key's whole chain and signed head; or a c
 their places is in :mod:`shared.certificate`; here the stored descriptors themselves are added.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from shared.certificate import (
 from shared.chain import ChainBroken, Link, Settle, parse_event
 from shared.receipts import BadReceipt, SignedHead
 from shared.vectors import descriptor_digest
+from shared.whole_files import write_whole
 from student_trainer.acquire.records import Teacher
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.errors import InvalidInput, StorageFailed, VerificationFailed
@@ -99,13 +99,8 @@ def write_certificate(certificate: Certificate, path: Path) -> None:
     Raises:
         StorageFailed: it cannot be written.
     """
-    temporary = path.with_name(path.name + ".new")
     try:
-        with temporary.open("wb") as file:
-            file.write(certificate.model_dump_json(indent=1).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, certificate.model_dump_json(indent=1), synced=True)
     except OSError as error:
         raise StorageFailed(f"{path} cannot be written: {error.strerror}.") from None
 

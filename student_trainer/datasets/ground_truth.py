@@ -9,13 +9,12 @@ every image as easy, hard or junk; the old one (Philbin et al., 2007 and 2008) a
 """
 
 import json
-import os
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from shared.whole_files import write_whole
 from student_trainer.datasets.ground_truth_checks import GRADES, check_benchmark
 from student_trainer.errors import InvalidInput, StorageFailed
 
@@ -116,13 +115,9 @@ def write_ground_truth(benchmark: Benchmark, path: Path, *, made_from: str | Non
     """
     document = {**to_document(benchmark), "made_from": made_from}
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text + "\n")
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise StorageFailed(f"The ground truth {path} cannot be written: {error.strerror}.") from None
 
 

@@ -6,6 +6,7 @@ disjoint; houses, trees and cars around them are shared, so that the surrounding
 """
 
 import csv
+import io
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.whole_files import write_whole
 from student_trainer.demo.scenery.buildings import STYLES, build
 from student_trainer.demo.scenery.photograph import Surroundings, photograph
 from student_trainer.demo.scenery.street import make_stock
@@ -142,13 +144,12 @@ def _leave_interrupts_to_the_parent() -> None:
 
 
 def _write_manifest(landmarks: list[Landmark], views: int, path: Path) -> None:
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", "split", "query"])
-        for landmark in landmarks:
-            for view in range(views):
-                query = landmark.split == TEST and view % VIEWS_A_QUERY == 0
-                row = (f"images/{landmark.label}/{view:02d}.jpg", landmark.label, landmark.split, int(query))
-                writer.writerow(row)
-    unfinished.replace(path)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["path", "label", "split", "query"])
+    for landmark in landmarks:
+        for view in range(views):
+            query = landmark.split == TEST and view % VIEWS_A_QUERY == 0
+            row = (f"images/{landmark.label}/{view:02d}.jpg", landmark.label, landmark.split, int(query))
+            writer.writerow(row)
+    write_whole(path, text.getvalue())

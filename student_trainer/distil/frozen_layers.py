@@ -23,6 +23,7 @@ from shared.checkpoints import weights_digest
 from shared.digest import digest_of_document
 from shared.network import DescriptorNet
 from shared.pooling import l2_normalise
+from shared.whole_files import write_whole
 from student_trainer.distil.arrays import ArrayStore, map_file, remove_stores
 from student_trainer.distil.batches import BatchSource, as_features
 from student_trainer.distil.processes import ALONE
@@ -129,9 +130,7 @@ def _compute(source: BatchSource, frozen: nn.Module, path: Path) -> None:
                 written += row.size
             file.write(rows.data)
             bar.advance(len(rows))
-    unfinished = _index(path).with_suffix(".part")
-    unfinished.write_text(json.dumps([places[position] for position in everything.tolist()]))
-    unfinished.replace(_index(path))
+    write_whole(_index(path), json.dumps([places[position] for position in everything.tolist()]))
 
 
 def _open(path: Path) -> ArrayStore:

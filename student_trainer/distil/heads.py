@@ -19,7 +19,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from shared.pooling import l2_normalise
-from shared.tensor_files import CheckpointError, read_safetensors, sorted_metadata, write_whole
+from shared.tensor_files import CheckpointError, read_safetensors, sorted_metadata
+from shared.whole_files import write_whole
 from student_trainer.errors import InvalidInput
 
 FORMAT = "ration-head/1"

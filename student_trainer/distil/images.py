@@ -25,6 +25,7 @@ from PIL import Image
 
 from shared.digest import digest_of_document, sha256_hex
 from shared.images import InvalidImage, Preprocessing, decode, load_pixels
+from shared.whole_files import write_whole
 from student_trainer.distil.arrays import ArrayStore, cut, ends, map_file, remove_stores
 from student_trainer.errors import InvalidInput, StorageFailed
 
@@ -124,9 +125,7 @@ def _build(
                     shapes.append((decoded.shape[0], decoded.shape[1]))
                     file.write(decoded.data)
                 on_image()
-    unfinished = index.with_suffix(".part")
-    unfinished.write_text(json.dumps(shapes))
-    unfinished.replace(index)
+    write_whole(index, json.dumps(shapes))
 
 
 def _open(path: Path, shapes: Sequence[Any], sources: Sequence[SourceImage]) -> PixelStore:

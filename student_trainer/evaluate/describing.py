@@ -20,8 +20,8 @@ from shared.digest import digest_of_document, digest_of_list, float_text
 from shared.extraction import Corners, describe
 from shared.images import InvalidImage, Preprocessing
 from shared.network import DescriptorNet
-from shared.tensor_files import write_whole
 from shared.views import WHOLE, ImageView
+from shared.whole_files import write_whole
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.evaluate.ranking import Float32Rows
 from student_trainer.evaluate.search.blocks import Rows

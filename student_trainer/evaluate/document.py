@@ -4,11 +4,11 @@ In: the fields below, or the bytes of the file. Out: the file, or a checked docu
 """
 
 import hashlib
-import os
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from shared.whole_files import write_whole
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.evaluate.asymmetric.mark import Mark, Way
 from student_trainer.evaluate.hamming.line import HammingScores
@@ -235,16 +235,12 @@ class Evaluation(Part):
         Raises:
             StorageFailed: it cannot be written.
         """
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
-            unfinished.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            unfinished.replace(path)
+            write_whole(path, self.model_dump_json(indent=1) + "\n")
         except OSError as error:
             raise StorageFailed(
                 f"{path} cannot be written: {error}. The older file, if any, is unchanged."
             ) from None
-        finally:
-            unfinished.unlink(missing_ok=True)
 
 
 def read_evaluation(path: Path) -> Evaluation:

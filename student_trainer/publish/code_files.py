@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from shared.digest import JsonValue, canonical_json
-from shared.tensor_files import write_whole
+from shared.whole_files import write_whole
 from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.evaluate.hamming.packing import Codes, bytes_of, check_codes
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from shared.whole_files import write_whole
 from student_trainer.errors import StorageFailed, VerificationFailed
 from student_trainer.output import emit
 from student_trainer.run_folder import RunFolder
@@ -46,10 +47,8 @@ def report(
 
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    unfinished = path.with_name(path.name + ".part")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise StorageFailed(
             f"{path} cannot be written: {error}. The older file, if any, is unchanged."

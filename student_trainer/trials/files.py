@@ -3,9 +3,9 @@
 In: a path and its content. Out: the file in place of an older one, or a :class:`StorageFailed`.
 """
 
-import os
 from pathlib import Path
 
+from shared import whole_files
 from student_trainer.errors import StorageFailed
 
 
@@ -15,11 +15,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         StorageFailed: it cannot be written; an older file is unchanged.
     """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")  # two processes may write the same file
-    data = content.encode("utf-8") if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
+        whole_files.write_whole(path, content)
     except OSError as error:
         raise StorageFailed(f"{path} cannot be written: {error}. An older file is unchanged.") from None

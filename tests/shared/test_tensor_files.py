@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import multiprocessing
 import os
 import pickle
 from pathlib import Path
@@ -21,7 +20,6 @@ from shared.tensor_files import (
     read_pickle,
     read_safetensors,
     read_safetensors_metadata,
-    write_whole,
 )
 
 
@@ -228,21 +226,3 @@ def test_a_wrong_shape_is_refused_and_leaves_the_module_as_it_was() -> None:
 def test_what_is_not_tensors_by_name_is_refused(content: object) -> None:
     with pytest.raises(TypeError, match="expected tensors by name"):
         as_tensors(content)
-
-
-def _write_often(path: Path, value: int) -> None:
-    for _ in range(200):
-        write_whole(path, bytes([value]) * 100_000)
-
-
-def test_processes_that_write_the_same_file_do_not_meet_and_leave_it_whole(tmp_path: Path) -> None:
-    path = tmp_path / "rows"
-    fork = multiprocessing.get_context("fork")
-    writers = [fork.Process(target=_write_often, args=(path, value)) for value in (1, 2)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(60)
-    assert [writer.exitcode for writer in writers] == [0, 0]
-    assert path.read_bytes() in (b"\1" * 100_000, b"\2" * 100_000)
-    assert list(tmp_path.iterdir()) == [path]

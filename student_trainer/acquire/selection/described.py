@@ -21,6 +21,7 @@ from shared.images import InvalidImage, Preprocessing
 from shared.network import DescriptorNet
 from shared.vectors import Float32Rows
 from shared.views import WHOLE, ImageView
+from shared.whole_files import write_whole
 from student_trainer.acquire.records import PlannedImage
 from student_trainer.errors import InvalidInput, StorageFailed
 
@@ -124,11 +125,8 @@ def _write(folder: Path, images: Sequence[PlannedImage], rows: Float32Rows) -> N
     """Keep a part, whole or not at all; two plans at a time write the same part or different ones."""
     digests = [image.digest for image in images]
     path = folder / f"{digest_of_list(digests)[:16]}.npz"
-    unfinished = path.with_suffix(".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            np.savez(file, digests=np.array(digests), rows=rows)
-        unfinished.replace(path)
+        write_whole(path, lambda file: np.savez(file, digests=np.array(digests), rows=rows))
     except OSError as error:
         raise StorageFailed(f"The candidates' descriptors cannot be kept in {folder}: {error}.") from None

@@ -7,16 +7,16 @@ machine and in ten years. An encoder's bytes change with the version of its comp
 compressed. Source: "Portable Network Graphics Specification" (W3C); RFC 1950 and 1951 for stored blocks.
 """
 
-import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.whole_files import write_whole
 from student_trainer.errors import StorageFailed
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -59,7 +59,8 @@ def write_pngs(
     for path, image in zip(paths, pixels, strict=True):
         content = plain_png(image)
         if _content(path) != content:
-            _write(path, content)
+            with _writing(path):
+                write_whole(path, content)
         on_looked()
 
 
@@ -80,17 +81,6 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with _writing(path):
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.tensor_files import write_whole
+from shared.whole_files import write_whole
 from student_trainer.errors import InvalidInput
 
 

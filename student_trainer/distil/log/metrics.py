@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from shared.whole_files import write_whole
 from student_trainer.distil.log.tensorboard import Board
 
 
@@ -23,9 +24,7 @@ class MetricsLog:
         # Before the first checkpoint nothing is continued, not even what precedes the first step.
         kept = _events_up_to(path, finished_steps) if finished_steps else []
         self._kinds = {json.loads(line)["event"] for line in kept}
-        partial = path.with_suffix(".part")
-        partial.write_text("".join(kept), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, "".join(kept))
         self._board = Board(board_folder, path) if board_folder else None
         self._file = path.open("a", encoding="utf-8")
 

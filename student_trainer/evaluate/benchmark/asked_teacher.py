@@ -24,8 +24,8 @@ from shared.digest import digest_of_list, float_text, sha256_hex
 from shared.exif import is_turned
 from shared.extraction import Corners, load_part
 from shared.images import InvalidImage, Preprocessing
-from shared.tensor_files import write_whole
 from shared.vectors import Float32Rows
+from shared.whole_files import write_whole
 from student_trainer.acquire import session
 from student_trainer.acquire.answers import introduce
 from student_trainer.acquire.client import Access

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from full_disk import disk_full_at
 from nacl.signing import SigningKey
 
 from shared.certificate import verify_certificate
@@ -185,7 +186,11 @@ def test_a_certificate_is_written_whole_or_not_at_all(run: RunFolder, audit: Aud
     assert auditing.read_certificate(run.certificate) == certificate
     with pytest.raises(StorageFailed, match="cannot be written"):
         auditing.write_certificate(certificate, tmp_path / "nowhere" / "certificate.json")
-    assert not list(run.root.glob("*.new"))
+    files, older = set(run.root.iterdir()), run.certificate.read_bytes()
+    with disk_full_at(1_000), pytest.raises(StorageFailed, match="cannot be written: File too large"):
+        auditing.write_certificate(certificate, run.certificate)
+    assert run.certificate.read_bytes() == older
+    assert set(run.root.iterdir()) == files
 
 
 def test_a_certificate_holds_for_its_own_transfer_set_alone(

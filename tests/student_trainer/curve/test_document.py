@@ -1,15 +1,13 @@
 """``curve.json`` and ``curve.csv``: written whole, read back, and refused when they are something else."""
 
 import csv
-import os
 from pathlib import Path
 
 import pytest
 from made_curves import curve_of
 
 from student_trainer.curve.document import read_curve
-from student_trainer.errors import InvalidInput, StorageFailed
-from student_trainer.trials.files import write_whole
+from student_trainer.errors import InvalidInput
 
 
 def test_what_is_written_is_read_back_and_the_table_holds_every_cell(tmp_path: Path) -> None:
@@ -30,11 +28,3 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "curve.json").write_text("{}")
     with pytest.raises(InvalidInput, match="is not a curve"):
         read_curve(tmp_path / "curve.json")
-
-
-def test_a_file_that_cannot_be_written_leaves_the_older_one(tmp_path: Path) -> None:
-    write_whole(tmp_path / "here", "older")
-    (tmp_path / f"here.{os.getpid()}.part").mkdir()
-    with pytest.raises(StorageFailed, match="An older file is unchanged"):
-        write_whole(tmp_path / "here", b"newer")
-    assert (tmp_path / "here").read_text() == "older"

@@ -75,7 +75,7 @@ def test_where_nothing_can_be_written_the_pickle_is_read_each_time(tmp_path: Pat
     (folder / "gnd_roxford5k.json").mkdir()  # stands in the way, also for who may write anywhere
     for _ in range(2):
         assert len(open_benchmark(folder).images) == 12
-    assert not [path for path in folder.iterdir() if path.name.endswith(".new")]
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import disk_full_at
 from PIL import Image
 
 from student_trainer.datasets.manifest import read_manifest
@@ -77,6 +78,15 @@ def test_an_interrupted_rendering_leaves_no_manifest(tmp_path: Path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         render_landmarks(tmp_path / "set", seed=3, **SMALL)
     assert not list(tmp_path.rglob("manifest.csv"))
+
+
+def test_a_disk_that_is_full_leaves_no_manifest_nor_a_part_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenes, "_render_all", lambda *_: (tmp_path / "set").mkdir())
+    with disk_full_at(1_000), pytest.raises(StorageFailed, match="File too large"):
+        render_landmarks(tmp_path / "set", seed=3, **SMALL)
+    assert not list((tmp_path / "set").iterdir())
 
 
 @pytest.mark.parametrize(

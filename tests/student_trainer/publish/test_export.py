@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from full_disk import disk_full_at
 from typer.testing import CliRunner
 
 from shared.checkpoints import load_network, read_notes, save_network, weights_digest
@@ -156,16 +157,12 @@ def test_a_folder_that_is_not_there_is_a_wrong_argument(
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
-def test_a_disk_that_is_full_is_named_by_the_file(
-    trained: RunFolder, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(28, "No space left on device", str(self))
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    message = refused(export(trained.root, tmp_path / name), StorageFailed)
-    assert f"{name} cannot be written: No space left on device. Name another folder" in message
-    assert "unfinished" not in message
+def test_a_disk_that_is_full_is_named_by_the_file(trained: RunFolder, tmp_path: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    with disk_full_at(1_000):
+        message = refused(export(trained.root, tmp_path / "out" / name), StorageFailed)
+    assert f"{name} cannot be written: File too large. Name another folder" in message
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_the_same_student_gives_the_same_bytes(trained: RunFolder, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from full_disk import disk_full_at
 from made_curves import curve_of
 from PIL import Image
 from typer.testing import CliRunner
@@ -467,10 +468,11 @@ def test_a_part_that_cannot_be_understood_is_named_and_nothing_is_written(run, n
 def test_a_page_that_cannot_be_written_leaves_the_older_one(run):
     call(run)
     older = run.report.read_bytes()
-    (run.root / "report.html.part").mkdir()
-    with pytest.raises(StorageFailed, match="older file, if any, is unchanged"):
+    files = set(run.root.rglob("*"))
+    with disk_full_at(1_000), pytest.raises(StorageFailed, match="older file, if any, is unchanged"):
         call(run)
     assert run.report.read_bytes() == older
+    assert set(run.root.rglob("*")) == files
 
 
 def test_a_photograph_is_read_once_however_often_it_stands_on_the_page(tmp_path):

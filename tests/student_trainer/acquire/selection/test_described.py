@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from full_disk import disk_full_at
 
 from shared.extraction import describe
 from shared.images import ImageLimits
@@ -90,6 +91,9 @@ def test_a_network_without_finite_descriptors_a_vanished_image_and_a_full_disk_a
     (tmp_path / "file").touch()
     with pytest.raises(StorageFailed, match="cannot be kept"):
         describer(tmp_path / "file")(candidates)
+    with disk_full_at(1_000), pytest.raises(StorageFailed, match=r"cannot be kept in .*File too large"):
+        describer(tmp_path / "rows")(candidates)
+    assert not [path for path in (tmp_path / "rows").rglob("*") if path.is_file()]
     candidates[0].path.unlink()
     with pytest.raises(InvalidInput, match="cannot be read any more"):
         describer(None)(candidates)

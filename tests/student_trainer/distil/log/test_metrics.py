@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+from full_disk import disk_full_at
+
 from student_trainer.distil.log.metrics import MetricsLog
 
 
@@ -43,3 +46,15 @@ def test_starting_over_starts_an_empty_curve(tmp_path: Path) -> None:
     with MetricsLog(path, 0):
         pass
     assert path.read_text() == ""
+
+
+def test_a_disk_that_is_full_leaves_the_curve_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    with MetricsLog(path, 0) as log:
+        for step in range(1, 101):
+            log.write("step", {"step": step})
+    before = path.read_bytes()
+    with disk_full_at(1_000), pytest.raises(OSError, match="File too large"):
+        MetricsLog(path, 90)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
