@@ -6,7 +6,7 @@ In: the folder given by ``--run``. Out: the paths of what a run reads and writes
 from dataclasses import dataclass
 from pathlib import Path
 
-from student_trainer.errors import InvalidInput
+from student_trainer.errors import InvalidInput, StorageFailed
 
 
 def transfer_set_file(place: Path) -> Path:
@@ -26,8 +26,15 @@ class RunFolder:
 
     @classmethod
     def create(cls, root: Path) -> "RunFolder":
-        """Make the folder if it is missing."""
-        root.mkdir(parents=True, exist_ok=True)
+        """Make the folder if it is missing.
+
+        Raises:
+            StorageFailed: it cannot be made.
+        """
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageFailed(f"The run folder {root} cannot be made: {error.strerror}.") from None
         return cls(root)
 
     @classmethod

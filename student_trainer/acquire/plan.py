@@ -21,7 +21,7 @@ from student_trainer.acquire.records import PlanFacts, PlannedImage
 from student_trainer.acquire.selection.choice import Describe, check_wish, choose
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.datasets.manifest import Entry
-from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.errors import InvalidInput
 from student_trainer.lock import exclusive
 from student_trainer.run_folder import RunFolder
 
@@ -125,10 +125,7 @@ def decide(
     """
     if dry_run:
         return _choice(RunFolder(run).transfer_set, inventory, n, facts, describe)
-    try:
-        folder = RunFolder.create(run)
-    except OSError as error:
-        raise StorageFailed(f"The run folder {run} cannot be made: {error.strerror}.") from None
+    folder = RunFolder.create(run)
     with exclusive(folder):
         choice = _choice(folder.transfer_set, inventory, n, facts, describe)
         _write(folder.transfer_set, inventory, choice)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from student_trainer.distil import commands
 from student_trainer.distil.data import TrainingData, from_sfm120k
-from student_trainer.errors import InvalidInput
+from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.recipe import load
 
 
@@ -106,6 +106,15 @@ class TestDistillation:
         (tmp_path / "empty").mkdir()
         with pytest.raises(InvalidInput, match=r"no transfer set .*empty/transfer_set\.sqlite"):
             train("--transfer-set", tmp_path / "empty", *QUICK)
+
+    def test_a_run_folder_that_cannot_be_made_is_a_storage_error(
+        self, train: Train, run: Path, manifest: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").touch()
+        of_labels = ("--objective", "csq", "--manifest", manifest)
+        for data in (("--transfer-set", run), of_labels):
+            with pytest.raises(StorageFailed, match="file cannot be made: File exists"):
+                train("--run", tmp_path / "file", *data)
 
     def test_a_set_that_is_not_complete_needs_partial(
         self, train: Train, bought: TrainingData, write_transfer_set: Callable[..., Path], tmp_path: Path
@@ -256,6 +265,7 @@ INTERRUPTED = """
 import os, signal, sys
 import torch
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit that it is ignored
 from student_trainer.distil.log.metrics import MetricsLog
 
 write = MetricsLog.write
