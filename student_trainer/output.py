@@ -1,6 +1,7 @@
-"""Results on standard output: text for people, or one JSON object with ``--json``.
+"""Results on standard output, as text for people or one JSON object with ``--json``; all else beside them.
 
-In: a plain JSON result and its text. Out: standard output. Progress and errors go to standard error.
+In: a plain JSON result and its text; or a line. Out: the result on standard output; the line on standard
+error, where progress and errors go too.
 """
 
 import json
@@ -14,3 +15,8 @@ def emit(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     sys.stdout.write(json.dumps(result, sort_keys=True) if as_json else text)
     sys.stdout.write("\n")
     sys.stdout.flush()
+
+
+def say(line: str) -> None:
+    """A line to the person who waits; results go to standard output and are not mixed with it."""
+    print(line, file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from student_trainer.errors import INTERRUPTED, InvalidInput
-from student_trainer.output import emit
+from student_trainer.output import emit, say
 from student_trainer.run_folder import RunFolder, transfer_set_file
 
 if TYPE_CHECKING:
@@ -109,7 +109,6 @@ def train(
     from student_trainer.distil.labels.counts import LabelCounts
     from student_trainer.distil.labels.source import LabelSource
     from student_trainer.distil.launch import together
-    from student_trainer.distil.preflight import say
     from student_trainer.distil.refusals import check_recipe
     from student_trainer.distil.train import train as train_student
     from student_trainer.distil.white_box.teacher import WhiteBox

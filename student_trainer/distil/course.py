@@ -15,13 +15,13 @@ from student_trainer.distil.log.events import log_mining
 from student_trainer.distil.log.metrics import MetricsLog
 from student_trainer.distil.objectives import Objective
 from student_trainer.distil.objectives.tupled import TupleObjective
-from student_trainer.distil.preflight import say
 from student_trainer.distil.schedule import Moment, Schedule
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.tuples.draws import TupleDraws
 from student_trainer.distil.tuples.mining import mine
 from student_trainer.distil.tuples.schedule import TupleSchedule
 from student_trainer.errors import InvalidInput
+from student_trainer.output import say
 from student_trainer.progress import Bar
 from student_trainer.recipe import Recipe
 

@@ -23,9 +23,10 @@ from student_trainer.distil.labels.class_names import classes_of
 from student_trainer.distil.labels.of_batch import has_label
 from student_trainer.distil.white_box.teacher import WhiteBox
 from student_trainer.errors import InvalidInput
+from student_trainer.naming import some_names
 
-_NAMED = 3
-
+PATHS_NAMED = 3
+"""Of images that a refusal is about: paths are long."""
 WITHOUT_TEACHER = "Label these, or leave them out of the manifest."
 """What to do with images without a label where nothing else is known of them."""
 
@@ -161,12 +162,6 @@ def from_sfm120k(root: Path, split: str | None, only: Container[str] | None = No
     )
 
 
-def some_paths(paths: Sequence[Path]) -> str:
-    """The first few, and how many more."""
-    more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
-    return ", ".join(str(path) for path in paths[:_NAMED]) + more
-
-
 def _renumbered(pairs: NDArray[np.int64], rows: Sequence[int], images: int) -> NDArray[np.int64]:
     """The pairs among ``rows`` of so many images, by their places there."""
     place = np.full(images, -1, np.int64)
@@ -184,6 +179,6 @@ def _labels(entries: Sequence[Entry], source: str, cure: str) -> list[Label]:
     if unlabelled:
         raise InvalidInput(
             f"{len(unlabelled):,} of {len(entries):,} images of {source} have no label: "
-            f"{some_paths(unlabelled)}. {cure}"
+            f"{some_names(unlabelled, PATHS_NAMED)}. {cure}"
         )
     return [entry.label for entry in entries if entry.label]

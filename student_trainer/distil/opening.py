@@ -25,12 +25,12 @@ from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.distil.descriptors import unit_rows
 from student_trainer.distil.frozen_layers import with_features
 from student_trainer.distil.heads import Head, fit_head
-from student_trainer.distil.preflight import some_names
 from student_trainer.distil.prepare import Lesson
 from student_trainer.distil.state import TrainingState
 from student_trainer.distil.student import build_student, build_untrained, calibrate
 from student_trainer.distil.white_box.term import kept_head, term_of, with_map_weights
 from student_trainer.errors import TrainingFailed
+from student_trainer.naming import some_names
 from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder
 

@@ -1,9 +1,8 @@
 """What can be known before the first step: whether the data fit the objective, and whether they can teach.
 
-In: a recipe and its data. Out: the objective; a refusal; or lines on standard error.
+In: a recipe and its data. Out: the objective; a refusal; or a sentence of advice.
 """
 
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +16,12 @@ from student_trainer.distil.objectives import Objective
 from student_trainer.distil.similarities import median_similarity, neighbourhoods
 from student_trainer.distil.threshold import HIGHEST, Threshold, choose, with_threshold
 from student_trainer.errors import InvalidInput
+from student_trainer.naming import some_names
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import AUTO, OBJECTIVE_SEED, THRESHOLD, objective_settings
 
 NEARLY_ALL = 0.95
 """An image with this share of the others above the threshold has next to nothing to be ranked last."""
-_NAMED = 5
 
 
 def make_objective(recipe: Recipe) -> Objective:
@@ -108,7 +107,7 @@ def _check_teacher(data: TrainingData, teacher: NDArray[np.float32]) -> None:
     norms = np.linalg.norm(teacher, axis=1)
     bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
     if len(bad):
-        names = some_names([str(data.images[row].path) for row in bad])
+        names = some_names([data.images[row].path for row in bad])
         raise InvalidInput(
             f"{len(bad):,} of {len(data):,} bought descriptors are zero or not finite, so nothing can be "
             f"ranked by them: {names}. Leave these images out, or ask the teacher's owner."
@@ -175,14 +174,3 @@ def neighbours(recipe: Recipe, data: TrainingData) -> Neighbours | None:
         crowded=int(np.count_nonzero(above >= NEARLY_ALL * (len(data) - 1))),
         median=median_similarity(data.teacher),
     )
-
-
-def some_names(names: list[str]) -> str:
-    """The first few of many."""
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
-def say(line: str) -> None:
-    """A line to the person who waits; results go to standard output and are not mixed with it."""
-    print(line, file=sys.stderr, flush=True)

@@ -14,18 +14,14 @@ from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import PixelStore, open_store
 from student_trainer.distil.objectives import Objective
 from student_trainer.distil.precision import warning
-from student_trainer.distil.preflight import (
-    check_data,
-    make_objective,
-    neighbours,
-    say,
-    some_names,
-)
+from student_trainer.distil.preflight import check_data, make_objective, neighbours
 from student_trainer.distil.processes import Processes
 from student_trainer.distil.threshold import Threshold, fitted
 from student_trainer.distil.validation import Validation, hold_back
 from student_trainer.distil.views import StudentViews, preprocessing_in_use
 from student_trainer.distil.white_box.term import MapTerm
+from student_trainer.naming import some_names
+from student_trainer.output import say
 from student_trainer.progress import progress
 from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder

@@ -15,11 +15,11 @@ from student_trainer.distil.descriptors import BadDescriptors
 from student_trainer.distil.objectives import Objective
 from student_trainer.distil.objectives.tupled import TupleObjective
 from student_trainer.distil.optimiser import RATE_FACTOR
-from student_trainer.distil.preflight import some_names
 from student_trainer.distil.push import ChunkTerm
 from student_trainer.distil.schedule import Moment
 from student_trainer.distil.state import TrainingState
 from student_trainer.errors import TrainingFailed
+from student_trainer.naming import some_names
 
 _ADVICE = (
     "The last checkpoint is kept. A lower learning rate usually helps: "

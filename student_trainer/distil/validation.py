@@ -18,9 +18,9 @@ from student_trainer.distil.backward import BadNumbers, describe_without_graph
 from student_trainer.distil.batches import BatchSource
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.label_free import LabelFreeScores, score
-from student_trainer.distil.preflight import some_names
 from student_trainer.distil.threshold import choose
 from student_trainer.errors import InvalidInput, TrainingFailed
+from student_trainer.naming import some_names
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import THRESHOLD
 

@@ -12,7 +12,7 @@ import typer
 
 from student_trainer.errors import INTERRUPTED, InvalidInput, TrainingFailed
 from student_trainer.evaluate.scales import parse_scales
-from student_trainer.output import emit
+from student_trainer.output import emit, say
 
 
 def reproduce(
@@ -97,7 +97,6 @@ def reproduce(
 
     May be stopped at any time: the same command continues, and a cell that is done is not run again.
     """
-    from student_trainer.distil.preflight import say
     from student_trainer.reproduce.arguments import Arguments, MeasureOn
     from student_trainer.reproduce.listing import listing
     from student_trainer.reproduce.page import HTML, MARKDOWN

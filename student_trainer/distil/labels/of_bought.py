@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from student_trainer.datasets.manifest import Entry, labelled_entries
-from student_trainer.distil.data import TrainingData, from_entries, from_sfm120k, some_paths
+from student_trainer.distil.data import PATHS_NAMED, TrainingData, from_entries, from_sfm120k
 from student_trainer.distil.labels.of_batch import UNLABELLED, has_label
 from student_trainer.errors import InvalidInput
+from student_trainer.naming import some_names
 
 _CURE = "Label these, or train on those that have a label and on all descriptors with --partly-labelled."
 
@@ -130,6 +131,6 @@ def _refuse_contradictions(bought: TrainingData, labelled: TrainingData, source:
 def _require_all(data: TrainingData, labelled: TrainingData, source: str, cure: str) -> None:
     if unknown := unknown_in(labelled, data):
         raise InvalidInput(
-            f"{len(unknown):,} of {len(data):,} bought images are not in {source}: {some_paths(unknown)}. "
-            f"{cure}"
+            f"{len(unknown):,} of {len(data):,} bought images are not in {source}: "
+            f"{some_names(unknown, PATHS_NAMED)}. {cure}"
         )

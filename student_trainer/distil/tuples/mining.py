@@ -16,11 +16,11 @@ from shared.batch_norm import modes_kept
 from student_trainer.distil.backward import BadNumbers, Chunk, describe_without_graph
 from student_trainer.distil.batches import BatchSource, Rows
 from student_trainer.distil.descriptors import unit_rows
-from student_trainer.distil.preflight import some_names
 from student_trainer.distil.tuples.draws import TupleDraws
 from student_trainer.distil.tuples.hardest import hardest_negatives
 from student_trainer.distil.tuples.schedule import Mined
 from student_trainer.errors import TrainingFailed
+from student_trainer.naming import some_names
 
 
 @dataclass(frozen=True)

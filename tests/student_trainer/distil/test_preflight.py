@@ -13,7 +13,6 @@ from student_trainer.distil.preflight import (
     check_data,
     make_objective,
     neighbours,
-    some_names,
     unfitted_objective,
 )
 from student_trainer.errors import InvalidInput
@@ -206,8 +205,3 @@ class TestNeighbours:
     ) -> None:
         assert neighbours(load(tiny_recipe_file, ["objective.name=ap"]), bought) is None
         assert neighbours(tiny_recipe, replace(bought, teacher=None)) is None
-
-
-def test_long_lists_are_cut() -> None:
-    assert some_names(["a", "b"]) == "a, b"
-    assert some_names([str(n) for n in range(1007)]) == "0, 1, 2, 3, 4 and 1,002 more"
