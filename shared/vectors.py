@@ -45,22 +45,6 @@ def encode_base64(row: NDArray[np.floating]) -> str:
     return base64.b64encode(encode_rows(row)).decode("ascii")
 
 
-def decode_base64(text: str) -> Float32Rows:
-    """Inverse of :func:`encode_base64`: float32 [dim].
-
-    Raises:
-        InvalidDescriptors: not base64, or not a whole number of float32 values, at least one.
-    """
-    try:
-        data = base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise InvalidDescriptors(f"A descriptor is not valid base64: {error}.") from None
-    if not data:
-        raise InvalidDescriptors("A descriptor is empty.")
-    row: Float32Rows = decode_rows(data, max(1, len(data) // BYTES_PER_VALUE))[0]
-    return row
-
-
 def check_rows(rows: Float32Rows, *, n: int, dim: int, unit_norm: bool = True) -> None:
     """Refuse descriptors that cannot be what was asked for.
 
