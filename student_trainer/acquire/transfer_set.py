@@ -40,8 +40,7 @@ class TransferSet:
     """An open transfer set; use it as a context manager, from one thread.
 
     Images that the teacher refused keep their place until the plan is made again, but are not counted as
-    chosen. A set that is
-    not complete can be used like any other: :meth:`bought` returns what is there.
+    chosen. A set that is not complete can be used like any other: :meth:`bought` returns what is there.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
