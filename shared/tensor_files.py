@@ -5,7 +5,6 @@ In: a path to a safetensors file or to a PyTorch pickle. Out: named tensors on t
 restricted unpickler alone: a file that names anything but tensors, plain values and numpy arrays is refused.
 """
 
-import hashlib
 import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from shared.digest import sha256_of_file
 from shared.pickle_checks import Unfit, check_values, opened
 
 NAMES_SHOWN = 5
@@ -106,8 +106,7 @@ def check_hash_in_name(path: Path) -> None:
     named = _HASH_IN_NAME.search(path.name)
     if named is None:
         return
-    with path.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    actual = sha256_of_file(path)
     if not actual.startswith(named[1]):
         raise CheckpointError(
             f"{path.name} promises a SHA-256 that starts with {named[1]}; its content has "

@@ -3,7 +3,6 @@
 In: the fields below, or the bytes of the file. Out: the file, or a checked document.
 """
 
-import hashlib
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -161,7 +160,7 @@ class ModelScores(Part):
     learned_labels: LearnedLabels | None = None
     """Absent where it learned without labels, or nobody wrote them down."""
     learned_images: LearnedImages | None = None
-    """Absent on benchmarks, of models whose images nobody wrote down, and in older files."""
+    """Absent of models whose images nobody wrote down, and in older files."""
     hamming: HammingScores | None = None
     """What its binary codes are worth, on labelled images; absent where it has no hash layer."""
 
@@ -258,9 +257,3 @@ def read_evaluation(path: Path) -> Evaluation:
             f"{path} is not an evaluation ({where}: {first['msg']}). "
             "Write it again with: student-trainer evaluate"
         ) from None
-
-
-def sha256_of_file(path: Path) -> str:
-    """Digest by which the document names a checkpoint."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
