@@ -13,7 +13,7 @@ import typer
 
 from student_trainer.errors import INTERRUPTED, InvalidInput
 from student_trainer.lock import exclusive
-from student_trainer.output import emit
+from student_trainer.output import emit, say
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.files import write_whole
 
@@ -66,7 +66,6 @@ def curve(
     from student_trainer.curve.figure import quality_picture
     from student_trainer.curve.grid import sizes_of
     from student_trainer.distil.data import from_transfer_set
-    from student_trainer.distil.preflight import say
     from student_trainer.recipe import load
     from student_trainer.trials.subsets import bought_in_order
 
@@ -106,7 +105,7 @@ def curve(
 def _check(recipe: "Recipe", manifest: Path | None, split: str | None, teacher: Path | None) -> None:
     from student_trainer.distil.preflight import unfitted_objective
     from student_trainer.distil.white_box.checks import check_white_box
-    from student_trainer.trials.given_networks import require_teacher
+    from student_trainer.evaluate.contestant import require_checkpoint
 
     check_white_box(recipe, unfitted_objective(recipe), at_hand=False)
     if unfitted_objective(recipe).needs_labels:
@@ -120,7 +119,7 @@ def _check(recipe: "Recipe", manifest: Path | None, split: str | None, teacher: 
             "the teacher has 1 by definition."
         )
     if teacher is not None:
-        require_teacher(teacher)
+        require_checkpoint(teacher)
 
 
 def _measure(

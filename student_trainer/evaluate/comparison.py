@@ -13,7 +13,7 @@ from shared.images import InvalidImage, Preprocessing
 from shared.multiply_adds import parameter_count
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.bridge import Crossing
-from student_trainer.evaluate.contestant import Contestant, check_device, open_network, require_teacher
+from student_trainer.evaluate.contestant import Contestant, check_device, open_network, require_teacher_among
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.document import STUDENT, TEACHER, Evaluation
 from student_trainer.evaluate.gallery import Gallery
@@ -50,7 +50,7 @@ def compare(
     """
     check_device(device)
     if asymmetric is not None:
-        require_teacher(contestants)
+        require_teacher_among(contestants)
     measured: dict[str, Measured] = {}
     for contestant in contestants:  # the teacher is the first
         teacher_dim = measured[TEACHER].dim if TEACHER in measured else None

@@ -13,6 +13,7 @@ from shared.extraction import pick_device
 from shared.images import InvalidImage
 from shared.multiply_adds import multiply_adds
 from shared.network import DescriptorNet
+from shared.public_networks import require_public_file
 from shared.tensor_files import CheckpointError
 from shared.views import WHOLE, ImageView
 from student_trainer.distil.heads import Head
@@ -75,7 +76,21 @@ class Contestant:
             return None
 
 
-def require_teacher(contestants: Sequence[Contestant]) -> None:
+def require_checkpoint(path: Path) -> None:
+    """Refuse a teacher's checkpoint that is not there.
+
+    Raises:
+        InvalidInput: there is no file; of a published network the message says where to download it.
+    """
+    try:
+        require_public_file(path)
+    except CheckpointError as error:
+        raise InvalidInput(f"The teacher's checkpoint: {error}") from None
+    if not path.is_file():
+        raise InvalidInput(f"There is no teacher checkpoint {path}.")
+
+
+def require_teacher_among(contestants: Sequence[Contestant]) -> None:
     """Raises InvalidInput where there is no teacher whose database could be asked."""
     if TEACHER not in {contestant.name for contestant in contestants}:
         raise InvalidInput("--asymmetric asks the teacher's database: give --teacher as well.")

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shared.public_networks import require_public_file
-from shared.tensor_files import CheckpointError
 from shared.views import WHOLE, Degradation
 from student_trainer import recipe
 from student_trainer.distil.lineage.learned import IMAGES, LABELS, read
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.fitness import Upbringing, in_teachers_space
-from student_trainer.evaluate.contestant import Contestant
+from student_trainer.evaluate.contestant import Contestant, require_checkpoint
 from student_trainer.evaluate.document import BEFORE, STUDENT, TEACHER
 from student_trainer.evaluate.provenance import Held, held, learned_before, learned_from
 from student_trainer.run_folder import RunFolder
@@ -58,7 +56,7 @@ def line_up(
     if teacher is None and teacher_image_size is not None:
         raise InvalidInput("--teacher-image-size is for the teacher's checkpoint: give --teacher FILE too.")
     if teacher is not None:
-        _require(teacher)
+        require_checkpoint(teacher)
         clean = view.clean() if teacher_image_size is None else view.clean().whole()
         first.append(Contestant(TEACHER, teacher, teacher_image_size or side, view=clean))
     if folder.initial_student.is_file():
@@ -73,16 +71,6 @@ def _degradation(text: str | None) -> Degradation | None:
         return Degradation.parse(text)
     except ValueError as error:
         raise InvalidInput(f"--degrade: {error} Images as they are: {CLEAN}.") from None
-
-
-def _require(teacher: Path) -> None:
-    """The teacher's file, or where to get it."""
-    try:
-        require_public_file(teacher)
-    except CheckpointError as error:
-        raise InvalidInput(f"The teacher's checkpoint: {error}") from None
-    if not teacher.is_file():
-        raise InvalidInput(f"There is no teacher checkpoint {teacher}.")
 
 
 def _named_runs(also: Sequence[str], taken: Sequence[str]) -> dict[str, RunFolder]:

@@ -15,7 +15,7 @@ from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.bridge import pairs_of
 from student_trainer.evaluate.benchmark.command import Payment, Wishes, evaluate_benchmark
 from student_trainer.evaluate.comparison import compare
-from student_trainer.evaluate.contestant import Contestant, require_teacher
+from student_trainer.evaluate.contestant import Contestant, require_teacher_among
 from student_trainer.evaluate.contestants import line_up
 from student_trainer.evaluate.destination import destination
 from student_trainer.evaluate.document import Evaluation
@@ -73,7 +73,7 @@ def carry_out(request: Request) -> tuple[Evaluation, Path]:
         degrade=request.degrade,
     )
     if request.wishes.asymmetric and request.wishes.teacher_url is None:
-        require_teacher(contestants)
+        require_teacher_among(contestants)
     if request.on_labelled_images:
         entries, source = _labelled(request)
         gallery = gallery_of(entries)

@@ -13,6 +13,7 @@ from student_trainer.distil.data import TrainingData, from_manifest, from_sfm120
 from student_trainer.distil.labels.of_bought import unknown_in, with_labels_of
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.benchmark import stated
+from student_trainer.evaluate.contestant import require_checkpoint
 from student_trainer.recipe import Recipe, load
 from student_trainer.reproduce.arguments import Arguments
 from student_trainer.reproduce.measures import readable
@@ -21,7 +22,6 @@ from student_trainer.reproduce.setting import Setting
 from student_trainer.reproduce.yardsticks import Yardsticks, yardsticks
 from student_trainer.run_folder import transfer_set_file
 from student_trainer.trials.file_digests import FileDigests
-from student_trainer.trials.given_networks import require_teacher
 from student_trainer.trials.subsets import bought_in_order
 from student_trainer.trials.yardsticks import threshold
 
@@ -41,7 +41,7 @@ def open_setting(given: Arguments, files: FileDigests) -> Setting:
     recipes = _students(given)
     recipe = next(iter(recipes.values()))
     if given.teacher is not None:
-        require_teacher(given.teacher)
+        require_checkpoint(given.teacher)
     pool = _pool(given.transfer_set, recipe) if given.transfer_set else None
     if given.teacher is not None and given.transfer_set is not None:
         _check_same_teacher(given.teacher, transfer_set_file(given.transfer_set))

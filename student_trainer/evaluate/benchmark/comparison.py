@@ -16,7 +16,7 @@ from student_trainer.evaluate.asymmetric.bridge import Crossing
 from student_trainer.evaluate.benchmark.asked_teacher import AskedTeacher
 from student_trainer.evaluate.benchmark.document import Line, document_of
 from student_trainer.evaluate.benchmark.scoring import Measured, Options, View, measure, view
-from student_trainer.evaluate.contestant import Contestant, check_device, open_network, require_teacher
+from student_trainer.evaluate.contestant import Contestant, check_device, open_network, require_teacher_among
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.document import STUDENT, TEACHER, Evaluation
 from student_trainer.evaluate.ranking import Float32Rows
@@ -88,7 +88,7 @@ class Comparison:
         _refuse_crops(contestants)
         require_everything(self.benchmark, self.options)
         if asymmetric and asked is None:
-            require_teacher(contestants)
+            require_teacher_among(contestants)
         lines: dict[str, Line] = {}
         views: dict[str, View] = {}
         describers: dict[str, Describer] = {}
