@@ -60,6 +60,15 @@ def test_the_length_and_the_order_of_the_rows_do_not_matter() -> None:
     assert choose(longer) == choose(rows)
 
 
+@pytest.mark.parametrize("thousandth", [0.25, 0.8, 0.95])
+def test_the_rounding_of_another_machine_does_not_change_it(thousandth: float) -> None:
+    def of_two_images(similarity: float) -> float:
+        return choose(np.array([[1, 0], [similarity, np.sqrt(1 - similarity**2)]], np.float32)).tau
+
+    just_below, just_above = of_two_images(thousandth - 5e-7), of_two_images(thousandth + 5e-7)
+    assert just_below == just_above == pytest.approx(thousandth - 0.001)
+
+
 def test_it_says_what_was_chosen_and_by_which_rule() -> None:
     rows = np.repeat(np.eye(4, dtype=np.float32), 3, axis=0)
     assert choose(rows).sentence() == (
