@@ -121,7 +121,7 @@ class TrainingSection(Section):
     """``all``: an epoch is every image once. ``balanced``: a batch is some labels, and of each
     ``images_per_label`` images (:mod:`student_trainer.distil.balanced`)."""
     images_per_label: Annotated[int, Field(ge=2)] = 8
-    """In a balanced batch."""
+    """In a balanced batch; what is left of ``batch_size`` then stays empty."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     learning_rate_decay: Annotated[float, Field(ge=0)] = 0.01
     weight_decay: Annotated[float, Field(ge=0)] = 1e-6
@@ -136,6 +136,12 @@ class TrainingSection(Section):
     precision: Literal["float32", "bf16"] = "float32"
     """Of the network's arithmetic; the loss is always taken in float32. ``bf16`` pays on graphics cards."""
     device: str = "auto"
+
+    @property
+    def images_per_batch(self) -> int:
+        """Images that a full batch holds; 0 where it is too small for a group of one label."""
+        group = self.images_per_label if self.sampling == "balanced" else 1
+        return self.batch_size // group * group
 
 
 class AveragingSection(Section):

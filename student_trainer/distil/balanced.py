@@ -74,7 +74,7 @@ class BalancedSchedule(Schedule):
     @property
     def steps_per_epoch(self) -> int:
         """Batches that hold as many images as there are."""
-        return ceil(self.images / (self.slots * self.setting.images_per_label))
+        return ceil(self.images / self.setting.images_per_batch)
 
     @property
     def alone(self) -> int:

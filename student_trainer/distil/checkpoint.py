@@ -40,6 +40,8 @@ class Checkpoint:
     """Tuples of the epoch that is under way: they followed from weights that are not kept."""
     head: dict[str, Any] | None = None
     """State dict of what the objective learns of its own, and the mean of its weights."""
+    images: int | None = None
+    """Learned from: those that could be decoded, without those held back. None in older files."""
     format: str = FORMAT
 
     @property

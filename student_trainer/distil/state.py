@@ -70,7 +70,7 @@ class TrainingState:
         state.mined = None if checkpoint.mined is None else Mined.from_state(checkpoint.mined)
         return state
 
-    def checkpoint(self, recipe: Recipe, data_digest: str, total_steps: int) -> Checkpoint:
+    def checkpoint(self, recipe: Recipe, data_digest: str, *, images: int, total_steps: int) -> Checkpoint:
         """The state, to be written before the next step changes it."""
         return Checkpoint(
             step=self.finished_steps,
@@ -84,6 +84,7 @@ class TrainingState:
             epoch_losses=self.epoch_losses,
             mined=None if self.mined is None else self.mined.state(),
             head=None if self.head is None else self._head_state(self.head),
+            images=images,
         )
 
     @property

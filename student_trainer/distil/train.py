@@ -111,7 +111,7 @@ def train(
                 if checkpoint.finished and processes.from_first(run.student.exists):
                     if tensorboard:
                         processes.on_first(lambda: Board(run.tensorboard, run.metrics).close())
-                    trained_on = len(data) - held_back_count(recipe, len(data))
+                    trained_on = checkpoint.images or len(data) - held_back_count(recipe, len(data))
                     return Outcome(run.student, trained_on, recipe.training.epochs, checkpoint.step, True)
             processes.on_first(lambda: recipe.write(run.recipe))
             board = run.tensorboard if tensorboard else None
@@ -135,10 +135,19 @@ def train(
 def forget(run: RunFolder) -> None:
     """Remove what was trained in a run folder; the transfer set, which was paid for, stays."""
     for folder in (run.checkpoints, run.tensorboard):
-        shutil.rmtree(folder, ignore_errors=True)
+        _empty(folder)
     learned = (run.learned_labels, run.learned_images)
     for file in (run.metrics, run.initial_student, run.student, run.head, *learned):
         file.unlink(missing_ok=True)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what is in a folder; itself it stays, since it may be a link to a larger disk."""
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _train(
@@ -185,7 +194,9 @@ def _train(
             if moment.ends_epoch or time.monotonic() - saved_s >= CHECKPOINT_EVERY_S:
                 check_weights(state, moment)
                 log.sync()
-                kept = state.checkpoint(recipe, data_digest, schedule.total_steps)
+                kept = state.checkpoint(
+                    recipe, data_digest, images=schedule.images, total_steps=schedule.total_steps
+                )
                 processes.on_first(partial(kept.save, run.checkpoints))
                 saved_s = time.monotonic()
 

@@ -37,8 +37,8 @@ def own_length(recipe: Recipe, base: Recipe, images: int, setting: Setting) -> s
         return ""
     if unfitted_objective(recipe).mining is not None:
         return "its steps are of tuples"
-    if recipe.training.batch_size != base.training.batch_size:
-        return f"its batches are of {recipe.training.batch_size:,} images"
+    if recipe.training.images_per_batch != base.training.images_per_batch:
+        return f"its batches are of {recipe.training.images_per_batch:,} images"
     if images > len(setting.pool.data):
         return f"it learns from {images:,} images, more than were bought"
     return ""

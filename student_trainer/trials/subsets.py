@@ -91,8 +91,8 @@ def recipe_for(recipe: Recipe, seed: int, size: int, largest: int, *, equal_step
     del document["validation"]
     document["training"]["seed"] = seed
     if equal_steps:
-        batch_size = recipe.training.batch_size
-        steps, most = math.ceil(size / batch_size), math.ceil(largest / batch_size)
+        per_batch = max(1, recipe.training.images_per_batch)  # 0 is refused where the training begins
+        steps, most = math.ceil(size / per_batch), math.ceil(largest / per_batch)
         _stretch(document, max(1.0, most / steps))
     return Recipe.model_validate(document)
 

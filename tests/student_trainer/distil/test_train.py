@@ -322,6 +322,17 @@ class TestRefusals:
         assert same(run.student, whole.student)
         assert len(events(run, "step")) == STEPS
 
+    def test_restart_starts_over_where_the_checkpoints_are_a_link_to_another_disk(
+        self, fit: Fit, tmp_path: Path
+    ) -> None:
+        run, _ = fit("run", "training.seed=1", *ONE_EPOCH)
+        shutil.move(run.checkpoints, tmp_path / "larger disk")
+        run.checkpoints.symlink_to(tmp_path / "larger disk")
+        run, outcome = fit("run", *ONE_EPOCH, restart=True)
+        assert not outcome.already_finished
+        assert run.checkpoints.is_symlink()
+        assert len(events(run, "step")) == outcome.steps
+
     def test_a_changed_transfer_set_does_not_continue(self, fit: Fit, bought: TrainingData) -> None:
         fit("run", *ONE_EPOCH)
         with pytest.raises(InvalidInput, match="descriptors or labels have changed"):
@@ -421,6 +432,8 @@ class TestRefusals:
         _, outcome = fit("run", *ONE_EPOCH, data=replace(bought, images=tuple(images)))
         assert outcome.images == 17
         assert "1 of 18 images are left out" in capsys.readouterr().err
+        _, again = fit("run", *ONE_EPOCH, data=replace(bought, images=tuple(images)))
+        assert (again.images, again.already_finished) == (17, True)
 
     def test_two_trainings_in_one_run_folder_are_refused(self, fit: Fit, tmp_path: Path) -> None:
         with exclusive(RunFolder.create(tmp_path / "run")), pytest.raises(InvalidInput, match="at work on"):

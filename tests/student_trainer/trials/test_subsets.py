@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from student_trainer.acquire.records import EarlierChoice, PlanFacts
+from student_trainer.distil.balanced import BalancedSchedule
 from student_trainer.recipe import Recipe
 from student_trainer.trials.subsets import choice_is_nested, nested_rows, recipe_for, sparse_rows
 
@@ -42,6 +43,20 @@ def test_a_cell_s_recipe_differs_by_its_seed_alone_unless_steps_are_to_be_equal(
     assert equal.training.epochs * equal.training.learning_rate_decay == pytest.approx(30 * 0.01)
     assert recipe_for(recipe, 0, 2000, 2000, equal_steps=True) == recipe
     assert recipe_for(recipe, 0, 9000, 2000, equal_steps=True) == recipe  # never shortened
+
+
+def test_balanced_batches_are_counted_as_the_whole_groups_that_they_hold() -> None:
+    recipe = Recipe.model_validate(
+        {"training": {"epochs": 30, "batch_size": 64, "sampling": "balanced", "images_per_label": 30}}
+    )
+    assert recipe.training.images_per_batch == 60
+    labels = np.repeat(np.arange(50), 20)
+
+    def steps(size: int) -> int:
+        training = recipe_for(recipe, 0, size, 1000, equal_steps=True).training
+        return BalancedSchedule.of(labels[:size], training).total_steps
+
+    assert [steps(size) for size in (240, 480, 960)] == [512, 512, 512]
 
 
 @given(
