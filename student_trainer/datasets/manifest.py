@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from student_trainer.errors import InvalidInput
 
+_COLUMNS = ("path", "label", "labels", "split", "query")
 _TRUE = frozenset({"1", "true", "yes"})
 _FALSE = frozenset({"", "0", "false", "no"})
 _BETWEEN_LABELS = ";"
@@ -40,13 +41,15 @@ def read_manifest(path: Path, split: str | None = None) -> list[Entry]:
 
     A relative path counts from the manifest's folder; if nothing is there, from ``images/`` beside it.
 
+    A path may stand there twice, as a query and in the database, but not with two labels or in two splits.
+
     Raises:
-        InvalidInput: the manifest cannot be read, a row is malformed (the message names its line), or
-            nothing is listed (for this split).
+        InvalidInput: the manifest cannot be read, a row is malformed or contradicts another (the message
+            names its line), or nothing is listed (for this split).
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            entries = list(_rows(csv.DictReader(file, strict=True), path))
+            entries = list(_consistent(_rows(csv.DictReader(file, strict=True), path), path))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(f"The manifest {path} cannot be read: {error}.") from None
     if not entries:
@@ -90,26 +93,49 @@ def labelled_entries(path: Path, split: str | None = None) -> list[Entry]:
     return scan_folder(path)
 
 
-def _rows(reader: "csv.DictReader[str]", manifest: Path) -> Iterator[Entry]:
-    if "path" not in (reader.fieldnames or ()):
-        found = ", ".join(reader.fieldnames or ()) or "nothing"
+def _consistent(rows: Iterator[tuple[int, Entry]], manifest: Path) -> Iterator[Entry]:
+    """The entries, if no file is said to be two things."""
+    first: dict[Path, tuple[int, Entry]] = {}
+    for line, entry in rows:
+        before, same = first.setdefault(entry.path.resolve(), (line, entry))
+        for what in ("label", "split"):
+            said, says = getattr(same, what), getattr(entry, what)
+            if said != says:
+                raise InvalidInput(
+                    f"The manifest {manifest}, line {line}: {entry.listed_as} has the {what} {says!r} here "
+                    f"and {said!r} in line {before}."
+                )
+        yield entry
+
+
+def _rows(reader: "csv.DictReader[str]", manifest: Path) -> Iterator[tuple[int, Entry]]:
+    """Each entry with the number of its (last) line."""
+    columns = list(reader.fieldnames or ())
+    if "path" not in columns:
+        found = ", ".join(columns) or "nothing"
         raise InvalidInput(
             f"The manifest {manifest} needs a header with a column 'path'; its first line holds: {found}."
         )
+    twice = [name for name in _COLUMNS if columns.count(name) > 1]
+    if twice:
+        raise InvalidInput(f"The manifest {manifest} has two columns named {twice[0]!r}.")
     for row in reader:
         where = f"The manifest {manifest}, line {reader.line_num}"
         if None in row or None in row.values():
             raise InvalidInput(f"{where}: the number of fields is not that of the header.")
-        if not row["path"].strip():
-            raise InvalidInput(f"{where}: the path is empty.")
         listed = row["path"].strip()
-        yield Entry(
+        if not listed:
+            raise InvalidInput(f"{where}: the path is empty.")
+        if "\0" in listed:
+            raise InvalidInput(f"{where}: the path holds a zero byte.")
+        entry = Entry(
             path=_locate(manifest.parent, listed),
             label=_label(row, where),
-            split=row.get("split") or None,
+            split=row.get("split", "").strip() or None,
             is_query=_flag(row.get("query", ""), where),
             listed_as=listed,
         )
+        yield reader.line_num, entry
 
 
 def _locate(folder: Path, text: str) -> Path:
@@ -119,7 +145,7 @@ def _locate(folder: Path, text: str) -> Path:
 
 
 def _label(row: "dict[str, str]", where: str) -> Label | None:
-    one, several = row.get("label") or None, row.get("labels") or None
+    one, several = row.get("label", "").strip() or None, row.get("labels", "").strip() or None
     if several is None:
         return one
     if one is not None:

@@ -60,10 +60,44 @@ def test_a_byte_order_mark_and_further_columns_do_no_harm(tmp_path: Path) -> Non
         ("path\na.jpg,extra\n", "line 2: the number of fields"),
         ("path,label\nb.jpg,x\n ,y\n", "line 3: the path is empty"),
         ("path,query\na.jpg,maybe\n", "line 2: query is 'maybe'"),
+        ("path,label,label\na.jpg,x,y\n", "two columns named 'label'"),
+        ("path,label\na\0.jpg,x\n", "line 2: the path holds a zero byte"),
         ('path\n"a.jpg\n', "cannot be read"),
     ],
 )
 def test_a_malformed_manifest_is_refused_with_its_line(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(InvalidInput, match=complaint):
+        read_manifest(write(tmp_path, text))
+
+
+def test_blanks_around_a_field_mean_nothing_and_a_blank_field_is_an_empty_one(tmp_path: Path) -> None:
+    manifest = write(tmp_path, "path,label,split,query\n a.jpg ,Taj , test,1 \nb.jpg, , ,\n")
+    assert read_manifest(manifest) == [
+        Entry(tmp_path / "a.jpg", "Taj", "test", True),
+        Entry(tmp_path / "b.jpg"),
+    ]
+    several = write(tmp_path, "path,labels\na.jpg, \n")
+    assert read_manifest(several)[0].label is None
+
+
+def test_a_path_may_be_a_query_and_in_the_database_too(tmp_path: Path) -> None:
+    manifest = write(tmp_path, "path,label,query\na.jpg,Taj,1\n./a.jpg,Taj,0\n")
+    assert [entry.is_query for entry in read_manifest(manifest)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "path,label\na.jpg,Taj\nb.jpg,x\nx/../a.jpg,Agra\n",
+            "line 4: .* label 'Agra' here and 'Taj' in line 2",
+        ),
+        ("path,split\na.jpg,train\na.jpg,test\n", "line 3: .* split 'test' here and 'train' in line 2"),
+    ],
+)
+def test_one_image_with_two_labels_or_in_two_splits_is_refused(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
     with pytest.raises(InvalidInput, match=complaint):
         read_manifest(write(tmp_path, text))
 
