@@ -39,12 +39,17 @@ from student_trainer.acquire.refusals import Fault, QuotaExhausted, Refused, rea
 from student_trainer.errors import InvalidInput, ServiceRefused
 
 LEDGER_PAGE_RECORDS = 1000
+API_VERSION = "/v1"
+"""With which every path begins that is asked for; OpenAI clients are given it as part of the address."""
 Answered = TypeVar("Answered", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Access:
-    """Where the teacher is and who asks. The key is kept out of every representation."""
+    """Where the teacher is and who asks. The key is kept out of every representation.
+
+    The address is kept without a slash, or the version of the API, at its end.
+    """
 
     url: str
     api_key: str
@@ -60,6 +65,9 @@ class Access:
             raise InvalidInput("The service's address must not carry a password; give the key with --key.")
         if not self.api_key.isascii() or not self.api_key.isprintable() or " " in self.api_key:
             raise InvalidInput("The API key holds characters that no key has; copy it again.")
+        path = url.path.rstrip("/")
+        if path.endswith(API_VERSION):
+            url = url.copy_with(path=path.removesuffix(API_VERSION))
         object.__setattr__(self, "url", str(url).rstrip("/"))
 
     def __repr__(self) -> str:

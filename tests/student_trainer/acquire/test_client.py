@@ -184,6 +184,25 @@ def test_an_address_that_cannot_be_is_refused(url: str, complaint: str) -> None:
         Access(url, KEY)
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("http://host:8000/v1", "http://host:8000"),
+        ("http://host:8000/v1/", "http://host:8000"),
+        ("https://host/teacher/v1", "https://host/teacher"),
+        ("https://host/teacher/", "https://host/teacher"),
+        ("http://v1", "http://v1"),
+        ("http://host/v10", "http://host/v10"),
+    ],
+)
+def test_the_address_of_an_openai_client_is_the_services_too(given: str, kept: str) -> None:
+    assert Access(given, KEY).url == kept
+
+
+def test_the_teacher_answers_at_the_address_of_an_openai_client(teacher: Any) -> None:
+    assert len(embed(f"{teacher.url}/v1", Waits()).body) == 2 * 8 * 4
+
+
 @pytest.mark.parametrize("api_key", ["rtn k1", "rtn\nk1", "schlüssel"])
 def test_a_key_that_cannot_be_is_refused_and_not_repeated(api_key: str) -> None:
     with pytest.raises(InvalidInput) as error:
