@@ -16,6 +16,7 @@ from student_trainer.evaluate.asymmetric.bridge import Crossing
 from student_trainer.evaluate.contestant import Contestant, check_device, open_network, require_teacher_among
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.document import STUDENT, TEACHER, Evaluation
+from student_trainer.evaluate.finite import require_finite
 from student_trainer.evaluate.gallery import Gallery
 from student_trainer.evaluate.labelled import search
 from student_trainer.evaluate.labelled_document import Measured, Source, document_of
@@ -45,8 +46,8 @@ def compare(
         on_images: called with (model name, images done since the last call).
 
     Raises:
-        InvalidInput: an image or checkpoint that cannot be read, no such device, no query with a
-            relevant image, or no way from the student to the teacher's database.
+        InvalidInput: an image or checkpoint that cannot be read, a descriptor that is not finite, no such
+            device, no query with a relevant image, or no way from the student to the teacher's database.
     """
     check_device(device)
     if asymmetric is not None:
@@ -85,7 +86,15 @@ def _measure(
         raise InvalidInput(
             f"An image of the manifest cannot be read: {error} Mend it or take it out of the manifest."
         ) from None
-    describer = Describer(network, contestant.longest_side_px, tuple(scales), device, view=contestant.view)
+    require_finite(rows, gallery.paths, contestant.name)
+    describer = Describer(
+        network,
+        contestant.longest_side_px,
+        tuple(scales),
+        device,
+        view=contestant.view,
+        name=contestant.name,
+    )
     if on_progress is not None:
         describer = replace(describer, on_images=on_progress)
     return Measured(

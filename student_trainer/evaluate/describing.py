@@ -23,6 +23,7 @@ from shared.network import DescriptorNet
 from shared.views import WHOLE, ImageView
 from shared.whole_files import write_whole
 from student_trainer.errors import InvalidInput, StorageFailed
+from student_trainer.evaluate.finite import require_finite
 from student_trainer.evaluate.ranking import Float32Rows
 from student_trainer.evaluate.search.blocks import Rows
 from student_trainer.evaluate.search.stored import FileRows, Joined
@@ -62,6 +63,8 @@ class Describer:
     on_images: Callable[[int], None] = lambda images: None
     """Called with the number of images done; those that were kept count as done at once."""
     view: ImageView = WHOLE
+    name: str = "The network"
+    """What a refusal calls it."""
     _identity: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -144,12 +147,7 @@ class Describer:
             )
         except (InvalidImage, OSError) as error:
             raise InvalidInput(f"An image cannot be read: {error} Mend it, or get it again.") from None
-        wrong = ~np.isfinite(rows).all(axis=1)
-        if wrong.any():
-            raise InvalidInput(
-                f"The network gives no finite descriptor for {int(wrong.sum()):,} images, the first "
-                f"{paths[int(np.argmax(wrong))]}: its weights are of no use for these images."
-            )
+        require_finite(rows, paths, self.name)
         return rows
 
 

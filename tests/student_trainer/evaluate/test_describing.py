@@ -139,7 +139,8 @@ def test_a_network_that_gives_nothing_finite_is_refused_by_the_image(images, tmp
     network = network_that_sees(images, 0)
     for parameter in network.parameters():
         parameter.data.fill_(float("nan"))
-    with pytest.raises(InvalidInput, match=r"no finite descriptor for 3 images, the first .*0\.jpg"):
+    said = r"The network gives no finite descriptor for 3 images, the first .*0\.jpg"
+    with pytest.raises(InvalidInput, match=said):
         Describer(network, SIDE_PX, cache=tmp_path).rows(images)
     assert not list(tmp_path.rglob("*.f4"))
 

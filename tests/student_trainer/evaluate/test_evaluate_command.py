@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import typer
 from made_purchases import bought_images
 from typer.testing import CliRunner
@@ -400,6 +401,17 @@ def test_an_image_that_cannot_be_read_is_named(run, photographs, manifest):
     assert str(broken) in message
     assert "take it out of the manifest" in message
     assert not run.evaluation.exists()
+
+
+def test_a_student_without_finite_descriptors_is_named_with_the_first_image(run, manifest):
+    network = load_network(run.student)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1e30)
+    save_network(network, run.student)
+    first = read_manifest(manifest)[0].path
+    message = refused("--run", run.root, "--manifest", manifest)
+    assert f"student gives no finite descriptor for 15 images, the first {first}" in message
 
 
 def test_missing_images_are_named_and_nothing_is_measured(run, photographs, manifest):
