@@ -4,7 +4,7 @@ In: what was measured of each model. Out: an :class:`~student_trainer.evaluate.d
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from shared.digest import sha256_of_file
 from shared.vectors import Float32Rows
 from student_trainer.distil.heads import Head
-from student_trainer.distil.images import digest_files
 from student_trainer.distil.lineage.learned import Learned
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate import examples
@@ -31,7 +30,6 @@ from student_trainer.evaluate.document import (
     Example,
     Hit,
     Interval,
-    LearnedImages,
     LearnedLabels,
     ModelScores,
     Ranking,
@@ -39,6 +37,7 @@ from student_trainer.evaluate.document import (
 from student_trainer.evaluate.gallery import Gallery
 from student_trainer.evaluate.hamming.line import HammingScores
 from student_trainer.evaluate.hamming.scores import score_gallery
+from student_trainer.evaluate.known_images import digests_to_compare, met_before
 from student_trainer.evaluate.labelled import MEASURES, RECALLS, QueryScores
 from student_trainer.evaluate.protocol import Protocol
 from student_trainer.evaluate.relevance import in_words
@@ -95,7 +94,7 @@ def document_of(
         means = first.means()
     except ValueError as error:
         raise InvalidInput(f"{source.manifest}: {error}") from None
-    digests = _digests(measured.values(), gallery)
+    digests = digests_to_compare((model.contestant for model in measured.values()), gallery.paths)
     return Evaluation(
         protocol=Protocol(
             manifest=source.name or source.manifest.resolve().name,
@@ -115,12 +114,6 @@ def document_of(
         images_root=str(source.root),
         examples=_examples(measured, gallery, source.root),
     )
-
-
-def _digests(measured: Iterable[Measured], gallery: Gallery) -> list[str]:
-    """Of the gallery's files; none where nobody knows which images were learned from."""
-    known = any(model.contestant.learned_images for model in measured)
-    return [image.digest for image in digest_files(gallery.paths)] if known else []
 
 
 def _line(model: Measured, before: Measured | None, gallery: Gallery, digests: Sequence[str]) -> ModelScores:
@@ -149,7 +142,7 @@ def _line(model: Measured, before: Measured | None, gallery: Gallery, digests: S
         bridge_fit=model.bridge.fit if model.bridge else None,
         asymmetric=model.mark,
         learned_labels=_labels_met_before(model.contestant.learned_labels, gallery),
-        learned_images=_images_met_before(model.contestant.learned_images, digests),
+        learned_images=met_before(model.contestant, digests),
         hamming=_by_codes(model, gallery),
     )
 
@@ -158,14 +151,6 @@ def _by_codes(model: Measured, gallery: Gallery) -> HammingScores | None:
     if model.hash_layer is None:
         return None
     return score_gallery(model.hash_layer, model.rows, gallery, model.parameters, model.multiply_adds)
-
-
-def _images_met_before(learned: frozenset[str], digests: Sequence[str]) -> LearnedImages | None:
-    if not learned:
-        return None
-    return LearnedImages(
-        learned=len(learned), measured=len(digests), shared=sum(digest in learned for digest in digests)
-    )
 
 
 def _labels_met_before(known: Learned | None, gallery: Gallery) -> LearnedLabels | None:

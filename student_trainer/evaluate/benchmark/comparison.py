@@ -19,6 +19,7 @@ from student_trainer.evaluate.benchmark.scoring import Measured, Options, View, 
 from student_trainer.evaluate.contestant import Contestant, check_device, open_network, require_teacher_among
 from student_trainer.evaluate.describing import Describer
 from student_trainer.evaluate.document import STUDENT, TEACHER, Evaluation
+from student_trainer.evaluate.known_images import digests_to_compare, met_before
 from student_trainer.evaluate.ranking import Float32Rows
 from student_trainer.run_folder import RunFolder
 
@@ -89,6 +90,8 @@ class Comparison:
         require_everything(self.benchmark, self.options)
         if asymmetric and asked is None:
             require_teacher_among(contestants)
+        files = (*self.benchmark.image_paths, *self.benchmark.query_paths)
+        digests = digests_to_compare(contestants, files)
         lines: dict[str, Line] = {}
         views: dict[str, View] = {}
         describers: dict[str, Describer] = {}
@@ -99,7 +102,7 @@ class Comparison:
             describer = self.describer(contestant)
             seen = view(describer, self.benchmark, self.options)
             teacher_dim = lines[TEACHER].dim if TEACHER in lines else None
-            lines[contestant.name] = self._line(contestant, describer, seen, teacher_dim)
+            lines[contestant.name] = self._line(contestant, describer, seen, teacher_dim, digests)
             if asymmetric and contestant.name in (TEACHER, STUDENT):
                 views[contestant.name], describers[contestant.name] = seen, describer
         if asymmetric:
@@ -123,10 +126,16 @@ class Comparison:
             apply_exif=False,
             on_images=lambda images: self.watch.on_images(contestant.name, images),
             view=contestant.view,
+            name=contestant.name,
         )
 
     def _line(
-        self, contestant: Contestant, describer: Describer, seen: View, teacher_dim: int | None
+        self,
+        contestant: Contestant,
+        describer: Describer,
+        seen: View,
+        teacher_dim: int | None,
+        digests: Sequence[str],
     ) -> Line:
         network = describer.network
         return Line(
@@ -143,6 +152,7 @@ class Comparison:
             objective=contestant.objective,
             images_bought=contestant.images_bought,
             mark=contestant.mark(network, teacher_dim),
+            learned_images=met_before(contestant, digests),
         )
 
     def _line_of_asked(self, asked: AskedTeacher, seen: View) -> Line:

@@ -26,6 +26,7 @@ from student_trainer.evaluate.document import (
     Evaluation,
     Example,
     Hit,
+    LearnedImages,
     ModelScores,
     Ranking,
     SetupLine,
@@ -59,6 +60,7 @@ class Line:
     bridge: Bridge | None = None
     """By which it asked the teacher's database."""
     mark: Mark | None = None
+    learned_images: LearnedImages | None = None
     view: str | None = None
 
 
@@ -155,6 +157,7 @@ def _scores(name: str, line: Line, before: Line | None, headline: str) -> ModelS
         bridge_way=line.bridge.way if line.bridge else None,
         bridge_fit=line.bridge.fit if line.bridge else None,
         asymmetric=line.mark,
+        learned_images=line.learned_images,
     )
 
 
