@@ -4,7 +4,7 @@ In: the network's own way of describing images. Out: a whitening for its descrip
 holds none that fits. Each network has its own whitening, learned in the same way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,10 @@ from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.sfm120k import SfmSplit
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.describing import Sight
+from student_trainer.evaluate.same_bytes import places_among
 from student_trainer.evaluate.whitening import SQUARE_ROOTED, learn_from_pairs, learn_pca
+
+_NAMED = 5
 
 
 class WhiteningSource(Protocol):
@@ -122,6 +125,30 @@ class FromFile:
     def whitening(self, sight: Sight) -> LearnedWhitening | None:
         """See :class:`WhiteningSource`."""
         return self.found if self.found.dim == sight.dim else None
+
+
+def require_apart(learned_on: Sequence[Path], measured: Benchmark, option: str) -> None:
+    """A whitening knows the images that it was learned on: it is not to be measured on them.
+
+    Args:
+        learned_on: the images of a whitening; those of a benchmark are told by their bytes, not their names.
+        measured: database and queries.
+        option: what named the whitening, for the refusal.
+
+    Raises:
+        InvalidInput: some are measured on; they are counted, and the first five named. Or a file cannot be
+            read.
+    """
+    places = places_among(learned_on, (*measured.image_paths, *measured.query_paths))
+    both = [path for path, found in zip(learned_on, places, strict=True) if len(found)]
+    if both:
+        named = "\n  ".join(map(str, both[:_NAMED]))
+        more = f"\n  and {len(both) - _NAMED:,} more" if len(both) > _NAMED else ""
+        raise InvalidInput(
+            f"{option}: {len(both):,} of its {len(learned_on):,} images have the bytes of images that "
+            f"{measured.name} measures on. Learn the whitening on other ones, as of Paris for Oxford. These "
+            f"are among both:\n  {named}{more}"
+        )
 
 
 def open_file(path: Path, scales: tuple[float, ...], learned_on: str | None = None) -> FromFile:

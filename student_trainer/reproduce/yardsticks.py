@@ -17,6 +17,7 @@ from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import SourceImage
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.gallery import gallery_of
+from student_trainer.evaluate.whitening_sources import require_apart
 from student_trainer.recipe import Recipe
 from student_trainer.reproduce.arguments import MeasureOn
 from student_trainer.reproduce.measures import PAPER_SCALES, Cost, MeasurePair
@@ -126,6 +127,9 @@ def _on_benchmarks(wish: MeasureOn, recipe: Recipe, files: FileDigests) -> Yards
     size_px = wish.image_size or BENCHMARK_PX
     teacher_px = wish.teacher_image_size or size_px
     device = recipe.training.device
+    for benchmark in benchmarks:
+        if (other := elsewhere(benchmark, benchmarks)) is not None:
+            require_apart(other.image_paths, benchmark, f"The whitening that is learned on {other.name}")
     measure = OnBenchmarks(benchmarks, size_px, wish.scales or PAPER_SCALES, device, files=files)
     for_teacher = replace(measure, longest_side_px=teacher_px)
     cost = Cost(benchmarks[0].image_paths[:TIMED_IMAGES], size_px, device)

@@ -20,7 +20,7 @@ from student_trainer.datasets.known import (
     same_photographs,
 )
 from student_trainer.datasets.labelled.catalogue import LABELLED
-from student_trainer.datasets.present import require_files
+from student_trainer.datasets.present import require_files, require_images
 from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.datasets.sfm120k import open_sfm120k
 from student_trainer.errors import InvalidInput
@@ -33,7 +33,13 @@ from student_trainer.evaluate.document import Evaluation
 from student_trainer.evaluate.revisited import SETUPS
 from student_trainer.evaluate.search.expansion import Expansion
 from student_trainer.evaluate.whitening import SQUARE_ROOTED
-from student_trainer.evaluate.whitening_sources import FromDatabase, FromPairs, WhiteningSource, open_file
+from student_trainer.evaluate.whitening_sources import (
+    FromDatabase,
+    FromPairs,
+    WhiteningSource,
+    open_file,
+    require_apart,
+)
 from student_trainer.progress import progress
 from student_trainer.run_folder import RunFolder
 
@@ -99,6 +105,9 @@ def evaluate_benchmark(
     benchmark = open_named(wishes.dataset or "", wishes.root, wishes.protocol, also_known=list(LABELLED))
     options = _options(wishes, scales, benchmark.name)
     whitened = options.whitening.images if options.whitening else ()
+    if whitened:
+        require_images(benchmark)
+        require_apart(whitened, benchmark, f"--whiten-on {wishes.whiten_on}")
     asked = _asked(wishes, run, benchmark, options, payment)
     each = len(benchmark.images) + len(benchmark.queries) + len(options.distractors) + len(whitened)
     images = each * len(contestants) + (pairs_of(run) if wishes.asymmetric else 0)

@@ -84,6 +84,20 @@ def test_a_whitening_comes_from_another_city(root: Path) -> None:
     assert [column.name for column in measure.columns if column.tested] == ["ROxf M", "ROxf H", "Oxf"]
 
 
+def test_two_cities_that_share_photographs_are_refused_by_their_bytes(
+    reproduce: Run, inputs: Any, tmp_path: Path
+) -> None:
+    make_revisited(tmp_path / "data", "roxford5k")
+    make_revisited(tmp_path / "data", "rparis6k")  # the same photographs under other names
+    ended = reproduce(
+        *("table2", "--out", tmp_path / "out", "--recipe", inputs.recipe, "--seeds", 1),
+        *("--dataset", "roxford5k,rparis6k", "--root", tmp_path / "data", "--teacher", inputs.teacher),
+        *("--image-size", PX, "--transfer-set", inputs.run.root),
+    )
+    assert ended.code == 2
+    assert "The whitening that is learned on rparis6k: 12 of its 12 images have the bytes of" in ended.err
+
+
 def test_the_digest_is_of_images_ground_truth_and_settings(root: Path, tmp_path: Path) -> None:
     oxford = open_benchmark(root / "roxford5k")
     digest = OnBenchmarks((oxford,), PX, SCALES).digest()

@@ -17,9 +17,18 @@ from shared.public_networks import ADDRESS
 from shared.whitening_files import save_learned_whitenings
 from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.revisited import open_benchmark
+from student_trainer.distil.images import digest_files
+from student_trainer.distil.lineage.learned import IMAGES, Learned, keep
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate import describing
-from student_trainer.evaluate.document import ASYMMETRIC, BEFORE, STUDENT, TEACHER, read_evaluation
+from student_trainer.evaluate.document import (
+    ASYMMETRIC,
+    BEFORE,
+    STUDENT,
+    TEACHER,
+    LearnedImages,
+    read_evaluation,
+)
 from student_trainer.evaluate.ranking import rank
 from student_trainer.evaluate.revisited import MEASURES
 from student_trainer.evaluate.revisited import evaluate as scores_of
@@ -347,6 +356,50 @@ def test_sizes_and_scales_stand_beside_every_model_and_are_said_to_differ(run, d
     assert "<td>80 px</td><td>1, 0.7071</td>" in page
     assert differ in card
     assert "| 80 px | 1, 0.7071 |" in card
+
+
+def test_images_that_were_learned_from_are_counted_on_a_benchmark_too(run, data, tmp_path):
+    arguments = ("--run", run.root, "--dataset", "roxford5k", "--root", data)
+    assert "learned from" not in call(*arguments)
+    assert read_evaluation(run.evaluation).models[STUDENT].learned_images is None
+    benchmark = open_benchmark(data / "roxford5k")
+    (tmp_path / "renamed.jpg").write_bytes(benchmark.image_paths[3].read_bytes())
+    other = tmp_path / "other.jpg"
+    write_view(other, 77, 0, 0)
+    learned = digest_files([tmp_path / "renamed.jpg", benchmark.query_paths[0], other])
+    keep(run.learned_images, IMAGES, Learned(tuple(image.digest for image in learned)))
+    try:
+        text = call(*arguments)
+        page, card = build_page(gather(run)), build_card(gather(run))
+        models = read_evaluation(run.evaluation).models
+        old = call("--run", run.root, "--dataset", "oxford5k", "--root", data)
+    finally:
+        run.learned_images.unlink()
+    said = "2 of the 20 images that it is measured on were learned from, so its scores say less"
+    assert f"student: {said}" in text
+    assert said in page and said in card
+    assert models[STUDENT].learned_images == LearnedImages(learned=3, measured=20, shared=2)
+    assert models[BEFORE].learned_images is None
+    assert "of the 16 images that it is measured on" in old  # its queries stand in the database
+
+
+def test_a_whitening_is_not_learned_on_the_same_images_under_other_names(run, data, tmp_path):
+    folder = make_revisited(tmp_path, "copy", sights=4, seed=3)
+    images = (
+        *open_benchmark(data / "roxford5k").image_paths,
+        *open_benchmark(data / "roxford5k").query_paths,
+    )
+    taken = open_benchmark(folder).image_paths[:7]
+    for path, image in zip(taken, images[-7:], strict=True):
+        path.write_bytes(image.read_bytes())
+    arguments = ("--run", run.root, "--dataset", "roxford5k", "--root", data)
+    message = refused(*arguments, "--whiten-on", folder)
+    assert "7 of its 16 images have the bytes of images that roxford5k measures on" in message
+    assert all(str(path) in message for path in taken[:5])
+    assert str(taken[5]) not in message and message.endswith("and 2 more")
+    for path in taken:
+        write_view(path, 33, 0, int(path.stem[-1]))
+    assert "Whitening: PCA on copy" in call(*arguments, "--whiten-on", folder)
 
 
 def test_missing_images_are_counted_and_listed(run, tmp_path):
