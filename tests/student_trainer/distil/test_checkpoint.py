@@ -1,14 +1,12 @@
 """A checkpoint is whole or the old one, and is refused for another recipe or other data."""
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from full_disk import disk_full_at
 
 from student_trainer.distil.checkpoint import Checkpoint
 from student_trainer.errors import InvalidInput, StorageFailed
@@ -28,17 +26,6 @@ def checkpoint(tiny_recipe: Recipe) -> Checkpoint:
         averaging={"count": 1, "sums": {"weight": torch.tensor([3.0], dtype=torch.float64)}},
         epoch_losses=[0.5],
     )
-
-
-@contextmanager
-def disk_full_at(size: int) -> Iterator[None]:
-    """Files cannot grow beyond ``size`` bytes, as if the disk were full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_what_is_saved_comes_back(tmp_path: Path, checkpoint: Checkpoint) -> None:
