@@ -113,12 +113,16 @@ def import_(
     """Fill an empty ledger from an export, all or nothing; its chains go on."""
     settings = settings_from(data_dir=data_dir, ledger=ledger)
     from teacher_service.metering.auditing.file_kinds import NotAnExport, check_importable
-    from teacher_service.metering.auditing.verify import import_ledger
+    from teacher_service.metering.auditing.verify import import_ledger, verify_export
     from teacher_service.metering.signing import KEY_FILE
 
     try:
         with file.open("rb") as opened:
             lines = check_importable(opened)
+            if opened.seekable():  # a pipe is read once
+                verify_export(lines)  # before there is a ledger, which would be left behind empty
+                opened.seek(0)
+                lines = opened
             verified = with_ledger(settings, lambda ledger: import_ledger(ledger, lines), create=True)
     except NotAnExport as error:
         raise InvalidArgument(f"{file} was not imported: {error}.") from error

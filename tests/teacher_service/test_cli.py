@@ -4,10 +4,12 @@ import asyncio
 import csv
 import io
 import json
+import os
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +276,86 @@ def test_a_file_of_another_kind_is_named_as_what_it_is(
     assert "a table of records, not a whole ledger" in one_line(run("ledger", "import", str(table)), 2)
     assert "the records of one key, not a whole ledger" in one_line(run("ledger", "import", str(records)), 2)
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"path,label,split\na.jpg,dog,test\n",
+        b"\xff\xd8\xff\xe0\x00\x10JFIF\x00",
+        b"[objective]\nname = 'rank'\n",
+        b'{\n "format": "certificate"\n}\n',
+        b"",
+    ],
+)
+def test_a_file_that_is_none_of_ours_is_no_broken_ledger(run: Run, tmp_path: Path, content: bytes) -> None:
+    file, new = tmp_path / "file", tmp_path / "new"
+    file.write_bytes(content)
+    why = "it does not begin as an export does" if content else "it is empty"
+    assert f"{file} cannot be verified: {why}" in one_line(run("ledger", "verify", str(file)), 2)
+    told = one_line(run("ledger", "import", str(file), "--data-dir", str(new)), 2)
+    assert f"{file} was not imported: {why}" in told
+    assert not new.exists()
+
+
+@pytest.mark.parametrize("lost", [1, 2, "all but the last"])
+def test_an_export_that_lost_its_first_lines_does_not_hold(
+    run: Run, tmp_path: Path, bought: dict[str, Any], lost: int | str
+) -> None:
+    file, new = tmp_path / "export.jsonl", tmp_path / "new"
+    run("ledger", "export", str(file))
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[lost:] if isinstance(lost, int) else lines[-1:]))
+    assert "does not hold: Line" in one_line(run("ledger", "verify", str(file)), 7)
+    assert run("ledger", "import", str(file), "--data-dir", str(new)).code in (2, 7)
+    assert not new.exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "forged", "code"),
+    [
+        (b"export/1", b"export/2", 7),
+        (b'{"kind":"ration', b'{"kind":"nation', 7),
+        (b'{"kind":"ration-ledger-export/1"}', b'{"kind": "ration-ledger-export/1"}', 7),
+        (b'{"kind":"ration', b' {"kind":"ration', 2),
+        (b'{"kind":"ration', b'\n{"kind":"ration', 2),
+    ],
+)
+def test_an_export_with_an_altered_header_passes_as_nothing(
+    run: Run, tmp_path: Path, bought: dict[str, Any], written: bytes, forged: bytes, code: int
+) -> None:
+    file, new = tmp_path / "export.jsonl", tmp_path / "new"
+    run("ledger", "export", str(file))
+    file.write_bytes(file.read_bytes().replace(written, forged, 1))
+    told = one_line(run("ledger", "verify", str(file)), code)
+    assert "does not hold: Line 1" in told or "or was altered" in told
+    one_line(run("ledger", "import", str(file), "--data-dir", str(new)), code)
+    assert not new.exists()
+
+
+def test_an_import_that_fails_leaves_no_ledger_behind(
+    run: Run, tmp_path: Path, bought: dict[str, Any]
+) -> None:
+    file, new = tmp_path / "export.jsonl", tmp_path / "new"
+    run("ledger", "export", str(file))
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"charged":2', b'"charged":1', 1))
+    assert f"{file} was not imported: Line " in one_line(
+        run("ledger", "import", str(file), "--data-dir", str(new)), 7
+    )
+    assert not new.exists()
+    file.write_bytes(whole)
+    assert run("ledger", "import", str(file), "--data-dir", str(new)).code == 0
+
+
+def test_an_export_is_imported_from_a_pipe_too(run: Run, tmp_path: Path, bought: dict[str, Any]) -> None:
+    file, pipe = tmp_path / "export.jsonl", tmp_path / "pipe"
+    run("ledger", "export", str(file))
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(file.read_bytes()), daemon=True)
+    writer.start()
+    assert run("ledger", "import", str(pipe), "--data-dir", str(tmp_path / "new")).code == 0
+    writer.join()
 
 
 def test_the_doctor_says_in_one_line_that_all_agrees(run: Run, bought: dict[str, Any]) -> None:

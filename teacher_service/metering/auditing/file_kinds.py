@@ -1,7 +1,11 @@
-"""Which of our files somebody names: a whole ledger, one key's records, or a table for spreadsheets.
+"""Which of our files somebody names: a whole ledger, one key's records, or a table for spreadsheets; or none.
 
 In: the lines of a file. Out: its kind, or the findings on one that can be verified. A table holds no items,
 so that no hash can be computed from it; one key's records are a chain, but state no end of their own.
+
+The first line decides. An export that lost its first lines begins like another of its lines, and is an
+export that does not hold. One whose first line begins like none of ours is refused all the same, and the
+refusal says that it may have been altered.
 """
 
 import itertools
@@ -17,10 +21,16 @@ from teacher_service.metering.auditing.export_file import RecordLine
 from teacher_service.metering.auditing.verify import Verified, verify_export
 
 Kind: TypeAlias = Literal["ledger", "records", "table"]
+_BEGINNINGS: dict[Kind, tuple[bytes, ...]] = {
+    "records": (b'{"hash":',),
+    "table": (b"key_id,", b"day,"),
+    "ledger": (b'{"kind":', b'{"billing":', b'{"digest":'),
+}
+"""Of a first line; a ledger's header, or where that was cut off, the line of a key or the last one."""
 
 
 class NotAnExport(Exception):
-    """A file of ours, but of a kind that cannot be used so; the message says which would do."""
+    """A file that cannot be used so, of ours or not; the message says which would do."""
 
 
 def check_importable(lines: Iterable[bytes]) -> Iterable[bytes]:
@@ -39,7 +49,7 @@ def verify_file(lines: Iterable[bytes]) -> tuple[Verified, Kind]:
 
     Raises:
         LedgerInvalid: it does not hold; names the line.
-        NotAnExport: it is a table.
+        NotAnExport: it is a table, or begins like no file of ours.
     """
     kind, again = _kind_of(lines)
     if kind == "table":
@@ -55,9 +65,11 @@ def _kind_of(lines: Iterable[bytes]) -> tuple[Kind, Iterable[bytes]]:
     rest = iter(lines)
     first = next(rest, b"")
     again = itertools.chain([first] if first else [], rest)
-    if first.startswith(b'{"hash":'):
-        return "records", again
-    return "table" if first.startswith((b"key_id,", b"day,")) else "ledger", again
+    for kind, beginnings in _BEGINNINGS.items():
+        if first.startswith(beginnings):
+            return kind, again
+    why = "it does not begin as an export does: it is none, or was altered" if first else "it is empty"
+    raise NotAnExport(f"{why}. A ledger is exported with: teacher-service ledger export FILE")
 
 
 def _verify_records(lines: Iterable[bytes]) -> Account:
