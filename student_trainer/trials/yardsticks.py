@@ -18,6 +18,7 @@ from shared.views import WHOLE, ImageView
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.threshold import choose
 from student_trainer.errors import InvalidInput
+from student_trainer.evaluate.finite import require_finite
 from student_trainer.evaluate.gallery import Gallery
 from student_trainer.evaluate.labelled import MEASURES, search
 from student_trainer.recipe import Recipe
@@ -72,7 +73,8 @@ class Labelled:
         files = [sha256_of_file(path) for path in gallery.paths]
         roles = [*map(str, gallery.queries), "|", *map(str, gallery.database)]
         scales = [float_text(scale) for scale in self.scales] if self.scales != (1.0,) else []
-        settings = [str(self.longest_side_px), *scales]
+        copies = ["copies left out"] if gallery.queries_with_copies else []  # older numbers count them
+        settings = [str(self.longest_side_px), *scales, *copies]
         return digest_of_list(
             ["labelled", *files, *gallery.labels, *roles, *settings, *view_facts(self.view)]
         )
@@ -121,14 +123,16 @@ def described(
     """Descriptors of images by a network on disk: float32 [n, d].
 
     Raises:
-        InvalidInput: the checkpoint or an image cannot be read.
+        InvalidInput: the checkpoint or an image cannot be read, or a descriptor is not finite.
     """
     try:
         prepared = Preprocessing(side_px, view=view)
-        return describe(
+        rows = describe(
             load_network(checkpoint), paths, side_px, scales, device=device, preprocessing=prepared
         )
     except CheckpointError as error:
         raise InvalidInput(f"The checkpoint {checkpoint}: {error}") from None
     except (InvalidImage, OSError) as error:
         raise InvalidInput(f"An image to measure on cannot be read: {error}") from None
+    require_finite(rows, paths, str(checkpoint))
+    return rows

@@ -1,21 +1,26 @@
 """What is measured otherwise has another digest, and is never taken for what was measured before."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from shared.checkpoints import save_network
 from shared.digest import sha256_hex
+from shared.network import NetworkSpec, build_network
 from shared.views import WHOLE, Degradation, ImageView
 from student_trainer.curve.held_back import HeldBack
 from student_trainer.datasets.manifest import Entry
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import SourceImage
+from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.gallery import gallery_of
 from student_trainer.reproduce.measures import Cost
-from student_trainer.trials.yardsticks import Labelled
+from student_trainer.trials.yardsticks import Labelled, described
 
 VIEWS = [
     WHOLE,
@@ -63,3 +68,25 @@ def test_each_choice_of_scales_has_its_own(digest: MakeDigest) -> None:
     found = [digest(scales=scales) for scales in every]
     assert len(set(found)) == len(every)
     assert found[0] == digest()
+
+
+def test_numbers_that_count_copies_of_a_query_are_not_taken_for_those_that_leave_them_out(
+    tmp_path: Path,
+) -> None:
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.write_bytes(b"the same")
+    gallery = gallery_of([Entry(path, "label") for path in paths])
+    nothing = replace(gallery, own_places=tuple(np.array([place]) for place in range(3)))
+    assert Labelled(gallery, "m.csv", 32).digest() != Labelled(nothing, "m.csv", 32).digest()
+
+
+def test_a_network_without_finite_descriptors_is_named_with_the_first_image(tmp_path: Path) -> None:
+    network = build_network(NetworkSpec("mobilenet_v2-320x0.25"), seed=0)
+    for parameter in network.parameters():
+        parameter.data.fill_(float("nan"))
+    save_network(network, tmp_path / "diverged.safetensors")
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    said = r"diverged\.safetensors gives no finite descriptor for 1 images, the first .*a\.png"
+    with pytest.raises(InvalidInput, match=said):
+        described(tmp_path / "diverged.safetensors", [tmp_path / "a.png"], 32, "cpu")
