@@ -54,9 +54,9 @@ def idempotency_mismatch(reservation: Reservation) -> IdempotencyMismatch:
     )
 
 
-def too_many_replays(key_id: str, limit: int, now_ms: int) -> TooManyReplays:
-    """The key has had its free replays of this day of UTC."""
-    return TooManyReplays(key_id, limit, DAY_MS - now_ms % DAY_MS)
+def too_many_replays(key_id: str, limit: int, now_ms: int, dated_ms: int) -> TooManyReplays:
+    """The key has had its free replays of the day of UTC that they would be dated in."""
+    return TooManyReplays(key_id, limit, (dated_ms // DAY_MS + 1) * DAY_MS - now_ms)
 
 
 def check_grant(key_id: str, budget: int, amount: int, expected_budget: int | None) -> int:

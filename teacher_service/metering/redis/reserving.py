@@ -101,6 +101,6 @@ class Reserver:
                 refills_in_ms = None if end_ms is None else end_ms - now_ms
                 return BudgetExhausted(key_id, needed, remaining, budget, refills_in_ms)
             case b"replays":
-                return too_many_replays(key_id, int(reply[1]), int(reply[2]))
+                return too_many_replays(key_id, int(reply[1]), int(reply[2]), int(reply[3]))
             case _:
                 return self._connection.refuse_rolled_back(key_id)

@@ -285,6 +285,17 @@ class TestFreeReplaysOfADay:
         assert desk.buy(key, "a", "b", "c").replayed == 3
         assert_sound(desk)
 
+    def test_a_clock_set_back_gives_no_more_of_them_to_a_key_with_a_window(self, desk: Any) -> None:
+        key = desk.new_key(budget=1, window="hour")
+        midnight_ms = (desk.clock.now_ms // DAY_MS + 1) * DAY_MS
+        desk.clock.now_ms = midnight_ms + 1000
+        desk.buy(key, "a")
+        desk.clock.now_ms = midnight_ms - 1000
+        assert [desk.buy(key, "a").replayed for _ in range(2)] == [1, 1]
+        with pytest.raises(TooManyReplays) as caught:
+            desk.reserve(key, "a")
+        assert caught.value.again_in_ms == DAY_MS + 1000
+
     def test_a_small_budget_has_some_all_the_same(self, desk: Any) -> None:
         key = desk.new_key(budget=1)
         desk.buy(key, "a")

@@ -60,12 +60,15 @@ if account.billing == 'distinct' then
   end
 end
 
+-- What is delivered now is dated in the latest window, which begins later where the clock was set back.
+local dated = math.max(now, window_start_ms(account))
+
 local replays = #images - #to_pay
 if replays > 0 then -- each is a record, and free: what one key may add in a day is bounded
   local limit = math.max(tonumber(ARGV[9]), tonumber(ARGV[10]) * account.budget)
-  local today = string.format('%d replayed', math.floor(now / WINDOW_MS.day))
+  local today = string.format('%d replayed', math.floor(dated / WINDOW_MS.day))
   if tonumber(redis.call('HGET', days, today) or '0') + replays > limit then
-    return { 'replays', limit, now }
+    return { 'replays', limit, now, dated }
   end
 end
 
@@ -73,9 +76,7 @@ local current = math.max(account.window_index, window_index(account.window, now)
 local used = current > account.window_index and 0 or account.used_in_window
 local remaining = account.budget - used - account.held
 if #to_pay > remaining then
-  -- The latest window may begin later than now, where the clock was set back.
-  local latest = math.max(now, window_start_ms(account))
-  return { 'exhausted', #to_pay, remaining, account.budget, now, account.window, latest }
+  return { 'exhausted', #to_pay, remaining, account.budget, now, account.window, dated }
 end
 -- Nothing to keep from others: the replica alone remembers this hold.
 if #to_pay == 0 and (call == '' or repeated) then

@@ -31,11 +31,12 @@ def check_replays(db: sqlite3.Connection, key: AccountRow, replays: int, now_ms:
     if replays == 0:
         return
     limit = max(MIN_REPLAYS_A_DAY, REPLAYS_A_DAY_PER_QUERY * key.budget)
+    dated_ms = max(now_ms, key.window_start_ms)  # as their record will be, where the clock was set back
     today = db.execute(
-        "SELECT replayed FROM usage_by_day WHERE key_no = ? AND day = ?", (key.key_no, now_ms // DAY_MS)
+        "SELECT replayed FROM usage_by_day WHERE key_no = ? AND day = ?", (key.key_no, dated_ms // DAY_MS)
     ).fetchone()
     if (today[0] if today else 0) + replays > limit:
-        raise too_many_replays(key.key_id, limit, now_ms)
+        raise too_many_replays(key.key_id, limit, now_ms, dated_ms)
 
 
 def usage_by_day(db: sqlite3.Connection, key_no: int) -> list[DayUsage]:
