@@ -44,6 +44,27 @@ def test_the_scores_are_those_of_the_definitions_and_of_scikit_learn(k: int) -> 
     assert 0 < alone < 23
 
 
+def test_ties_stand_in_the_order_of_the_images_in_both_rankings() -> None:
+    """Of equal descriptors: each network finds all others of one place as near as each other."""
+    random = np.random.default_rng(0)
+    student, teacher = (np.eye(3, dtype=np.float32)[random.integers(0, 3, 60)] for _ in range(2))
+    overlaps, precisions = [], []
+    for i in range(60):
+        others = [j for j in range(60) if j != i]
+        mine, theirs = (sorted(others, key=lambda j: (-rows[i] @ rows[j], j)) for rows in (student, teacher))
+        overlaps.append(len({*mine[:5]} & {*theirs[:5]}) / 5)
+        relevant = [bool((teacher[i] == teacher[j]).all()) for j in mine]
+        precisions.append(average_precision_score(relevant, -np.arange(59)))
+    found = score(student, teacher, k=5)
+    assert found.overlap == pytest.approx(np.mean(overlaps))
+    assert found.average_precision == pytest.approx(np.mean(precisions))
+
+
+def test_an_image_exactly_at_the_threshold_is_not_relevant() -> None:
+    found = score(descriptors(6, 6, seed=8), np.eye(6, dtype=np.float32), tau=0.0)
+    assert (found.average_precision, found.without_neighbours) == (None, 6)
+
+
 def test_the_teacher_itself_scores_one() -> None:
     teacher = descriptors(40, 5, seed=3)
     found = score(teacher, teacher)
@@ -55,7 +76,7 @@ def test_a_student_that_knows_nothing_overlaps_by_chance() -> None:
     assert found.overlap == pytest.approx(10 / 399, abs=0.01)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     lengths=arrays.arrays(np.float32, 12, elements=st.floats(0.125, 8, width=32)),
     seed=st.integers(0, 99),

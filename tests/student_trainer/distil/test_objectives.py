@@ -28,10 +28,6 @@ def batch(images: int = 8) -> tuple[Tensor, Tensor, Tensor]:
     return student, torch.eye(7, dtype=torch.float64)[labels] + 0.2 * noise, labels
 
 
-def dense_loss(student: Tensor, relevant: Tensor, bins: Bins) -> Tensor:
-    return ap_losses(similarities(unit_rows(student, "student")), relevant, bins).mean()
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_an_objective_is_found_by_name_and_says_what_it_needs(name: str) -> None:
     objective = objectives.get(name)()
@@ -154,11 +150,22 @@ def test_rank_ranks_the_originals_among_themselves(include_self: bool) -> None:
     )
 
 
-def test_ap_ranks_images_of_the_same_label_first() -> None:
+@pytest.mark.parametrize("include_self", [True, False])
+def test_ap_ranks_images_of_the_same_label_first(include_self: bool) -> None:
     student, _, labels = batch()
-    found = SupervisedAP(bins=13, low=0.0)(student, None, labels)
-    expected = dense_loss(student, labels[:, None] == labels, Bins(13, 0.0))
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    found = SupervisedAP(bins=13, low=0.0, include_self=include_self)(student, None, labels)
+    kept = torch.ones(8, 8, dtype=torch.bool) if include_self else ~torch.eye(8, dtype=torch.bool)
+    similarity = similarities(unit_rows(student, "student"))[kept].view(8, -1)
+    relevant = (labels[:, None] == labels)[kept].view(8, -1)
+    torch.testing.assert_close(
+        found, ap_losses(similarity, relevant, Bins(13, 0.0)).mean(), rtol=0, atol=1e-12
+    )
+
+
+def test_ap_takes_20_bins_and_ranks_an_image_itself_unless_told_otherwise() -> None:
+    student, _, labels = batch()
+    expected = SupervisedAP(bins=20, low=-1.0, high=1.0, include_self=True)
+    assert torch.equal(SupervisedAP()(student, None, labels), expected(student, None, labels))
 
 
 def test_ap_has_nothing_to_improve_when_labels_are_separated() -> None:

@@ -68,7 +68,7 @@ def agree(result: dict, ranks: np.ndarray, truths: list[dict[str, list[int]]], s
         assert result["intervals"][measure] == pytest.approx(interval(values))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(benchmarks(("easy", "hard", "junk")))
 def test_easy_medium_and_hard_are_what_their_definition_gives(benchmark):
     ranks, truths = benchmark
@@ -78,7 +78,7 @@ def test_easy_medium_and_hard_are_what_their_definition_gives(benchmark):
         agree(result[setup], ranks, truths, setup)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(benchmarks(("ok", "junk")))
 def test_the_old_protocol_is_what_its_definition_gives(benchmark):
     ranks, truths = benchmark
@@ -87,7 +87,7 @@ def test_the_old_protocol_is_what_its_definition_gives(benchmark):
     agree(result["old"], ranks, truths, "old")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(benchmarks(("easy", "hard", "junk")), st.integers(0, 10_000))
 def test_the_ranks_of_the_graded_images_alone_give_the_same_scores(benchmark, seed):
     ranks, truths = benchmark
@@ -113,6 +113,16 @@ def test_a_ranking_done_by_hand():
     assert result["M"]["map_step"] == pytest.approx((1 + 1 + 3 / 4) / 3)
     assert result["H"]["map_trapezoid"] == 1.0
     assert result["E"]["mp_at_10"] == pytest.approx(2 / 3)
+
+
+def test_recall_at_1_asks_whether_the_first_image_that_is_not_ignored_is_sought():
+    truth = {"easy": [1], "hard": [2], "junk": [0]}
+    listed = graded(truth, "revisited")
+    # Junk, easy, another, hard; then junk, another, hard, easy.
+    scores = score([truth] * 2, [listed] * 2, [np.array([0, 1, 3]), np.array([0, 3, 2])])
+    assert {setup: found.recall_at_1.tolist() for setup, found in scores.items()} == {
+        "E": [1, 0], "M": [1, 0], "H": [0, 0],
+    }  # fmt: skip
 
 
 def test_our_own_types_and_the_public_dictionaries_score_alike():
