@@ -87,11 +87,11 @@ def create(path: Path) -> sqlite3.Connection:
     """
     with storage_errors(path):
         path.unlink(missing_ok=True)
-        connection = _connect(path)
-        connection.executescript(
-            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-            f"{_SCHEMA} COMMIT;"
-        )
+        with _connected(path) as connection:
+            connection.executescript(
+                f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+                f"{_SCHEMA} COMMIT;"
+            )
         return connection
 
 
@@ -105,15 +105,11 @@ def open_existing(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise InvalidInput(f"There is no transfer set {path}. Make one with: student-trainer plan")
     with storage_errors(path):
-        connection = _connect(path)
-        try:
+        with _connected(path) as connection:
             _check_kind(connection, path)
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
-        except BaseException:
-            connection.close()
-            raise
         return connection
 
 
@@ -147,13 +143,19 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
             raise
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+@contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for the caller to close, which is closed here if what is done within fails."""
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = DELETE")
-    connection.execute("PRAGMA synchronous = EXTRA")
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = EXTRA")
+        connection.execute("PRAGMA foreign_keys = ON")
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _check_kind(connection: sqlite3.Connection, path: Path) -> None:
