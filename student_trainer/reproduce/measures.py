@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean, median
 from typing import Protocol
@@ -25,6 +26,7 @@ from student_trainer.errors import InvalidInput
 from student_trainer.recipe import Recipe
 from student_trainer.reproduce.columns import Column
 from student_trainer.trials.cells import Measure
+from student_trainer.trials.contents import Contents
 from student_trainer.trials.hardware import hardware
 from student_trainer.trials.yardsticks import view_facts
 
@@ -93,7 +95,15 @@ class Cost:
         """See :class:`TableMeasure`; another machine has other times."""
         settings = [str(self.longest_side_px), hardware(), str(self.threads), self.device]
         settings += view_facts(self.view)
-        return digest_of_list(["cost", "multiply-adds", *map(str, self.images), *settings])
+        return digest_of_list(["cost", "multiply-adds", *self._contents.digests, *settings])
+
+    @cached_property
+    def _contents(self) -> Contents:
+        return Contents(self.images)
+
+    def require_unchanged(self) -> None:
+        """See :class:`TableMeasure`."""
+        self._contents.require_unchanged()
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """See :class:`TableMeasure`. The first image is taken twice, and its first time does not count."""

@@ -1,7 +1,8 @@
 """What files hold, read once: thousands of photographs take minutes.
 
 In: paths, and where to keep what was found. Out: SHA-256 of each. A file counts as the one that was read
-before while its path, its size and the time of its last change are the same.
+before while its path, its size and both times of its last change are the same: that of its content, which
+copying may preserve, and that of its entry in the file system, which nobody can set.
 """
 
 import json
@@ -17,8 +18,8 @@ from student_trainer.trials.files import write_whole
 
 _SHOWN_FROM = 1_000
 """Files to be read; fewer take no time that anyone would want to see pass."""
-_Found: TypeAlias = dict[str, tuple[int, int, str]]
-"""Path -> size in bytes, time of the last change in ns, digest."""
+_Found: TypeAlias = dict[str, tuple[int, int, int, str]]
+"""Path -> size in bytes, both times of the last change in ns, digest."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class FileDigests:
         wished = {str(path.absolute()): path for path in paths}
         try:
             marks = {name: _mark(path) for name, path in wished.items()}
-            new = [name for name, mark in marks.items() if known.get(name, ())[:2] != mark]
+            new = [name for name, mark in marks.items() if known.get(name, ())[:3] != mark]
             try:
                 with progress("Reading", len(new), "images", shown=len(new) >= _SHOWN_FROM) as bar:
                     for name in new:
@@ -49,8 +50,8 @@ class FileDigests:
                 if new and self.memory is not None:
                     write_whole(self.memory, json.dumps(known) + "\n")
         except OSError as error:
-            raise InvalidInput(f"An image to measure on cannot be read: {error}") from None
-        return [known[str(path.absolute())][2] for path in paths]
+            raise InvalidInput(f"A file to measure on or with cannot be read: {error}") from None
+        return [known[str(path.absolute())][3] for path in paths]
 
     def _known(self) -> _Found:
         """What was found before; nothing where it cannot be read, since files can be read again."""
@@ -59,13 +60,13 @@ class FileDigests:
         try:
             document = json.loads(self.memory.read_bytes())
             return {
-                str(name): (int(size), int(changed_ns), str(digest))
-                for name, (size, changed_ns, digest) in document.items()
+                str(name): (int(size), int(modified_ns), int(changed_ns), str(digest))
+                for name, (size, modified_ns, changed_ns, digest) in document.items()
             }
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
 
-def _mark(path: Path) -> tuple[int, int]:
+def _mark(path: Path) -> tuple[int, int, int]:
     facts = path.stat()
-    return facts.st_size, facts.st_mtime_ns
+    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns

@@ -1,14 +1,17 @@
 """What an image costs: its time with the threads of the run, however many a cell has, and multiply-adds."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from made_purchases import paint
 
 from shared.checkpoints import load_network
 from shared.extraction import describe_pixels
 from shared.images import Preprocessing, load_pixels
 from shared.multiply_adds import multiply_adds, parameter_count
+from student_trainer.errors import InvalidInput
 from student_trainer.reproduce import measures
 from student_trainer.reproduce.measures import Cost
 
@@ -41,3 +44,17 @@ def test_multiply_adds_are_the_mean_over_the_images_as_they_are_shown(inputs: An
     assert found["G multiply-adds"] == pytest.approx(sum(counts) / len(counts) / 1e9)
     assert found["parameters"] == parameter_count(network)
     assert list(found) == [column.name for column in Cost.columns]
+
+
+def test_other_images_under_the_same_names_are_another_cost(tmp_path: Path) -> None:
+    """A taller image takes more multiply-adds."""
+    image = paint(tmp_path / "0.png", 0)
+    cost = Cost((image,), 24, "cpu")
+    digest = cost.digest()
+    assert (
+        Cost((image.rename(tmp_path / "1.png"),), 24, "cpu").digest()
+        != Cost((paint(tmp_path / "0.png", 1),), 24, "cpu").digest()
+    )
+    assert Cost((tmp_path / "1.png",), 24, "cpu").digest() == digest == cost.digest()
+    with pytest.raises(InvalidInput, match=r"0\.png changed while it was used"):
+        cost.require_unchanged()

@@ -82,3 +82,16 @@ def test_what_was_read_before_an_interruption_is_kept(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"cannot be read: .*gone"):
         FileDigests().of([tmp_path / "gone"])
+
+
+def test_a_file_of_the_same_size_and_time_in_place_of_another_is_read(
+    paths: list[Path], tmp_path: Path
+) -> None:
+    """As a copy with its times preserved has them."""
+    files = FileDigests(tmp_path / "digests.json")
+    os.utime(paths[0], ns=(1, 1))
+    assert files.of(paths[:1]) == [sha256(b"a")]
+    (tmp_path / "other").write_bytes(b"z")
+    os.utime(tmp_path / "other", ns=(1, 1))
+    (tmp_path / "other").replace(paths[0])
+    assert files.of(paths[:1]) == [sha256(b"z")]
