@@ -65,6 +65,16 @@ def digest_files(paths: Iterable[Path]) -> list[SourceImage]:
     return [SourceImage(path, sha256_hex(_read(path))) for path in paths]
 
 
+def require_unchanged(sources: Iterable[SourceImage]) -> None:
+    """Read every file, one after the other; for who then takes the images by their paths.
+
+    Raises:
+        InvalidInput: a file cannot be opened, or holds other bytes than it is known by; the message names it.
+    """
+    for source in sources:
+        _read_unchanged(source)
+
+
 def open_store(
     folder: Path,
     sources: Sequence[SourceImage],
@@ -141,12 +151,7 @@ def _decode(
     preprocessing: Preprocessing, side_multiple_px: int, source: SourceImage
 ) -> NDArray[np.uint8] | str:
     """Pixels, or the reason why there are none."""
-    data = _read(source.path)
-    if (found := sha256_hex(data)) != source.digest:
-        raise InvalidInput(
-            f"{source.path} has changed: its SHA-256 is {found[:12]}, and its descriptor was bought for "
-            f"{source.digest[:12]}. Put the original back, or plan and fetch a new run."
-        )
+    data = _read_unchanged(source)
     try:
         if side_multiple_px == 1:
             return np.ascontiguousarray(load_pixels(data, preprocessing))
@@ -163,6 +168,16 @@ def _with_round_sides(image: Image.Image, longest_side_px: int, multiple_px: int
     if (width, height) == image.size:
         return image
     return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _read_unchanged(source: SourceImage) -> bytes:
+    data = _read(source.path)
+    if (found := sha256_hex(data)) != source.digest:
+        raise InvalidInput(
+            f"{source.path} has changed: its SHA-256 is {found[:12]}, and its descriptor was bought for "
+            f"{source.digest[:12]}. Put the original back, or plan and fetch a new run."
+        )
+    return data
 
 
 def _read(path: Path) -> bytes:

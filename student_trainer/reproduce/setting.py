@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from shared.vectors import Float32Rows
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.eye import open_eye
+from student_trainer.distil.images import require_unchanged
 from student_trainer.recipe import Recipe
 from student_trainer.reproduce.arguments import Arguments
 from student_trainer.reproduce.pool import Pool
@@ -42,12 +43,15 @@ class Setting:
         """All bought images as ``plan --selection`` would describe them with this recipe, [n, d]; done once.
 
         Raises:
-            InvalidInput: an image cannot be read any more, or the network gives no finite descriptor.
+            InvalidInput: an image cannot be read any more or is not the one that was bought, or the network
+                gives no finite descriptor.
         """
         assert self.pool is not None
         key = recipe.digest()
         if key not in self._seen:
             candidates = self.pool.planned
             look = open_eye(recipe).on(candidates, None, lambda images: None)
-            self._seen[key] = look(candidates)
+            rows = look(candidates)
+            require_unchanged(self.pool.data.images)
+            self._seen[key] = rows
         return self._seen[key]

@@ -15,6 +15,7 @@ from shared.learned_whitening import LearnedWhitening
 from shared.vectors import Float32Rows
 from student_trainer.acquire.records import Teacher
 from student_trainer.acquire.transfer_set import TransferSet
+from student_trainer.distil.images import SourceImage, require_unchanged
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.as_trained import as_trained
 from student_trainer.evaluate.asymmetric.fitness import Upbringing
@@ -89,7 +90,7 @@ class Crossing:
 
         Raises:
             InvalidInput: there is no way across, bought descriptors are not those of this teacher, or an
-                image cannot be read.
+                image cannot be read or is not the one that was bought.
             StorageFailed: descriptors cannot be kept.
         """
         as_trained = self._as_trained() if self.mark.fit else None
@@ -131,6 +132,7 @@ class Crossing:
                 "the teacher that the student learned from."
             )
         origin = "" if self.teacher is None else _compared(path, seller, self.teacher)
+        require_unchanged(map(SourceImage, bought.paths, bought.images))
         # The student is to see what the teacher saw when it was asked.
         as_bought = replace(self.student, apply_exif=stated.turns_upright(seller.description))
         rows = as_bought.rows(bought.paths)

@@ -13,7 +13,7 @@ from PIL import Image
 from shared.digest import sha256_hex
 from shared.images import Preprocessing, load_pixels
 from student_trainer.distil import images as training_images
-from student_trainer.distil.images import SourceImage, digest_files, open_store
+from student_trainer.distil.images import SourceImage, digest_files, open_store, require_unchanged
 from student_trainer.errors import InvalidInput, StorageFailed
 
 SMALL = Preprocessing(longest_side_px=24)
@@ -159,3 +159,10 @@ def test_the_cache_holds_plain_bytes_and_a_list_of_shapes(tmp_path: Path, source
     shapes = json.loads(index.read_text())
     assert shapes[:3] == [[24, 18], [18, 24], [18, 24]]
     assert index.with_suffix(".u8").stat().st_size == 10 * 24 * 18 * 3
+
+
+def test_who_takes_images_by_their_paths_can_have_them_compared_first(sources: list[SourceImage]) -> None:
+    require_unchanged(sources)
+    sources[7].path.write_bytes(b"another")
+    with pytest.raises(InvalidInput, match=rf"{sources[7].path.name} has changed: its SHA-256 is "):
+        require_unchanged(sources)

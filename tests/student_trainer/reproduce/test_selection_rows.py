@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_purchases import bought_run
+from made_purchases import bought_run, paint
 
+from shared.checkpoints import save_network
+from shared.network import NetworkSpec, build_network
 from student_trainer.acquire.records import PlanFacts
 from student_trainer.acquire.selection.choice import METHODS
 from student_trainer.acquire.transfer_set import TransferSet
 from student_trainer.distil.eye import open_eye
+from student_trainer.errors import InvalidInput
+from student_trainer.recipe import changed
 from student_trainer.reproduce.arguments import Arguments, MeasureOn
 from student_trainer.reproduce.inputs import open_setting
 from student_trainer.reproduce.run import Reproduction, planned
@@ -102,3 +106,22 @@ def test_a_strategy_sees_the_images_as_a_plan_shows_them(
     }
     found = images(planned([str(own_table(TABLE))], (), given(inputs, inputs.run), tmp_path))
     assert found["k-center"][0] == expected
+
+
+def test_a_strategy_does_not_choose_by_photographs_in_place_of_bought_ones(
+    inputs: Any, tmp_path: Path
+) -> None:
+    weights = tmp_path / "w.safetensors"
+    save_network(build_network(NetworkSpec("mobilenet_v2-320x0.1")), weights)
+    setting = open_setting(given(inputs, bought_run(tmp_path, 8)), FileDigests())
+    recipe = changed(next(iter(setting.students.values())), [f"student.weights={weights}"])
+    first = setting.look(recipe)
+    setting._seen.clear()
+    assert setting.pool is not None
+    image = setting.pool.planned[3].path
+    content = image.read_bytes()
+    paint(image, 99)
+    with pytest.raises(InvalidInput, match=rf"{image.name} has changed: .* its descriptor was bought for"):
+        setting.look(recipe)
+    image.write_bytes(content)
+    assert np.array_equal(setting.look(recipe), first)

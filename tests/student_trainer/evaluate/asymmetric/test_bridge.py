@@ -170,6 +170,12 @@ def test_descriptors_of_another_dimension_are_refused(run):
         crossing(run, dim=2048)
 
 
+def test_a_photograph_in_place_of_a_bought_one_is_refused(run, paths):
+    write_view(paths[3], 4, 99, 0)
+    with pytest.raises(InvalidInput, match=rf"{paths[3].name} has changed: .* its descriptor was bought for"):
+        crossing(run)
+
+
 def test_a_plan_that_bought_nothing_is_refused(run, paths):
     run.transfer_set.unlink()
     image = PlannedImage("ab" * 32, paths[0], "JPEG", 10, 20, 30)
