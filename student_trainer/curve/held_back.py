@@ -12,6 +12,7 @@ from pathlib import Path
 from shared.digest import digest_of_list, float_text
 from shared.views import WHOLE, ImageView
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.images import require_unchanged
 from student_trainer.distil.label_free import score
 from student_trainer.errors import InvalidInput
 from student_trainer.trials.subsets import drawn_order
@@ -73,9 +74,14 @@ class HeldBack:
         settings = [float_text(self.tau), str(self.longest_side_px), str(K)]
         return digest_of_list(["held back", self.data.digest(), *settings, *view_facts(self.view)])
 
+    def require_unchanged(self) -> None:
+        """See :class:`student_trainer.trials.cells.Measure`."""
+        require_unchanged(self.data.images)
+
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """Overlap, and AP where some image has a neighbour above tau."""
         assert self.data.teacher is not None
+        require_unchanged(self.data.images)
         paths = [image.path for image in self.data.images]
         rows = described(checkpoint, paths, self.longest_side_px, self.device, view=self.view)
         scores = score(rows, self.data.teacher, K, self.tau)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from shared.digest import digest_of_document, digest_of_list, float_text, sha256_of_file
+from shared.digest import digest_of_document, digest_of_list, float_text
 from shared.extraction import pick_device
 from shared.learned_map import learn_projection
 from shared.vectors import Float32Rows
 from student_trainer.distil.data import TrainingData
+from student_trainer.distil.images import require_unchanged
 from student_trainer.distil.threshold import HIGHEST, with_threshold
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.as_trained import as_trained
@@ -25,6 +26,7 @@ from student_trainer.recipe_checks import AUTO, THRESHOLD
 from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.measures import readable
 from student_trainer.run_folder import RunFolder
+from student_trainer.trials.contents import Contents
 from student_trainer.trials.hardware import hardware
 from student_trainer.trials.loss_cost import LossCost, LossShape, loss_cost
 from student_trainer.trials.yardsticks import Labelled
@@ -87,7 +89,7 @@ class Methods:
 
     @cached_property
     def _digest(self) -> str:
-        teacher = "" if self.teacher is None else sha256_of_file(self.teacher)
+        teacher = "" if self.teacher is None else self._teachers_file.digests[0]
         bought = "" if self.bought is None else self._pairs.digest()
         cost = ""
         if self.recipe is not None:
@@ -111,6 +113,21 @@ class Methods:
         """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         return self._digest
 
+    @cached_property
+    def _teachers_file(self) -> Contents:
+        return Contents(() if self.teacher is None else (self.teacher,))
+
+    def require_unchanged(self) -> None:
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
+        self.labelled.require_unchanged()
+        self._require_teacher_unchanged()
+        if self.bought is not None:
+            require_unchanged(self._pairs.images)
+
+    def _require_teacher_unchanged(self) -> None:
+        self.for_teacher.require_unchanged()
+        self._teachers_file.require_unchanged()
+
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         rows = self.labelled.described(checkpoint, self.labelled.gallery.paths)
@@ -128,7 +145,9 @@ class Methods:
 
     def _teacher_rows(self, teacher: Path) -> Float32Rows:
         if "teacher" not in self._kept:
-            self._kept["teacher"] = self.for_teacher.described(teacher, self.for_teacher.gallery.paths)
+            rows = self.for_teacher.described(teacher, self.for_teacher.gallery.paths)
+            self._require_teacher_unchanged()  # what is kept serves other cells
+            self._kept["teacher"] = rows
         return self._kept["teacher"]
 
     def _asymmetric(self, checkpoint: Path, rows: Float32Rows, database: Float32Rows) -> dict[str, float]:
@@ -138,6 +157,7 @@ class Methods:
         if self.bought is not None and self.bought.teacher is not None:
             pairs = self._pairs
             assert pairs.teacher is not None
+            require_unchanged(pairs.images)
             described = self.labelled.described(checkpoint, [image.path for image in pairs.images])
             mapped = learn_projection(described, pairs.teacher).apply(rows)
             values[_MAPPED] = self.labelled.scores(mapped, database)[self.labelled.drawn]

@@ -26,6 +26,7 @@ from student_trainer.evaluate.whitening import learn_pca
 from student_trainer.recipe import Recipe
 from student_trainer.reproduce.columns import Column
 from student_trainer.reproduce.measures import readable
+from student_trainer.trials.contents import Contents
 from student_trainer.trials.file_digests import FileDigests
 
 TESTED = ("M", "H", "old")
@@ -77,16 +78,22 @@ class OnBenchmarks:
     @cached_property
     def _digest(self) -> str:
         settings = [str(self.longest_side_px), *map(float_text, self.scales)]
-        contents = [self._digest_of(benchmark) for benchmark in self.benchmarks]
-        return digest_of_list(["benchmarks", *contents, *settings])
+        both = zip(self.benchmarks, self._contents, strict=True)
+        found = [_digest_of(benchmark, contents) for benchmark, contents in both]
+        return digest_of_list(["benchmarks", *found, *settings])
 
-    def _digest_of(self, benchmark: Benchmark) -> str:
-        truth = json.dumps(to_document(benchmark), sort_keys=True).encode()
-        return digest_of_list([sha256_hex(truth), *self.files.of(files_of(benchmark))])
+    @cached_property
+    def _contents(self) -> tuple[Contents, ...]:
+        return tuple(Contents(files_of(benchmark), self.files) for benchmark in self.benchmarks)
 
     def digest(self) -> str:
         """See :class:`student_trainer.reproduce.measures.TableMeasure`; of truth, images and settings."""
         return self._digest
+
+    def require_unchanged(self) -> None:
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
+        for contents in self._contents:
+            contents.require_unchanged()
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """See :class:`student_trainer.reproduce.measures.TableMeasure`: plain, and whitened if possible."""
@@ -108,6 +115,11 @@ class OnBenchmarks:
 def files_of(benchmark: Benchmark) -> tuple[Path, ...]:
     """Every image that is looked at: the database, then the queries."""
     return (*benchmark.image_paths, *benchmark.query_paths)
+
+
+def _digest_of(benchmark: Benchmark, contents: Contents) -> str:
+    truth = json.dumps(to_document(benchmark), sort_keys=True).encode()
+    return digest_of_list([sha256_hex(truth), *contents.digests])
 
 
 def elsewhere(benchmark: Benchmark, others: Sequence[Benchmark]) -> Benchmark | None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from shared.digest import digest_of_list
-from student_trainer.distil.images import SourceImage
+from student_trainer.distil.images import SourceImage, require_unchanged
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.whitening import learn_pca
 from student_trainer.recipe import Recipe
@@ -68,12 +68,18 @@ class OnManifest:
         """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         return self._digest
 
+    def require_unchanged(self) -> None:
+        """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
+        self.labelled.require_unchanged()
+        require_unchanged(self.whiten_on)
+
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """See :class:`student_trainer.reproduce.measures.TableMeasure`."""
         rows = self.labelled.described(checkpoint, self.labelled.gallery.paths)
         values = self._named(_PLAIN, self.labelled.scores(rows))
         if not self.whiten_on:
             return values
+        require_unchanged(self.whiten_on)
         others = self.labelled.described(checkpoint, [image.path for image in self.whiten_on])
         try:
             whitening = learn_pca(others)

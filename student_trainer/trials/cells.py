@@ -2,7 +2,7 @@
 
 In: how a network comes about, what measures it, a folder. Out: a :class:`Cell`, and in the folder its
 records. A cell that was stopped continues: a training from its last checkpoint, a measuring from the next
-measure.
+measure. Nothing is recorded that was computed with a file which changed after the cell was named by it.
 
 A folder is named by all that decides the network, and each record of a measuring by all that decides its
 numbers beside the network. So a curve with more sizes or seeds reuses what is there, tables share the cells
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from student_trainer.errors import TrainingFailed
+from student_trainer.errors import InvalidInput, TrainingFailed
 from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.hardware import hardware, versions
@@ -54,6 +54,13 @@ class Making(Protocol):
     def name(self) -> str:
         """Of the cell's folder: by all that decides the network."""
 
+    def require_unchanged(self) -> None:
+        """Read again the files that the name speaks of.
+
+        Raises:
+            InvalidInput: one holds other bytes by now, or cannot be read.
+        """
+
     def checkpoint(self, folder: RunFolder) -> Path:
         """Where the network is, once it is made."""
 
@@ -70,6 +77,13 @@ class Measure(Protocol):
 
     def digest(self) -> str:
         """Of all that decides them beside the checkpoint."""
+
+    def require_unchanged(self) -> None:
+        """Read again the files that the digest speaks of.
+
+        Raises:
+            InvalidInput: one holds other bytes by now, or cannot be read.
+        """
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """The numbers by name.
@@ -132,6 +146,8 @@ def run(task: Task, root: Path, cache: Path | None = None) -> None:
     Raises:
         TrainerError: as training and measuring do; the cell continues next time.
         TrainingFailed: a number that was measured is not finite; it is not recorded.
+        InvalidInput: a file changed that the cell or a measure is named by; what was computed with it is not
+            recorded.
     """
     own = RunFolder.create(task.folder(root))
     folder = own if cache is None else RunFolder(own.root, shared_cache=cache)
@@ -139,15 +155,24 @@ def run(task: Task, root: Path, cache: Path | None = None) -> None:
     made = read_record(folder.root / "made.json", Made)
     if made is not None and not waiting:
         return
+    records = [_record(folder.root, measure) for measure in waiting]  # named before anything is computed
+    task.making.require_unchanged()
     checkpoint = task.making.checkpoint(folder)
     if made is None or not checkpoint.is_file():
         made = _make(task.making, folder)
+        try:
+            task.making.require_unchanged()
+        except InvalidInput:  # it may have begun with the other bytes, and must not continue from them
+            _make_room(own, keep_student=False)
+            raise
         write_record(folder.root / "made.json", made)
-    for measure in waiting:
+    for measure, record in zip(waiting, records, strict=True):
         started_s = time.monotonic()
         values = _finite(measure.measure(checkpoint), task.making.name)
         measured = Measured(values=values, seconds=time.monotonic() - started_s)
-        write_record(_record(folder.root, measure), measured)
+        task.making.require_unchanged()
+        measure.require_unchanged()
+        write_record(record, measured)
     _make_room(own, keep_student=task.keep)
 
 

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 
 from shared.checkpoints import save_network
-from shared.digest import digest_of_list, sha256_of_file
+from shared.digest import digest_of_list
 from student_trainer.distil.data import TrainingData
 from student_trainer.distil.images import open_store
 from student_trainer.distil.log.reading import read_training_log
@@ -27,6 +27,7 @@ from student_trainer.recipe_checks import THRESHOLD
 from student_trainer.recipe_sections import IMAGENET, RANDOM
 from student_trainer.run_folder import RunFolder
 from student_trainer.trials.cells import Outcome
+from student_trainer.trials.contents import Contents
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,18 @@ class Trained:
     @cached_property
     def name(self) -> str:
         """By size, seed and the digest of everything else."""
-        digest = digest_of_list([*_recipe_facts(self.recipe), self.data.digest()])
+        digest = digest_of_list(
+            [self.recipe.digest(), _weights(self.recipe, self._start), self.data.digest()]
+        )
         return f"n{len(self.data):06}-seed{self.seed}-{digest[:16]}"
+
+    @cached_property
+    def _start(self) -> Contents:
+        return _start_of(self.recipe)
+
+    def require_unchanged(self) -> None:
+        """See :class:`student_trainer.trials.cells.Making`; training itself compares the images."""
+        self._start.require_unchanged()
 
     def checkpoint(self, folder: RunFolder) -> Path:
         """See :class:`student_trainer.trials.cells.Making`."""
@@ -98,10 +109,18 @@ class Untrained:
     def name(self) -> str:
         """By the student, and by all of the recipe and the images where the weights are random."""
         student = self.recipe.student
-        facts = [student.arch, student.pooling, _weights(self.recipe)]
+        facts = [student.arch, student.pooling, _weights(self.recipe, self._start)]
         if self.data is not None:
             facts += [self.recipe.digest(), self.data.digest()]
         return f"before-{digest_of_list(facts)[:16]}"
+
+    @cached_property
+    def _start(self) -> Contents:
+        return _start_of(self.recipe)
+
+    def require_unchanged(self) -> None:
+        """See :class:`student_trainer.trials.cells.Making`."""
+        self._start.require_unchanged()
 
     def checkpoint(self, folder: RunFolder) -> Path:
         """See :class:`student_trainer.trials.cells.Making`."""
@@ -132,7 +151,15 @@ class Given:
     @cached_property
     def name(self) -> str:
         """By its bytes."""
-        return f"{self.network}-{sha256_of_file(self.file)[:16]}"
+        return f"{self.network}-{self._contents.digests[0][:16]}"
+
+    @cached_property
+    def _contents(self) -> Contents:
+        return Contents((self.file,))
+
+    def require_unchanged(self) -> None:
+        """See :class:`student_trainer.trials.cells.Making`."""
+        self._contents.require_unchanged()
 
     def checkpoint(self, folder: RunFolder) -> Path:
         """See :class:`student_trainer.trials.cells.Making`."""
@@ -143,14 +170,15 @@ class Given:
         return Outcome()
 
 
-def _recipe_facts(recipe: Recipe) -> list[str]:
-    return [recipe.digest(), _weights(recipe)]
-
-
-def _weights(recipe: Recipe) -> str:
-    """What the student starts from, by its bytes where it is a file."""
+def _start_of(recipe: Recipe) -> Contents:
+    """The file that the student starts from; none where its weights are ImageNet's or random."""
     weights = recipe.student.weights
-    return weights if weights in (IMAGENET, RANDOM) else sha256_of_file(Path(weights))
+    return Contents(() if weights in (IMAGENET, RANDOM) else (Path(weights),))
+
+
+def _weights(recipe: Recipe, start: Contents) -> str:
+    """What the student starts from, by its bytes where it is a file."""
+    return start.digests[0] if start.paths else recipe.student.weights
 
 
 def _neighbours(recipe: Recipe, data: TrainingData) -> dict[str, float]:

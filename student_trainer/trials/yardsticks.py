@@ -5,11 +5,12 @@ In: a student's checkpoint. Out: named measures, of which one is its quality. No
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from shared.checkpoints import load_network
-from shared.digest import canonical_json, digest_of_list, float_text, sha256_of_file
+from shared.digest import canonical_json, digest_of_list, float_text
 from shared.extraction import ImageSource, describe
 from shared.images import InvalidImage, Preprocessing
 from shared.tensor_files import CheckpointError
@@ -24,6 +25,7 @@ from student_trainer.evaluate.labelled import MEASURES, search
 from student_trainer.recipe import Recipe
 from student_trainer.recipe_checks import THRESHOLD
 from student_trainer.trials.cells import Measure
+from student_trainer.trials.contents import Contents
 from student_trainer.trials.words import Words
 
 
@@ -70,7 +72,7 @@ class Labelled:
     def digest(self) -> str:
         """See :class:`Measure`."""
         gallery = self.gallery
-        files = [sha256_of_file(path) for path in gallery.paths]
+        files = self._contents.digests
         roles = [*map(str, gallery.queries), "|", *map(str, gallery.database)]
         scales = [float_text(scale) for scale in self.scales] if self.scales != (1.0,) else []
         copies = ["copies left out"] if gallery.queries_with_copies else []  # older numbers count them
@@ -78,6 +80,14 @@ class Labelled:
         return digest_of_list(
             ["labelled", *files, *gallery.labels, *roles, *settings, *view_facts(self.view)]
         )
+
+    @cached_property
+    def _contents(self) -> Contents:
+        return Contents(self.gallery.paths)
+
+    def require_unchanged(self) -> None:
+        """See :class:`Measure`."""
+        self._contents.require_unchanged()
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """The four means of ``evaluate``."""

@@ -32,6 +32,9 @@ class Making:
     seed: int | None = None
     ballast: bytes = bytes(1_000_000)
 
+    def require_unchanged(self) -> None:
+        pass
+
     def checkpoint(self, folder: RunFolder) -> Path:
         return folder.root / "checkpoint"
 
@@ -45,6 +48,9 @@ class Measure:
 
     def digest(self) -> str:
         return "ab" * 32
+
+    def require_unchanged(self) -> None:
+        pass
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         return {"mAP": 0.5}

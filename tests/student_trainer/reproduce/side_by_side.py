@@ -24,6 +24,9 @@ class Making:
     recipe: Recipe | None = None
     seed: int | None = None
 
+    def require_unchanged(self) -> None:
+        pass
+
     def checkpoint(self, folder: RunFolder) -> Path:
         return folder.root / "checkpoint"
 
@@ -42,6 +45,9 @@ class Measure:
 
     def digest(self) -> str:
         return "ab" * 32
+
+    def require_unchanged(self) -> None:
+        pass
 
     def measure(self, checkpoint: Path) -> dict[str, float]:
         return {"mAP": 0.5}

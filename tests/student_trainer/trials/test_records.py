@@ -36,6 +36,9 @@ class Number:
     def digest(self) -> str:
         return "cd" * 32
 
+    def require_unchanged(self) -> None:
+        pass
+
     def measure(self, checkpoint: Path) -> dict[str, float]:
         self.taken += 1
         return {"mAP": 0.5}
