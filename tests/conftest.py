@@ -5,12 +5,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis_process import RedisProcess, available
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported, here or in a process that a test starts: several workers share the cores, and
     # threads that wait for each other in turn would stop them all.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes is the machine's affair, which may be busy.
+settings.register_profile("ration", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ration")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -266,14 +266,14 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(["kind", "key_id", "seq", "at_ms", "items", "x"]), JSON, max_size=6))
 def test_whatever_arrives_is_refused_as_a_broken_chain_and_nothing_else(record: dict[str, Any]) -> None:
     with pytest.raises(ChainBroken):
         parse_event(record, 0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_change_of_any_value_breaks_the_chain(data: st.DataObject, chain_of_three: list[Link]) -> None:
     position = data.draw(st.integers(0, 2))

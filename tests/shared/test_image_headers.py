@@ -38,7 +38,7 @@ def photograph(width: int = 40, height: int = 30) -> Image.Image:
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(width=st.integers(1, 400), height=st.integers(1, 400))
 def test_the_header_says_what_pillow_says(writer: str, width: int, height: int) -> None:
     format_, options = WRITERS[writer]
@@ -90,7 +90,7 @@ def test_a_file_cut_anywhere_in_its_header_is_called_truncated_or_no_image(write
             read_header(data[:length])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.binary(max_size=200),
     st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP8"]),

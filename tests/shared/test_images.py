@@ -184,7 +184,7 @@ def test_a_png_with_a_wrong_checksum_is_refused() -> None:
         decode(bytes(data))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(FORMATS), st.data())
 def test_a_damaged_file_is_decoded_or_refused_and_nothing_else_is_raised(
     format_: str, draw: st.DataObject
@@ -393,7 +393,7 @@ def test_extreme_shapes_keep_at_least_one_pixel(
     assert np.abs(loaded.astype(int) - (0, 0, 128)).max() <= 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 200))
 def test_the_longest_side_is_met_exactly_and_nothing_is_enlarged(
     width: int, height: int, longest_side_px: int

@@ -33,7 +33,7 @@ def test_gem_at_one_is_the_mean_and_at_a_large_exponent_nears_the_maximum() -> N
     torch.testing.assert_close(gem(maps, 500.0), mac(maps), rtol=0.01, atol=0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(1.0, 20.0), st.floats(0.1, 20.0))
 def test_gem_grows_with_its_exponent(p: float, step: float) -> None:
     maps = features(4, 4)
@@ -126,7 +126,7 @@ def test_a_longer_side_holds_more_regions_that_overlap_by_about_two_fifths() -> 
     assert squares == [(0, 0), (0, 6)]  # a stride of 6 overlaps by 0.4
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_regions_lie_inside_reach_both_ends_and_turn_with_the_map(height: int, width: int) -> None:
     regions = rmac_regions(height, width)

@@ -99,7 +99,7 @@ def test_characters_outside_base64_are_not_skipped(receipt: SignedReceipt) -> No
         from_header(value[:8] + "!\n" + value[8:])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_no_flipped_bit_of_a_header_passes(data: st.DataObject, signed_header: str) -> None:
     position = data.draw(st.integers(0, len(signed_header) - 1))

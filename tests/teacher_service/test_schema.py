@@ -60,7 +60,6 @@ def test_every_answer_is_as_documented(schema: Any, service: Any, key: str, meth
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         derandomize=True,
         database=None,
         phases=[Phase.generate],

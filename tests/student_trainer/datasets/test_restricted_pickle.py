@@ -51,7 +51,7 @@ ARRAYS = [
 NUMPY_1_NAME, NUMPY_2_NAME = b"numpy.core.multiarray", b"numpy._core.multiarray"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(PLAIN, st.sampled_from(PROTOCOLS))
 def test_plain_data_comes_back_as_it_was(value: Any, protocol: int) -> None:
     found = loads(pickle.dumps(value, protocol))
@@ -204,7 +204,7 @@ def test_every_cut_of_a_file_is_refused() -> None:
             loads(data[:length])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=60), st.integers(0, 200))
 @example(b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f", 0)
 def test_whatever_is_read_it_is_plain_or_refused(noise: bytes, place: int) -> None:

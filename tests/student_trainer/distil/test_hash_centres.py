@@ -52,7 +52,7 @@ def test_more_classes_have_balanced_centres_with_a_minimum_distance(
     assert minimum_distance(centres) >= at_least
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(9, 40), st.integers(0, 100))
 def test_centres_are_all_different_and_follow_from_the_seed(classes: int, seed: int) -> None:
     centres = hash_centres(classes, 8, seed)

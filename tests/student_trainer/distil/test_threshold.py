@@ -16,7 +16,7 @@ def neighbours_above(teacher: np.ndarray, tau: float) -> np.ndarray:
     return (similarity > tau).sum(axis=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     images=st.integers(2, 90),
     dim=st.integers(2, 12),

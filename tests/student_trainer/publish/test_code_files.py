@@ -184,7 +184,7 @@ def test_a_small_file_cannot_claim_much_memory(compression: int, tmp_path: Path)
         tracemalloc.stop()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damage_anywhere_is_refused_or_read_and_nothing_else(tmp_path: Path, data: st.DataObject) -> None:
     write_codes(FILE, tmp_path / "codes.npz")

@@ -297,7 +297,7 @@ class RedisStage:
 def play(stages: Callable[[], Stage], clock: Any, examples: int) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         lambda: LedgerMachine(stages(), clock),
-        settings=settings(max_examples=examples, stateful_step_count=40, deadline=None),
+        settings=settings(max_examples=examples, stateful_step_count=40),
     )
 
 

@@ -341,7 +341,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps, budget=st.integers(1, 6))
 def test_no_hour_is_charged_more_than_its_budget_however_the_clock_jumps(
     ledger_desk: Any, steps: list[tuple[int, int, bool]], budget: int

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
@@ -38,7 +38,6 @@ def radius(rows: np.ndarray, chosen: list[int]) -> float:
     return float(distance.min(axis=1).max())
 
 
-@settings(deadline=None)
 @given(n=st.integers(2, 40), data=st.data(), seed=st.integers(0, 10_000))
 def test_no_choice_covers_twice_as_well_as_k_center(n: int, data: st.DataObject, seed: int) -> None:
     rows = scattered(n, 3, seed)
@@ -62,7 +61,6 @@ def test_k_center_starts_from_what_is_bought() -> None:
     assert group[k_center(rows, bought, 1)[0]] == 2
 
 
-@settings(deadline=None)
 @given(
     n=st.integers(1, 40), data=st.data(), seed=st.integers(0, 10_000), name=st.sampled_from(sorted(METHODS))
 )
@@ -77,7 +75,6 @@ def test_additions_are_distinct_and_free_also_among_equal_images(
     assert all(type(index) is int and 0 <= index < n for index in added)
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 60), data=st.data(), seed=st.integers(0, 10_000))
 def test_no_moving_cluster_is_ever_left_empty(n: int, data: st.DataObject, seed: int) -> None:
     rows = scattered(8, 3, seed)[np.random.default_rng(seed).integers(0, 8, n)]
@@ -128,7 +125,6 @@ def test_clusters_form_around_what_the_bought_images_leave() -> None:
     assert sorted(group[cluster(rows, bought, 2)]) == [2, 3]
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 30), data=st.data(), seed=st.integers(0, 1000), still=st.integers(0, 3))
 def test_centres_begin_on_different_images_as_long_as_there_are_any(
     n: int, data: st.DataObject, seed: int, still: int

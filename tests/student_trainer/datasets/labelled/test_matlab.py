@@ -209,7 +209,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_matlab(tmp_path / "a.mat", ["x"])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damage_anywhere_is_refused_or_read_and_nothing_else(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "a.mat"

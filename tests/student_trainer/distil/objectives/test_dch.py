@@ -54,7 +54,7 @@ def test_it_is_its_definition(labels: Tensor, gamma: float, weight: float) -> No
     assert found.item() == pytest.approx(by_definition(u.tolist(), similar, gamma, weight), rel=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 7), st.integers(2, 33), st.integers(0, 1000))
 def test_it_is_its_definition_for_any_size(images: int, bits: int, seed: int) -> None:
     u = values(images, bits, seed)

@@ -128,7 +128,7 @@ def test_it_is_algorithm_1(backend: str, lam: float) -> None:
 
 
 @fast_backends
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(
     images=st.integers(2, 14),
     dim=st.integers(2, 6),

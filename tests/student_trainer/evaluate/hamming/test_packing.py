@@ -13,7 +13,7 @@ def test_the_first_bit_stands_highest_in_the_first_byte_and_zero_is_no_one() -> 
     assert pack(values).tolist() == [[0b10010001, 0b10000000]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 5), st.integers(1, 130), st.integers(0, 1000))
 def test_signs_come_back(images: int, bits: int, seed: int) -> None:
     values = np.random.default_rng(seed).standard_normal((images, bits))
@@ -22,7 +22,7 @@ def test_signs_come_back(images: int, bits: int, seed: int) -> None:
     assert (unpack(codes, bits) == np.where(values > 0, 1, -1)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 5), st.integers(1, 20), st.integers(0, 1000))
 def test_words_hold_the_same_bits_word_by_word(images: int, size: int, seed: int) -> None:
     codes = np.random.default_rng(seed).integers(0, 256, (images, size), dtype=np.uint8)

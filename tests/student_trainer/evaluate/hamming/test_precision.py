@@ -49,7 +49,7 @@ def counts(ties: Sequence[Tie]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([[n for n, _ in ties]]), np.array([[r for _, r in ties]])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TIES)
 @example([(5, 2), (1, 1)])
 def test_it_is_the_mean_over_all_orders(ties: list[Tie]) -> None:
@@ -60,7 +60,7 @@ def test_it_is_the_mean_over_all_orders(ties: list[Tie]) -> None:
         assert np.isnan(found[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TIES, st.integers(1, 13))
 @example([(1, 0), (1, 1)], 1)
 @example([(1, 1), (6, 3)], 4)

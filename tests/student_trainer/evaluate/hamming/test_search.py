@@ -36,7 +36,7 @@ def test_bits_of_a_word_are_counted(word: int) -> None:
     assert bits_set(np.uint64(word)) == word.bit_count()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 6), st.integers(1, 60), st.sampled_from([1, 16, 48, 64, 65, 128, 200]), st.data())
 def test_the_nearest_are_those_of_a_stable_sort(
     queries: int, size: int, bits: int, data: st.DataObject
@@ -50,7 +50,7 @@ def test_the_nearest_are_those_of_a_stable_sort(
     np.testing.assert_array_equal(found, np.take_along_axis(expected, ranked, axis=1))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 6), st.integers(1, 60), st.sampled_from([5, 64, 70, 200]), st.booleans())
 def test_images_are_counted_by_relevance_and_distance(
     queries: int, size: int, bits: int, several: bool

@@ -28,7 +28,7 @@ def nearest(own: np.ndarray, database: np.ndarray, n: int, without: int | None =
     return [database[i] for i in order if i != without][:n]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.integers(1, 9), st.sampled_from([0.0, 1.0, 3.0]))
 def test_an_expanded_query_is_the_weighted_sum_of_itself_and_its_best(seed, n, alpha):
     queries, database = unit_rows(seed, 3), unit_rows(seed + 1, 7)
@@ -37,7 +37,7 @@ def test_an_expanded_query_is_the_weighted_sum_of_itself_and_its_best(seed, n, a
         np.testing.assert_allclose(found, mixed(own, nearest(own, database, n), alpha), atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.integers(1, 9), st.sampled_from([0.0, 1.0, 3.0]))
 def test_an_augmented_image_is_the_weighted_sum_of_itself_and_its_nearest_others(seed, n, alpha):
     database = unit_rows(seed, 7)
