@@ -1,5 +1,6 @@
 """Nothing is recorded that was computed with a file which changed after its cell was named by it."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,23 @@ def test_a_training_whose_weights_changed_meanwhile_leaves_no_student_to_continu
         load_network(folder.student).state_dict() for folder in (RunFolder(root / trained.name), alone)
     )
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_task_that_is_sent_to_another_process_speaks_of_the_files_as_they_were_planned(
+    weights: Path, tmp_path: Path
+) -> None:
+    images = tuple(paint(tmp_path / f"{place}.png", place) for place in range(2))
+    labelled = Labelled(gallery_of([Entry(path, "label") for path in images]), "labelled.csv", 24, "cpu")
+    task = Task(Given(weights), (labelled,))
+    planned = (task.making.name, labelled.digest())
+    sent = pickle.dumps(task)
+    weights_of_seed(2, weights)
+    paint(images[0], 7)
+    received = pickle.loads(sent)
+    assert (received.making.name, received.measures[0].digest()) == planned
+    for named in (received.making, received.measures[0]):
+        with pytest.raises(InvalidInput, match="changed while it was used"):
+            named.require_unchanged()
 
 
 @pytest.mark.parametrize("kind", ["given", "before"])
