@@ -5,7 +5,8 @@ In: a name. Out: a function of a rank distillation problem. Compilers are import
 
 import os
 from collections.abc import Callable
-from importlib.util import find_spec
+from functools import cache
+from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -51,15 +52,25 @@ def _triton(problem: RankProblem) -> Tensor:
 
 def _auto(problem: RankProblem) -> Tensor:
     device = problem.student.device
-    if device.type == "cpu" and find_spec("numba"):
+    if device.type == "cpu" and _loads("cpu"):
         return _cpu(problem)
     if (
         device.type == "cuda"
-        and find_spec("triton")
         and torch.cuda.get_device_capability(device) >= OLDEST_GPU
+        and _loads("triton_gpu")
     ):
         return _triton(problem)
     return in_torch.rank_loss(problem)
+
+
+@cache  # an import that fails is tried anew each time, and a training asks at every step
+def _loads(form: str) -> bool:
+    """Whether this module can be imported: its compiler is there, and does not refuse the numpy beside it."""
+    try:
+        import_module(f"{__package__}.{form}")
+    except ImportError:
+        return False
+    return True
 
 
 BACKENDS: dict[str, Backend] = {

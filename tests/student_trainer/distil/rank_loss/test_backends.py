@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 
 from student_trainer.distil.average_precision import Bins
 from student_trainer.distil.rank_loss import backends, cpu, in_torch
-from student_trainer.distil.rank_loss.backends import pick_backend, triton_is_interpreted
+from student_trainer.distil.rank_loss.backends import OLDEST_GPU, pick_backend, triton_is_interpreted
 from student_trainer.distil.rank_loss.problem import RankProblem
 from student_trainer.errors import InvalidInput
 
@@ -32,17 +34,72 @@ def asked(monkeypatch: pytest.MonkeyPatch, module: Any) -> list[RankProblem]:
     return problems
 
 
+@pytest.fixture(autouse=True)
+def _nothing_known_of_compilers() -> Iterator[None]:
+    loads = backends._loads
+    loads.cache_clear()
+    yield
+    loads.cache_clear()
+
+
+class OnAGPU:
+    """A problem, as far as the choice looks at it; the GPU need not be there."""
+
+    student = SimpleNamespace(device=torch.device("cuda"))
+
+
+def unimportable(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """As where its compiler is missing, or is there and refuses."""
+    monkeypatch.setitem(sys.modules, f"student_trainer.distil.rank_loss.{form}", None)
+    monkeypatch.delattr(f"student_trainer.distil.rank_loss.{form}", raising=False)
+
+
 def test_on_a_processor_auto_takes_the_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     by_loops, given = asked(monkeypatch, cpu), problem()
     pick_backend("auto")(given)
     assert by_loops == [given]
 
 
-def test_without_numba_auto_takes_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_numba_is_missing_or_refuses_auto_takes_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     by_torch, given = asked(monkeypatch, in_torch), problem()
-    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    unimportable(monkeypatch, "cpu")
     pick_backend("auto")(given)
     assert by_torch == [given]
+
+
+def test_on_a_gpu_where_triton_is_missing_or_refuses_auto_takes_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_torch, given = asked(monkeypatch, in_torch), OnAGPU()
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: OLDEST_GPU)
+    unimportable(monkeypatch, "triton_gpu")
+    pick_backend("auto")(given)
+    assert by_torch == [given]
+
+
+@pytest.mark.parametrize(("capability", "chosen"), [(OLDEST_GPU, "triton"), ((6, 1), "torch")])
+def test_on_a_gpu_that_is_too_old_for_triton_auto_takes_torch(
+    capability: tuple[int, int], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(backends, "_loads", lambda form: True)
+    monkeypatch.setattr(backends, "_triton", lambda given: "triton")
+    monkeypatch.setattr(in_torch, "rank_loss", lambda given: "torch")
+    assert pick_backend("auto")(OnAGPU()) == chosen
+
+
+def test_a_compiler_that_refuses_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def refusing(name: str) -> ModuleType:
+        tried.append(name)
+        raise ImportError("Numba needs NumPy 2.4 or less. Got NumPy 9.9.")
+
+    by_torch = asked(monkeypatch, in_torch)
+    monkeypatch.setattr(backends, "import_module", refusing)
+    for _ in range(3):
+        pick_backend("auto")(problem())
+    assert (len(by_torch), tried) == (3, ["student_trainer.distil.rank_loss.cpu"])
 
 
 def test_on_another_device_auto_takes_torch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,13 +135,11 @@ def test_a_backend_for_another_device_is_refused(backend: str, device: str, mess
 
 
 def test_a_backend_whose_compiler_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "student_trainer.distil.rank_loss.cpu", None)
-    monkeypatch.delattr("student_trainer.distil.rank_loss.cpu", raising=False)
+    unimportable(monkeypatch, "cpu")
     with pytest.raises(InvalidInput, match=r"'cpu' needs numba: .*Install it, or choose torch"):
         pick_backend("cpu")(problem())
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setitem(sys.modules, "student_trainer.distil.rank_loss.triton_gpu", None)
-    monkeypatch.delattr("student_trainer.distil.rank_loss.triton_gpu", raising=False)
+    unimportable(monkeypatch, "triton_gpu")
     with pytest.raises(InvalidInput, match=r"'triton' needs Triton: .*Choose auto or torch"):
         pick_backend("triton")(problem())
 
