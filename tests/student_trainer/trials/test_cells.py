@@ -105,8 +105,9 @@ def test_a_training_whose_weights_changed_meanwhile_leaves_no_student_to_continu
 def test_a_task_that_is_sent_to_another_process_speaks_of_the_files_as_they_were_planned(
     weights: Path, tmp_path: Path
 ) -> None:
-    images = tuple(paint(tmp_path / f"{place}.png", place) for place in range(2))
-    labelled = Labelled(gallery_of([Entry(path, "label") for path in images]), "labelled.csv", 24, "cpu")
+    images = [paint(tmp_path / f"{place}.png", place) for place in range(4)]
+    gallery = gallery_of([Entry(path, f"label {place % 2}") for place, path in enumerate(images)])
+    labelled = Labelled(gallery, "labelled.csv", 24, "cpu")
     task = Task(Given(weights), (labelled,))
     planned = (task.making.name, labelled.digest())
     sent = pickle.dumps(task)
