@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from student_trainer.errors import StorageFailed
 from student_trainer.output import emit
 
 LABELLED, SETS, BENCHMARK = "Labelled images", "Public data sets", "Landmark benchmarks"
@@ -221,9 +222,11 @@ def evaluate(
         out=out,
     )
     evaluation, file = carry_out(request)
+    result, table = evaluation.model_dump(mode="json"), as_text(evaluation)
+    try:
+        evaluation.write(file)
+    except StorageFailed:
+        emit(result, table, as_json=json)  # what took hours to measure is not lost with the file
+        raise
     following = "" if out else f" Next: student-trainer report --run {run}"
-    emit(
-        evaluation.model_dump(mode="json"),
-        f"{as_text(evaluation)}\n\nWritten: {file}.{following}",
-        as_json=json,
-    )
+    emit(result, f"{table}\n\nWritten: {file}.{following}", as_json=json)

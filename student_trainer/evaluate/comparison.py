@@ -31,6 +31,7 @@ def compare(
     *,
     device: str = "auto",
     asymmetric: RunFolder | None = None,
+    on_begin: Callable[[], None] = lambda: None,
     on_images: Callable[[str, int], None] | None = None,
 ) -> Evaluation:
     """Describe the gallery with every model, score, and pick the examples.
@@ -43,6 +44,7 @@ def compare(
         device: torch device, or ``auto``.
         asymmetric: also ask the teacher's database with the student's queries; the run folder of the student,
             with what it bought.
+        on_begin: called once, when everything is open and the first image is described next.
         on_images: called with (model name, images done since the last call).
 
     Raises:
@@ -52,6 +54,9 @@ def compare(
     check_device(device)
     if asymmetric is not None:
         require_teacher_among(contestants)
+    for contestant in contestants:  # none is found to be unreadable after hours with the others
+        contestant.hash_layer(open_network(contestant))
+    on_begin()
     measured: dict[str, Measured] = {}
     for contestant in contestants:  # the teacher is the first
         teacher_dim = measured[TEACHER].dim if TEACHER in measured else None

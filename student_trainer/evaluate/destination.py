@@ -1,18 +1,19 @@
-"""Where an evaluation is written, and what it replaces: said before anything is measured.
+"""Where an evaluation is written, and what it replaces: known before anything is measured.
 
-In: the file that is to be written. Out: a sentence on standard error, or a refusal.
+In: the file that is to be written. Out: a refusal, or a sentence on standard error.
 """
 
-import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
-from student_trainer.errors import InvalidInput
+from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.evaluate.document import read_evaluation
+from student_trainer.output import say
 from student_trainer.run_folder import RunFolder
 
 
 def destination(run: RunFolder, out: Path | None) -> Path:
-    """The file to write; which older evaluation it will replace is said, and how to keep that.
+    """The file to write; that one can be written beside it was tried.
 
     Args:
         run: its own evaluation is meant where nothing else is.
@@ -20,16 +21,26 @@ def destination(run: RunFolder, out: Path | None) -> Path:
 
     Raises:
         InvalidInput: no file can stand at ``out``, or one does that is no evaluation.
+        StorageFailed: nothing can be written there.
     """
     if out is not None:
         _check(out)
     file = out or run.evaluation
-    if file.is_file():
-        print(
-            f"This replaces {_what(file)} in {file}. To keep that, write this one elsewhere: --out FILE.",
-            file=sys.stderr,
-        )
+    try:
+        with TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise StorageFailed(
+            f"{file} cannot be written: {error.strerror}. Nothing was measured. Name a file elsewhere with "
+            "--out FILE."
+        ) from None
     return file
+
+
+def say_what_is_replaced(file: Path) -> None:
+    """Name the older evaluation that stands there, if any, and how to keep it."""
+    if file.is_file():
+        say(f"This replaces {_what(file)} in {file}. To keep that, write this one elsewhere: --out FILE.")
 
 
 def _check(out: Path) -> None:

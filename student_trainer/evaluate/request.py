@@ -1,9 +1,10 @@
-"""One evaluation, from the words of the command line to the document on disk.
+"""One evaluation, from the words of the command line to the document.
 
-In: what was asked for. Out: the evaluation, and the file that it was written to; progress on standard error.
+In: what was asked for. Out: the evaluation, and the file that it is to be written to; progress on standard
+error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from student_trainer.evaluate.benchmark.command import Payment, Wishes, evaluate
 from student_trainer.evaluate.comparison import compare
 from student_trainer.evaluate.contestant import Contestant, require_teacher_among
 from student_trainer.evaluate.contestants import line_up
-from student_trainer.evaluate.destination import destination
+from student_trainer.evaluate.destination import destination, say_what_is_replaced
 from student_trainer.evaluate.document import Evaluation
-from student_trainer.evaluate.gallery import Gallery, gallery_of
+from student_trainer.evaluate.gallery import gallery_of
 from student_trainer.evaluate.labelled_document import Source
 from student_trainer.evaluate.scales import parse_scales
 from student_trainer.progress import progress
@@ -54,11 +55,11 @@ class Request:
 
 
 def carry_out(request: Request) -> tuple[Evaluation, Path]:
-    """Measure what was asked for, and write it down.
+    """Measure what was asked for; the evaluation, and the file to write it to, which was tried first.
 
     Raises:
         InvalidInput: options that do not go together, or something that is not there or cannot be read.
-        StorageFailed: descriptors cannot be kept.
+        StorageFailed: the file cannot be written, or descriptors cannot be kept.
         TrainerError: see :func:`student_trainer.evaluate.benchmark.command.evaluate_benchmark`.
     """
     folder = _folder(request)
@@ -74,16 +75,22 @@ def carry_out(request: Request) -> tuple[Evaluation, Path]:
     )
     if request.wishes.asymmetric and request.wishes.teacher_url is None:
         require_teacher_among(contestants)
+    file = destination(folder, request.out)
+
+    def on_begin() -> None:
+        say_what_is_replaced(file)
+
     if request.on_labelled_images:
-        entries, source = _labelled(request)
-        gallery = gallery_of(entries)
-        file = destination(folder, request.out)
-        evaluation = _on_labelled_images(request, folder, contestants, gallery, source)
-    else:
-        file = destination(folder, request.out)
-        wishes, payment, device = request.wishes, request.payment, request.device
-        evaluation = evaluate_benchmark(wishes, contestants, folder, scales, payment=payment, device=device)
-    evaluation.write(file)
+        return _on_labelled_images(request, folder, contestants, on_begin), file
+    evaluation = evaluate_benchmark(
+        request.wishes,
+        contestants,
+        folder,
+        scales,
+        payment=request.payment,
+        device=request.device,
+        on_begin=on_begin,
+    )
     return evaluation, file
 
 
@@ -129,9 +136,10 @@ def _on_labelled_images(
     request: Request,
     folder: RunFolder,
     contestants: Sequence[Contestant],
-    gallery: Gallery,
-    source: Source,
+    on_begin: Callable[[], None],
 ) -> Evaluation:
+    entries, source = _labelled(request)
+    gallery = gallery_of(entries)
     across = folder if request.wishes.asymmetric else None
     images = len(gallery.paths) * len(contestants) + (pairs_of(across) if across else 0)
     with progress("Describing", images, "images") as bar:
@@ -142,6 +150,7 @@ def _on_labelled_images(
             parse_scales(request.scales),
             device=request.device,
             asymmetric=across,
+            on_begin=on_begin,
             on_images=lambda name, done: bar.advance(done, note=name),
         )
 

@@ -3,8 +3,8 @@
 In: what was asked for. Out: the evaluation document; progress on standard error.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from student_trainer.acquire.session import access_to
@@ -26,7 +26,7 @@ from student_trainer.datasets.sfm120k import open_sfm120k
 from student_trainer.errors import InvalidInput
 from student_trainer.evaluate.asymmetric.bridge import pairs_of
 from student_trainer.evaluate.benchmark.asked_teacher import AskedTeacher, ask
-from student_trainer.evaluate.benchmark.comparison import Comparison, Watch, require_everything
+from student_trainer.evaluate.benchmark.comparison import Comparison, Watch
 from student_trainer.evaluate.benchmark.scoring import Options, passes
 from student_trainer.evaluate.contestant import Contestant
 from student_trainer.evaluate.document import Evaluation
@@ -94,8 +94,18 @@ def evaluate_benchmark(
     *,
     payment: Payment = Payment(),
     device: str = "auto",
+    on_begin: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Open everything that is named, buy what the teacher has to be asked for, then measure every model.
+
+    Args:
+        wishes: the options about benchmarks.
+        contestants: who is measured.
+        run: keeps descriptors, and what is bought.
+        scales: image scales whose descriptors are combined.
+        payment: for a teacher that is an API.
+        device: torch device, or ``auto``.
+        on_begin: called once, when everything is open and bought, and the first image is described next.
 
     Raises:
         InvalidInput: something is not there, or does not fit.
@@ -108,7 +118,8 @@ def evaluate_benchmark(
     if whitened:
         require_images(benchmark)
         require_apart(whitened, benchmark, f"--whiten-on {wishes.whiten_on}")
-    asked = _asked(wishes, run, benchmark, options, payment)
+    comparison = Comparison(benchmark, options, run, scales, device)
+    asked = _asked(wishes, payment, comparison, contestants)
     each = len(benchmark.images) + len(benchmark.queries) + len(options.distractors) + len(whitened)
     images = each * len(contestants) + (pairs_of(run) if wishes.asymmetric else 0)
     rows = (len(benchmark.images) + len(options.distractors)) * passes(options)
@@ -120,20 +131,21 @@ def evaluate_benchmark(
             compared = done if compared >= rows else compared + done
             bar.advance(0, f"{name}: compared {compared:,} of {rows:,} rows")
 
-        watch = Watch(on_images=lambda name, done: bar.advance(done, name), on_rows=on_rows)
-        comparison = Comparison(benchmark, options, run, scales, device, watch)
-        return comparison.evaluate(contestants, asymmetric=wishes.asymmetric, asked=asked)
+        watch = Watch(on_begin, on_images=lambda name, done: bar.advance(done, name), on_rows=on_rows)
+        watched = replace(comparison, watch=watch)
+        return watched.evaluate(contestants, asymmetric=wishes.asymmetric, asked=asked)
 
 
 def _asked(
-    wishes: Wishes, run: RunFolder, benchmark: Benchmark, options: Options, payment: Payment
+    wishes: Wishes, payment: Payment, comparison: Comparison, contestants: Sequence[Contestant]
 ) -> AskedTeacher | None:
     if wishes.teacher_url is None:
         return None
-    require_everything(benchmark, options)
+    comparison.require(contestants)
+    options = comparison.options
     others = [*options.distractors, *(options.whitening.images if options.whitening else ())]
     access = access_to(wishes.teacher_url, payment.key)
-    return ask(run, benchmark, others, access, yes=payment.yes)
+    return ask(comparison.run, comparison.benchmark, others, access, yes=payment.yes)
 
 
 def open_named(

@@ -28,6 +28,8 @@ from student_trainer.run_folder import RunFolder
 class Watch:
     """What a caller is told while it waits."""
 
+    on_begin: Callable[[], None] = lambda: None
+    """Once, when everything is open and the first image is described next."""
     on_images: Callable[[str, int], None] = lambda name, images: None
     """(model, images described since the last call)."""
     on_rows: Callable[[str, int], None] = lambda name, rows: None
@@ -66,6 +68,19 @@ class Comparison:
     device: str = "auto"
     watch: Watch = field(default_factory=Watch)
 
+    def require(self, contestants: Sequence[Contestant]) -> None:
+        """Refuse what cannot be measured, before anything is described or bought.
+
+        Raises:
+            InvalidInput: images that are missing, a checkpoint that cannot be read, no such device, or a
+                model that is shown parts of images.
+        """
+        check_device(self.device)
+        _refuse_crops(contestants)
+        require_everything(self.benchmark, self.options)
+        for contestant in contestants:  # none is found to be unreadable after hours with the others
+            open_network(contestant)
+
     def evaluate(
         self,
         contestants: Sequence[Contestant],
@@ -85,13 +100,12 @@ class Comparison:
                 options that do not fit, or a benchmark without any positive.
             StorageFailed: descriptors cannot be kept.
         """
-        check_device(self.device)
-        _refuse_crops(contestants)
-        require_everything(self.benchmark, self.options)
+        self.require(contestants)
         if asymmetric and asked is None:
             require_teacher_among(contestants)
         files = (*self.benchmark.image_paths, *self.benchmark.query_paths)
         digests = digests_to_compare(contestants, files)
+        self.watch.on_begin()
         lines: dict[str, Line] = {}
         views: dict[str, View] = {}
         describers: dict[str, Describer] = {}

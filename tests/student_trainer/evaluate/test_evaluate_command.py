@@ -8,6 +8,8 @@ import pytest
 import torch
 import typer
 from made_purchases import bought_images
+from safetensors import safe_open
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from shared.checkpoints import load_network, save_network, weights_digest
@@ -311,9 +313,45 @@ def test_json_prints_the_document_that_is_written(run, manifest):
 
 def test_what_is_refused_replaces_nothing(run, manifest):
     call("--run", run.root, "--manifest", manifest)
-    for wrong in (("--also", "nameless"), ("--asymmetric",), ("--split", "nowhere")):
+    damaged = run.root / "damaged.safetensors"
+    damaged.write_bytes(b"no checkpoint")
+    for wrong in (
+        ("--also", "nameless"),
+        ("--asymmetric",),
+        ("--split", "nowhere"),
+        ("--teacher", str(damaged)),
+        ("--device", "warp"),
+    ):
         result = CliRunner().invoke(app, ["--run", str(run.root), "--manifest", str(manifest), *wrong])
         assert isinstance(result.exception, InvalidInput) and "This replaces" not in result.stderr
+
+
+def test_every_checkpoint_is_opened_before_the_first_image_is_described(
+    run, other_run, manifest, monkeypatch
+):
+    monkeypatch.setattr("student_trainer.evaluate.comparison.describe", None)
+    with safe_open(other_run.student, "pt") as student:
+        said = student.metadata()
+    save_file({"none.of.its.weights": torch.zeros(1)}, other_run.student, said)
+    message = refused("--run", run.root, "--manifest", manifest, "--also", f"x={other_run.root}")
+    assert message.startswith("The checkpoint of x: ")
+
+
+def test_a_place_that_cannot_be_written_is_known_before_anything_is_described(run, manifest, monkeypatch):
+    monkeypatch.setattr("student_trainer.evaluate.comparison.describe", None)
+    message = r"/proc/e\.json cannot be written: .*\. Nothing was measured\. Name a file elsewhere"
+    with pytest.raises(StorageFailed, match=message):
+        call("--run", run.root, "--manifest", manifest, "--out", "/proc/e.json")
+
+
+def test_the_table_is_shown_where_the_file_cannot_be_written_in_the_end(run, manifest, monkeypatch):
+    def fails(self: Evaluation, path: Path) -> None:
+        raise StorageFailed("the disk is full")
+
+    monkeypatch.setattr(Evaluation, "write", fails)
+    result = CliRunner().invoke(app, ["--run", str(run.root), "--manifest", str(manifest)])
+    assert isinstance(result.exception, StorageFailed)
+    assert "3 queries rank 12 database images" in result.stdout and "Written" not in result.stdout
 
 
 def test_codes_have_a_row_of_their_own_with_what_the_hash_layer_adds(run, manifest):

@@ -292,6 +292,13 @@ def test_what_was_bought_measures_no_other_teacher_even_where_nothing_is_to_be_b
     assert run.evaluation.read_bytes() == first
 
 
+def test_nothing_is_bought_for_a_measurement_that_cannot_be_made(run, data, service):
+    key = service.key()
+    with pytest.raises(InvalidInput, match="--device: "):
+        call(*asked(run, data, service, key, "--yes", "--device", "warp"))
+    assert session.meet(Access(service.address, key))[1].used == 0
+
+
 def test_the_key_of_the_training_is_advised_against(run, data, service):
     key = service.key()
     card, usage = session.meet(Access(service.address, key))

@@ -19,7 +19,7 @@ from student_trainer.datasets.ground_truth import Benchmark
 from student_trainer.datasets.revisited import open_benchmark
 from student_trainer.distil.images import digest_files
 from student_trainer.distil.lineage.learned import IMAGES, Learned, keep
-from student_trainer.errors import InvalidInput
+from student_trainer.errors import InvalidInput, StorageFailed
 from student_trainer.evaluate import describing
 from student_trainer.evaluate.document import (
     ASYMMETRIC,
@@ -246,6 +246,28 @@ def test_an_evaluation_that_is_replaced_is_named_first_and_out_keeps_it(run, dat
     run.evaluation.write_text("{")
     assert "This replaces what cannot be read as an evaluation in" in said("roxford5k")
     assert read_evaluation(run.evaluation).protocol.manifest == "roxford5k"
+
+
+def test_an_evaluation_that_is_refused_replaces_nothing_and_says_nothing_of_it(run, data, tmp_path):
+    call("--run", run.root, "--root", data, "--dataset", "roxford5k")
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"no checkpoint")
+    absent = make_revisited(tmp_path, "roxford5k", sights=3)
+    next((absent / "jpg").glob("*.jpg")).unlink()
+    for wrong in (
+        ("--root", data, "--dataset", "roxfort5k"),
+        ("--root", tmp_path, "--dataset", "roxford5k"),
+        ("--root", data, "--dataset", "roxford5k", "--teacher", damaged),
+        ("--root", data, "--dataset", "roxford5k", "--device", "warp"),
+    ):
+        result = CliRunner().invoke(app, [str(one) for one in ("--run", run.root, *wrong)])
+        assert isinstance(result.exception, InvalidInput) and "This replaces" not in result.stderr
+
+
+def test_a_place_that_cannot_be_written_is_known_before_anything_is_described(run, data, monkeypatch):
+    monkeypatch.setattr("student_trainer.evaluate.benchmark.comparison.view", None)
+    with pytest.raises(StorageFailed, match=r"/proc/e\.json cannot be written: .*\. Nothing was measured"):
+        call("--run", run.root, "--root", data, "--dataset", "roxford5k", "--out", "/proc/e.json")
 
 
 def test_a_public_list_of_distractors_is_followed(run, data, tmp_path):
