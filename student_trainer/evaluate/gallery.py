@@ -72,8 +72,8 @@ def gallery_of(entries: Sequence[Entry]) -> Gallery:
     """Split a manifest into queries and database.
 
     Raises:
-        InvalidInput: fewer than two images, an entry without a label, no image to search, or files that
-            are missing (their number, and the first five by name) or cannot be read.
+        InvalidInput: fewer than two images, an entry without a label, a label that all have, no image to
+            search, or files that are missing (their number, and the first five by name) or cannot be read.
     """
     if len(entries) < 2:
         raise InvalidInput(
@@ -92,6 +92,12 @@ def gallery_of(entries: Sequence[Entry]) -> Gallery:
         raise InvalidInput(
             f"All {len(entries):,} images are marked as queries, so none is left to search. "
             "Mark some with query = 0, or drop the column to let every image rank the others."
+        )
+    shared = set.intersection(*({label} if isinstance(label, str) else set(label) for label in labels))
+    if shared:
+        raise InvalidInput(
+            f"All {len(entries):,} images have the label {min(shared)!r}: each is relevant to each, so "
+            "nothing can be ranked wrongly. An evaluation needs images of different things."
         )
     leave_one_out = not is_query.any()
     everything = np.arange(len(entries))

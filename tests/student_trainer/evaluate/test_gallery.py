@@ -84,6 +84,13 @@ def test_a_manifest_of_queries_alone_is_refused(tmp_path):
         gallery_of(entries(tmp_path, ("a", "x", True), ("b", "x", True)))
 
 
+@pytest.mark.parametrize("label", ["sea", ("sky", "sea")])
+def test_images_that_all_have_one_label_cannot_be_ranked_wrongly_and_are_refused(tmp_path, label):
+    rows = entries(tmp_path, ("a", "sea", True), ("b", label, False))
+    with pytest.raises(InvalidInput, match=r"All 2 images have the label 'sea': each is relevant to each"):
+        gallery_of(rows)
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_images_are_refused(tmp_path, count):
     with pytest.raises(InvalidInput, match=f"at least 2 images, the manifest .* has {count}"):
@@ -91,7 +98,7 @@ def test_fewer_than_two_images_are_refused(tmp_path, count):
 
 
 def test_what_is_relevant_is_said_for_one_label_each_and_for_several(tmp_path):
-    rows = entries(tmp_path, ("a", "sea", False), ("b", "sea", False))
+    rows = entries(tmp_path, ("a", "sea", False), ("b", "hill", False))
     assert gallery_of(rows).relevant_means == "the same label"
     several = [*rows, Entry(rows[0].path, ("sea", "sky"), None, False)]
     assert gallery_of(several).relevant_means == "a label in common"

@@ -15,7 +15,7 @@ from student_trainer.trials.yardsticks import Labelled
 @pytest.mark.parametrize("measure", [OnManifest, lambda labelled: Methods(labelled, for_teacher=labelled)])
 def test_images_of_several_labels_are_not_said_to_need_the_same_one(inputs: Any, measure: Any) -> None:
     entries = labelled_entries(inputs.manifest, "test")
-    several = [replace(entry, label=(str(entry.label), "photograph")) for entry in entries]
+    several = [replace(entry, label=(str(entry.label), f"also {entry.label}")) for entry in entries]
     for labels, words in ((entries, "means the same label."), (several, "means a label in common.")):
         sentence = measure(Labelled(gallery_of(labels), "labelled.csv", 24, "cpu")).sentence
         assert words in sentence

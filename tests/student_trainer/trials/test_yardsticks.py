@@ -40,7 +40,7 @@ def digest(request: pytest.FixtureRequest, tmp_path: Path) -> MakeDigest:
         path.write_bytes(path.name.encode())
     sources = tuple(SourceImage(path, sha256_hex(path.read_bytes())) for path in paths)
     given: dict[type, tuple[Any, ...]] = {
-        Labelled: (gallery_of([Entry(path, "label") for path in paths]), "labelled.csv"),
+        Labelled: (gallery_of([Entry(path, f"label {path.name}") for path in paths]), "labelled.csv"),
         HeldBack: (TrainingData(sources, teacher=np.eye(2, dtype=np.float32)), 0.75),
         Cost: (paths,),
     }
@@ -76,7 +76,7 @@ def test_numbers_that_count_copies_of_a_query_are_not_taken_for_those_that_leave
     paths = [tmp_path / name for name in "abc"]
     for path in paths:
         path.write_bytes(b"the same")
-    gallery = gallery_of([Entry(path, "label") for path in paths])
+    gallery = gallery_of([Entry(path, f"label {path.name}") for path in paths])
     nothing = replace(gallery, own_places=tuple(np.array([place]) for place in range(3)))
     assert Labelled(gallery, "m.csv", 32).digest() != Labelled(nothing, "m.csv", 32).digest()
 
