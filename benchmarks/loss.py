@@ -148,7 +148,7 @@ def measure(case: Case) -> Measured:
     data = tuple(part.to(case.device) for part in descriptors(case.images))
     peak_mib, (loss, gradient) = _peak_mib(case.device, lambda: solve(case, *data))
     best_s = min(_seconds(lambda: solve(case, *data), case.device) for _ in range(case.repeats))
-    exact = Case("", "torch", bins=case.bins)
+    exact = Case("", "torch", bins=case.bins, device=case.device)
     true_loss, truth = solve(exact, data[0].double(), data[1].double(), data[2])
     error = ((gradient - truth).norm() / truth.norm()).item()
     return Measured(best_s, peak_mib, abs(loss - true_loss), error)
@@ -182,11 +182,11 @@ def solve(case: Case, student: Tensor, teacher: Tensor, partners: Tensor) -> tup
     """Forward and backward once: the loss, and its gradient in the student's descriptors."""
     student = student.detach().to(case.device).requires_grad_()
     teacher, partners = teacher.to(case.device), partners.to(case.device)
-    steps = partners.split(1) if case.backend == "reference" else [partners]
+    steps = torch.split(partners, 1) if case.backend == "reference" else [partners]
     total = torch.zeros((), device=case.device)
     for some in steps:
         loss = rank_distillation_loss(student, teacher, some, LAM, TAU, bins=case.bins, backend=case.backend)
-        (loss / len(steps)).backward()
+        torch.autograd.backward(loss / len(steps))
         total = total + loss.detach() / len(steps)
     assert student.grad is not None
     return total.item(), student.grad

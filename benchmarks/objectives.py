@@ -83,7 +83,7 @@ class Step:
         """Forward and backward of all images."""
         self.network.zero_grad()
         started_s = time.perf_counter()
-        for chunk in self.images.split(CHUNK):
+        for chunk in torch.split(self.images, CHUNK):
             descriptors = self.network(chunk)
             descriptors.backward(torch.full_like(descriptors, 1e-3))
         return time.perf_counter() - started_s

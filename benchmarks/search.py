@@ -106,8 +106,9 @@ def _make_databases(folder: Path) -> None:
 
 
 def _unit_rows(random: np.random.Generator, count: int) -> np.ndarray:
-    rows = random.standard_normal((count, DIM), dtype=np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    rows: np.ndarray = random.standard_normal((count, DIM), dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
 
 
 def _seconds(action: Callable[[], object]) -> float:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from shared.allocator import give_back_pages
 from student_trainer.errors import InvalidInput, TrainingFailed
 from student_trainer.recipe import Recipe
 from student_trainer.run_folder import RunFolder
@@ -174,6 +175,7 @@ def run(task: Task, root: Path, cache: Path | None = None) -> None:
         measure.require_unchanged()
         write_record(record, measured)
     _make_room(own, keep_student=task.keep)
+    give_back_pages()
 
 
 def _make(making: Making, folder: RunFolder) -> Made:

@@ -39,19 +39,19 @@ def has_glibc() -> bool:
     return hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
 
 
-def run(what: str, **environment: str) -> tuple[str, int]:
-    """What ``keep_pages`` answered, and the page faults of a tensor that is as large as one before it."""
+def run(what: str, code: str = IN_A_THREAD, **environment: str) -> tuple[str, int]:
+    """What the code prints: whether pages are kept, and a number."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     found = subprocess.run(
-        [sys.executable, "-c", IN_A_THREAD, what],
+        [sys.executable, "-c", code, what],
         cwd=ROOT,
         env={**inherited, **environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    answer, faults = found.stdout.split()
-    return answer, int(faults)
+    answer, number = found.stdout.split()
+    return answer, int(number)
 
 
 @pytest.mark.skipif(not has_glibc(), reason="needs glibc")
@@ -76,3 +76,26 @@ def test_both_commands_keep_their_pages(command: object, monkeypatch: pytest.Mon
     monkeypatch.setattr(command, "app", lambda **_: told.append("run"))
     command.main()  # type: ignore[attr-defined]
     assert told == ["keep", "run"]
+
+
+GIVEN_BACK = f"""
+from shared.allocator import give_back_pages, keep_pages
+
+def resident_bytes():
+    status = open("/proc/self/status").read()
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+assert keep_pages()
+large = b"x" * {TENSOR_BYTES}
+above = [b"y" * 1000 for _ in range(1000)]  # in use, so the heap does not end below it
+del large
+before = resident_bytes()
+give_back_pages()
+print(True, before - resident_bytes())
+"""
+
+
+@pytest.mark.skipif(not has_glibc(), reason="needs glibc")
+def test_what_lies_below_something_in_use_is_given_back_when_asked_for() -> None:
+    _, given_back_bytes = run("", code=GIVEN_BACK)
+    assert given_back_bytes > 0.9 * TENSOR_BYTES
