@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 
@@ -81,6 +82,10 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
+            with ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch does not look at the sums that it writes
+            if damaged is not None:
+                raise ValueError(f"{damaged} is damaged in it")
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {content['format']!r}, expected {FORMAT!r}")

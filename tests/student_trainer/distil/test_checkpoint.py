@@ -1,6 +1,7 @@
 """A checkpoint is whole or the old one, and is refused for another recipe or other data."""
 
 import os
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +83,16 @@ def test_all_bytes_are_on_the_disk_before_the_file_takes_the_place_of_the_old_on
 def test_a_damaged_file_is_refused_with_the_way_out(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "last.pt").write_bytes(content)
     with pytest.raises(StorageFailed, match=r"last\.pt cannot be read .*--restart"):
+        Checkpoint.load(tmp_path)
+
+
+def test_one_wrong_bit_in_the_weights_is_refused(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    checkpoint.save(tmp_path)
+    content = bytearray((tmp_path / "last.pt").read_bytes())
+    place = bytes(content).index(struct.pack("<2f", 1.0, 2.0))
+    content[place + 3] ^= 0x40
+    (tmp_path / "last.pt").write_bytes(content)
+    with pytest.raises(StorageFailed, match=r"last\.pt cannot be read \(.* is damaged in it\).*--restart"):
         Checkpoint.load(tmp_path)
 
 
