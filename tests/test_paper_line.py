@@ -38,10 +38,10 @@ def data(tmp_path: Path) -> Path:
     """SfM-120k and the four benchmarks."""
     root = tmp_path / "data"
     make_sfm120k(root, clusters=6, images=4)
-    for name in ("roxford5k", "rparis6k"):
-        make_revisited(root, name, seed=len(name))
-    for name in ("oxford5k", "paris6k"):
-        make_old(root, name, seed=len(name))
+    for seed, name in enumerate(("roxford5k", "rparis6k"), 1):
+        make_revisited(root, name, seed=seed)
+    for seed, name in enumerate(("oxford5k", "paris6k"), 3):
+        make_old(root, name, seed=seed)
     return root
 
 

@@ -1,5 +1,6 @@
 """Images, descriptors and labels of a training speak of the same images, and what is missing is refused."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -151,7 +152,8 @@ class TestManifest:
         self, paint: Callable[[int], list[Path]], bought: TrainingData, tmp_path: Path
     ) -> None:
         other = paint(20)[19]
-        rows = [f"{image.path},a," for image in bought.images] + [f"{other},a,", f"{other},b,"]
+        copy = shutil.copy(other, tmp_path / "copy.png")
+        rows = [f"{image.path},a," for image in bought.images] + [f"{other},a,", f"{copy},b,"]
         data = add_labels(bought, manifest(tmp_path / "m.csv", rows), None)
         assert data.label_names == ("a",)
 
