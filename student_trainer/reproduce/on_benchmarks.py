@@ -98,7 +98,12 @@ class OnBenchmarks:
     def measure(self, checkpoint: Path) -> dict[str, float]:
         """See :class:`student_trainer.reproduce.measures.TableMeasure`: plain, and whitened if possible."""
         describer = Describer(
-            readable(checkpoint), self.longest_side_px, self.scales, self.device, apply_exif=False
+            readable(checkpoint),
+            self.longest_side_px,
+            self.scales,
+            self.device,
+            apply_exif=False,
+            name=str(checkpoint),
         )
         views = {benchmark.name: view(describer, benchmark, Options()) for benchmark in self.benchmarks}
         values: dict[str, float] = {}
