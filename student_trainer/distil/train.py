@@ -135,15 +135,19 @@ def train(
 def forget(run: RunFolder) -> None:
     """Remove what was trained in a run folder; the transfer set, which was paid for, stays."""
     for folder in (run.checkpoints, run.tensorboard):
-        _empty(folder)
+        _remove(folder)
     learned = (run.learned_labels, run.learned_images)
     for file in (run.metrics, run.initial_student, run.student, run.head, *learned):
         file.unlink(missing_ok=True)
 
 
-def _empty(folder: Path) -> None:
-    """Remove what is in a folder; itself it stays, since it may be a link to a larger disk."""
-    for path in folder.iterdir() if folder.exists() else ():
+def _remove(folder: Path) -> None:
+    """Remove a folder, or where it is a link, as to a larger disk, what is in it."""
+    if not folder.is_symlink():
+        if folder.exists():
+            shutil.rmtree(folder)
+        return
+    for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
