@@ -12,14 +12,13 @@ from typing import Annotated
 import typer
 
 from shared.allocator import keep_pages
+from shared.interrupts import INTERRUPTED
 from teacher_service.access import commands as keys
 from teacher_service.errors import CommandFailed
 from teacher_service.inference import commands as model
 from teacher_service.metering import commands as ledger
 from teacher_service.metering.reporting.usage_commands import usage
 from teacher_service.options import AsJson, DataDir, LedgerUrl, settings_from
-
-INTERRUPTED = 130
 
 _PLACE, _LIMITS, _BATCHES = "Place", "Limits", "Batching"
 
